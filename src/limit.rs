@@ -1,0 +1,50 @@
+//! Every bound of the program, with its unit in its name and where the number comes from.
+
+/// A name that people chose (project, recipe, package, profile, host). Real package names end at 60.
+pub const NAME_BYTES_MAX: usize = 128;
+/// A value in the store: sled 0.34.7 leaks disk for values from some 16 KiB on, so larger things are blobs.
+pub const STORE_VALUE_BYTES_MAX: usize = 8 * 1024;
+/// A `stone.yaml`; the largest real one has 60 KiB.
+pub const RECIPE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// A `manifest.<arch>.bin`; the largest real one has 100 KiB.
+pub const MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Payloads of a package; real ones have at most five.
+pub const STONE_PAYLOADS_MAX: usize = 65_535;
+/// Decompressed meta, layout or index payload of a stone.
+pub const STONE_TABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Decompressed content of one package.
+pub const STONE_CONTENT_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// One text of a stone's metadata.
+pub const STONE_TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// One message on the admin socket.
+pub const ADMIN_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Rows in one page of an admin reply.
+pub const ADMIN_PAGE_ROWS_MAX: usize = 1_000;
+/// One control frame between hosts.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// A log takes bytes up to here; after that its tail is kept (2 GiB).
+pub const LOG_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+/// The tail of a log that went over its limit.
+pub const LOG_TAIL_BYTES: usize = 1024 * 1024;
+/// Time between two polls of a project's repository, unless configured.
+pub const POLL_S: u64 = 30;
+/// A git operation that moved nothing for this long is given up.
+pub const GIT_STALL_S: u64 = 60;
+/// A git operation is given up after this long whatever it moves.
+pub const GIT_DEADLINE_S: u64 = 1_800;
+/// How long an attempt belongs to a builder without news, unless configured.
+pub const LEASE_S: u64 = 30;
+/// Time between two signs of life of a builder.
+pub const HEARTBEAT_S: u64 = 5;
+/// Tries of a job whose failures are the builder's, the network's or unknown.
+pub const TRIES_MAX: u32 = 5;
+/// A first intake of more recipes than this builds nothing until somebody says so.
+pub const FIRST_INTAKE_BUILDS_MAX: usize = 50;
+/// Versions of a channel that are kept as files beside those that a stream or a tag names.
+pub const VERSIONS_SERVED: usize = 50;
+/// A question from one actor to another.
+pub const ASK_MS: u64 = 10_000;
+/// SIGTERM to the end of the process.
+pub const STOP_S: u64 = 5;
+
+const _: () = assert!(HEARTBEAT_S * 3 < LEASE_S);
