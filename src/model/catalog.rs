@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
-use crate::id::{CommitId, ProjectName, RecipeName};
+use crate::id::{CommitId, ProjectName, RecipeName, Stamp};
 use crate::recipe::Facts;
 
 /// One recipe directory of a project, read at the recorded commit.
@@ -52,4 +52,17 @@ pub struct Catalog {
     pub commit: CommitId,
     /// Sorted by `dir`.
     pub entries: Vec<Arc<Entry>>,
+}
+
+/// One commit that changed a recipe's directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeView {
+    /// The commit.
+    pub commit: CommitId,
+    /// `Name <mail>`.
+    pub author: String,
+    /// When it was committed.
+    pub at: Stamp,
+    /// The first line of its message.
+    pub subject: String,
 }

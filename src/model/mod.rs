@@ -2,4 +2,4 @@
 
 pub mod catalog;
 
-pub use catalog::{Catalog, Entry, Reading};
+pub use catalog::{Catalog, ChangeView, Entry, Reading};

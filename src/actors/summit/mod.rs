@@ -1,0 +1,6 @@
+//! Decides what is built where.
+
+pub mod fetch;
+pub mod mirror;
+pub mod reader;
+pub mod watcher;
