@@ -1,5 +1,15 @@
 //! The farm as values: projects, recipes, profiles, jobs, attempts, hosts; events, and how they change it.
 
 pub mod catalog;
+pub mod event;
+pub mod job;
+pub mod profile;
+pub mod project;
+pub mod who;
 
 pub use catalog::{Catalog, ChangeView, Entry, Reading};
+pub use event::{Event, Recorded, Then};
+pub use job::{Attempt, AttemptState, Because, Job, JobState, Target};
+pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
+pub use project::{Project, Tip};
+pub use who::{Blame, Hold, Who};

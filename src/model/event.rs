@@ -1,0 +1,231 @@
+//! Everything that can happen to the farm, as facts in the past tense. The log of events is the farm's memory:
+//! folding it from the start gives the farm as it was at any sequence number.
+
+use serde::{Deserialize, Serialize};
+
+use super::job::{Because, Target};
+use super::profile::Profile;
+use super::project::Tip;
+use super::who::{Blame, Hold, Who};
+use crate::fault::Fault;
+use crate::id::{
+    AttemptId, ChannelName, CommitId, HostId, JobId, ProfileName, ProjectName, RecipeName, Seq,
+    Stamp, VersionId,
+};
+
+/// An event as it lies in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Its place.
+    pub seq: Seq,
+    /// When it was recorded.
+    pub at: Stamp,
+    /// Who caused it.
+    pub who: Who,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened. Grows at the end only: it lies in rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Somebody added a project.
+    ProjectAdded {
+        /// Its name.
+        name: ProjectName,
+        /// Its URL.
+        url: String,
+        /// Its branch.
+        branch: Option<String>,
+    },
+    /// Somebody removed a project; its packages stay published.
+    ProjectRemoved {
+        /// Its name.
+        name: ProjectName,
+    },
+    /// Everything that is missing in this project may be built.
+    ProjectOpened {
+        /// Its name.
+        name: ProjectName,
+    },
+    /// A project's recorded commit moved.
+    TipMoved {
+        /// The project.
+        project: ProjectName,
+        /// The new tip.
+        tip: Tip,
+        /// Recipes that came, changed or went.
+        changed: u32,
+        /// The first intake was small enough to be built without being asked.
+        opens: bool,
+    },
+    /// A profile was added or replaced.
+    ProfileSet {
+        /// The whole profile.
+        profile: Box<Profile>,
+    },
+    /// A job came into being; an open job of the same target is superseded by it.
+    Planned {
+        /// Its number.
+        job: JobId,
+        /// What it is about.
+        target: Target,
+        /// The recipe's version.
+        version: String,
+        /// The recipe's release.
+        release: u64,
+        /// As far as known now.
+        build_release: u64,
+        /// The recorded commit.
+        commit: CommitId,
+        /// The recipe's directory.
+        dir: String,
+        /// The directory's git tree.
+        tree: CommitId,
+        /// Why it exists.
+        because: Because,
+    },
+    /// The recipe is gone, or what the job would make is published already.
+    Unwanted {
+        /// The job.
+        job: JobId,
+        /// Why.
+        why: String,
+    },
+    /// A job was given to a builder.
+    Assigned {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The builder.
+        builder: HostId,
+        /// Its slot.
+        slot: u32,
+        /// The build release of its packages.
+        build_release: u64,
+    },
+    /// The builder took it.
+    Accepted {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// The builder made packages.
+    Built {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How many files.
+        artefacts: u32,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// The attempt ended without packages.
+    AttemptEnded {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Whose doing.
+        blame: Blame,
+        /// What happened.
+        fault: Fault,
+        /// What follows for the job.
+        then: Then,
+    },
+    /// Vessel published what the attempt made.
+    Published {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The channel.
+        channel: ChannelName,
+        /// The version that it made.
+        version: VersionId,
+    },
+    /// Somebody stopped a job.
+    Cancelled {
+        /// The job.
+        job: JobId,
+    },
+    /// Somebody wants a job tried again.
+    Retried {
+        /// The job.
+        job: JobId,
+    },
+    /// Somebody held a job.
+    JobHeld {
+        /// The job.
+        job: JobId,
+        /// The hold.
+        hold: Hold,
+    },
+    /// Somebody released a job.
+    JobReleased {
+        /// The job.
+        job: JobId,
+    },
+    /// Somebody moved a job forward or back.
+    Raised {
+        /// The job.
+        job: JobId,
+        /// The new value.
+        raise: i32,
+    },
+    /// Nothing more is built of this recipe until the hold is released.
+    RecipeHeld {
+        /// The project.
+        project: ProjectName,
+        /// The recipe.
+        recipe: RecipeName,
+        /// The hold.
+        hold: Hold,
+    },
+    /// The recipe may be built again.
+    RecipeReleased {
+        /// The project.
+        project: ProjectName,
+        /// The recipe.
+        recipe: RecipeName,
+    },
+    /// Packages came into a channel from outside.
+    Imported {
+        /// The channel.
+        channel: ChannelName,
+        /// The version that it made.
+        version: VersionId,
+        /// Package names, in words.
+        what: String,
+    },
+    /// A channel went back.
+    RolledBack {
+        /// The channel.
+        channel: ChannelName,
+        /// The new version.
+        version: VersionId,
+        /// Whose content it has.
+        to: VersionId,
+    },
+    /// A host became known to the farm.
+    HostSeen {
+        /// Its key.
+        host: HostId,
+        /// Its name.
+        name: crate::id::HostName,
+    },
+    /// A profile was removed.
+    ProfileRemoved {
+        /// Its name.
+        name: ProfileName,
+    },
+}
+
+/// What follows for a job whose attempt ended without packages. Grows at the end only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    /// Another attempt, not before this moment.
+    Again {
+        /// Back-off.
+        not_before: Option<Stamp>,
+        /// Whether this one counted against a limit.
+        counts: bool,
+    },
+    /// The job is given up.
+    GiveUp,
+    /// The job is over already: cancelled or superseded.
+    Over,
+}

@@ -1,0 +1,37 @@
+//! A project: a git repository of recipes, and how far it has been read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CommitId, Digest, ProjectName, Stamp};
+
+/// One project as the farm remembers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// The operator's name for it.
+    pub name: ProjectName,
+    /// Any URL or path that git fetches from.
+    pub url: String,
+    /// The branch that is watched; `None`: the remote's default.
+    pub branch: Option<String>,
+    /// When it was added.
+    pub added: Stamp,
+    /// The recorded tip.
+    pub tip: Option<Tip>,
+    /// A first intake of many recipes builds nothing until somebody says so: jobs are made only for what is asked for.
+    pub builds_all: bool,
+}
+
+/// The commit that the farm works from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tip {
+    /// The recorded commit.
+    pub commit: CommitId,
+    /// The blob that holds the catalog read at it.
+    pub catalog: Digest,
+    /// When it was recorded.
+    pub at: Stamp,
+    /// Recipes in it, the faulty ones included.
+    pub recipes: u32,
+    /// Faulty ones.
+    pub faulty: u32,
+}
