@@ -1,5 +1,12 @@
 //! Recipes: `stone.yaml` read into values, macros expanded into scripts, and what a recipe needs and will provide.
 
 pub mod facts;
+pub mod needs;
+pub mod script;
+pub mod tuning;
+pub mod types;
+pub mod yaml;
 
 pub use facts::{Facts, Need, NeedOrigin, PackageFacts, Toolchain, UpstreamFacts};
+pub use needs::{BASE_SET, facts, toolchain_needs};
+pub use types::Recipe;
