@@ -85,7 +85,7 @@ macro_rules! hex_type {
     };
 }
 
-/// serde supports arrays up to 32 elements, which is the widest one here.
+// serde supports arrays up to 32 elements, which is the widest one here.
 hex_type! {
     /// SHA-256 of some bytes: a blob, an artefact, a package, an upstream.
     Digest, 32, "a SHA-256 (64 lower-case hexadecimal digits)"

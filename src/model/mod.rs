@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod event;
+pub mod farm;
 pub mod job;
 pub mod profile;
 pub mod project;
@@ -9,6 +10,7 @@ pub mod who;
 
 pub use catalog::{Catalog, ChangeView, Entry, Reading};
 pub use event::{Event, Recorded, Then};
+pub use farm::{Change, Farm, Refusal};
 pub use job::{Attempt, AttemptState, Because, Job, JobState, Target};
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
 pub use project::{Project, Tip};

@@ -1,0 +1,696 @@
+//! The farm in memory, and the one place that says which events it can take and what each of them changes.
+//! Pure: `weigh` answers with the rows that would change, `adopt` takes them in. Summit alone owns one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::event::{Event, Recorded, Then};
+use super::job::{Attempt, AttemptState, Job, JobState, Target};
+use super::profile::Profile;
+use super::project::Project;
+use super::who::Hold;
+use crate::id::{AttemptId, HostId, HostName, JobId, ProfileName, ProjectName, RecipeName, Seq};
+
+/// All that is known, as values. Jobs that are over stay until the store forgets them.
+#[derive(Debug, Clone, Default)]
+pub struct Farm {
+    /// The last event taken in.
+    pub seq: Seq,
+    /// The highest job number handed out.
+    pub last_job: JobId,
+    /// By name.
+    pub projects: BTreeMap<ProjectName, Project>,
+    /// By name.
+    pub profiles: BTreeMap<ProfileName, Profile>,
+    /// By number.
+    pub jobs: BTreeMap<JobId, Arc<Job>>,
+    /// By number and try.
+    pub attempts: BTreeMap<AttemptId, Arc<Attempt>>,
+    /// Recipes that a person stopped.
+    pub recipe_holds: BTreeMap<(ProjectName, RecipeName), Hold>,
+    /// Hosts that are or were part of the farm.
+    pub hosts: BTreeMap<HostId, HostName>,
+    /// The newest job of each target.
+    newest: HashMap<Target, JobId>,
+}
+
+/// The rows that an event changes. Empty parts change nothing.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Change {
+    /// New or changed.
+    pub projects: Vec<Project>,
+    /// Gone.
+    pub projects_gone: Vec<ProjectName>,
+    /// New or changed.
+    pub profiles: Vec<Profile>,
+    /// Gone.
+    pub profiles_gone: Vec<ProfileName>,
+    /// New or changed.
+    pub jobs: Vec<Job>,
+    /// New or changed.
+    pub attempts: Vec<Attempt>,
+    /// New or changed; `None` is released.
+    pub recipe_holds: Vec<((ProjectName, RecipeName), Option<Hold>)>,
+    /// New or renamed.
+    pub hosts: Vec<(HostId, HostName)>,
+}
+
+/// Why an event cannot be taken: it is kept in the log of the host and changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing of that name or number.
+    #[error("there is no {what} {name}")]
+    Unknown {
+        /// Kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// Something of that name exists.
+    #[error("{what} {name} exists already")]
+    Exists {
+        /// Kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The attempt is over, or a later one took its place.
+    #[error("attempt {attempt} is stale: {why}")]
+    Stale {
+        /// The attempt.
+        attempt: AttemptId,
+        /// In which way.
+        why: String,
+    },
+    /// The state of the job does not allow it.
+    #[error("job {job} is {state}, so {why}")]
+    State {
+        /// The job.
+        job: JobId,
+        /// Its state.
+        state: &'static str,
+        /// What that means.
+        why: String,
+    },
+    /// Said before: a repeat, which is fine.
+    #[error("known already")]
+    Repeat,
+}
+
+impl JobState {
+    /// The word in JSON; `Open` is refined to `waiting` or `ready` by whoever knows the rest of the farm.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobState::Open => "waiting",
+            JobState::Building => "building",
+            JobState::Publishing => "publishing",
+            JobState::Published => "published",
+            JobState::Failed => "failed",
+            JobState::Cancelled => "cancelled",
+            JobState::Superseded => "superseded",
+        }
+    }
+}
+
+impl Farm {
+    /// The newest job of a target.
+    pub fn newest(&self, target: &Target) -> Option<&Arc<Job>> {
+        self.newest.get(target).and_then(|id| self.jobs.get(id))
+    }
+
+    /// The attempts of a job, first one first.
+    pub fn attempts_of(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Arc<Attempt>> {
+        let (first, last) = (
+            AttemptId { job, try_no: 0 },
+            AttemptId {
+                job,
+                try_no: u32::MAX,
+            },
+        );
+        self.attempts
+            .range(first..=last)
+            .map(|(_, attempt)| attempt)
+    }
+
+    /// The last attempt of a job, if a builder or vessel may still report about it.
+    pub fn live_attempt(&self, job: JobId) -> Option<&Arc<Attempt>> {
+        self.attempts_of(job)
+            .next_back()
+            .filter(|attempt| attempt.state.is_live())
+    }
+
+    fn job(&self, id: JobId) -> Result<&Job, Refusal> {
+        self.jobs.get(&id).map(Arc::as_ref).ok_or(Refusal::Unknown {
+            what: "job",
+            name: id.to_string(),
+        })
+    }
+
+    /// The attempt, if it is its job's last one; a later one makes it stale.
+    fn current(&self, id: AttemptId) -> Result<(&Job, &Attempt), Refusal> {
+        let job = self.job(id.job)?;
+        let attempt = self.attempts.get(&id).ok_or(Refusal::Unknown {
+            what: "attempt",
+            name: id.to_string(),
+        })?;
+        if id.try_no != job.tries {
+            return Err(Refusal::Stale {
+                attempt: id,
+                why: format!("try {} has taken its place", job.tries),
+            });
+        }
+        Ok((job, attempt))
+    }
+
+    /// What this event would change, or why it cannot be. Reads nothing but the farm and the event.
+    pub fn weigh(&self, recorded: &Recorded) -> Result<Change, Refusal> {
+        let at = recorded.at;
+        match &recorded.event {
+            Event::ProjectAdded { .. }
+            | Event::ProjectRemoved { .. }
+            | Event::ProjectOpened { .. }
+            | Event::TipMoved { .. }
+            | Event::ProfileSet { .. }
+            | Event::ProfileRemoved { .. }
+            | Event::HostSeen { .. }
+            | Event::RecipeHeld { .. }
+            | Event::RecipeReleased { .. } => self.weigh_declared(recorded),
+            Event::Planned { .. } => self.weigh_planned(recorded),
+            Event::Assigned { .. }
+            | Event::Accepted { .. }
+            | Event::Built { .. }
+            | Event::AttemptEnded { .. }
+            | Event::Published { .. } => self.weigh_attempt(recorded),
+            Event::Unwanted { job, why: _ } => self.end_job(*job, at, JobState::Superseded),
+            Event::Cancelled { job } => self.end_job(*job, at, JobState::Cancelled),
+            Event::Retried { job } => self.weigh_retried(*job, at),
+            Event::JobHeld { job, hold } => self.touch(*job, |job| job.hold = Some(hold.clone())),
+            Event::JobReleased { job } => self.touch(*job, |job| job.hold = None),
+            Event::Raised { job, raise } => self.touch(*job, |job| job.raise = *raise),
+            Event::Imported { .. } | Event::RolledBack { .. } => Ok(Change::default()),
+        }
+    }
+
+    fn weigh_declared(&self, recorded: &Recorded) -> Result<Change, Refusal> {
+        let mut change = Change::default();
+        let unknown = |name: &ProjectName| Refusal::Unknown {
+            what: "project",
+            name: name.to_string(),
+        };
+        match &recorded.event {
+            Event::ProjectAdded { name, url, branch } => {
+                if self.projects.contains_key(name) {
+                    return Err(Refusal::Exists {
+                        what: "project",
+                        name: name.to_string(),
+                    });
+                }
+                let (name, url, branch) = (name.clone(), url.clone(), branch.clone());
+                change.projects.push(Project {
+                    name,
+                    url,
+                    branch,
+                    added: recorded.at,
+                    tip: None,
+                    builds_all: false,
+                });
+            }
+            Event::ProjectRemoved { name } => {
+                self.projects.get(name).ok_or_else(|| unknown(name))?;
+                change.projects_gone.push(name.clone());
+            }
+            Event::ProjectOpened { name } => {
+                let project = self.projects.get(name).ok_or_else(|| unknown(name))?;
+                change.projects.push(Project {
+                    builds_all: true,
+                    ..project.clone()
+                });
+            }
+            Event::TipMoved {
+                project,
+                tip,
+                changed: _,
+                opens,
+            } => {
+                let project = self.projects.get(project).ok_or_else(|| unknown(project))?;
+                if project
+                    .tip
+                    .as_ref()
+                    .is_some_and(|known| known.commit == tip.commit && known.catalog == tip.catalog)
+                {
+                    return Err(Refusal::Repeat);
+                }
+                let builds_all = project.builds_all || *opens;
+                change.projects.push(Project {
+                    tip: Some(tip.clone()),
+                    builds_all,
+                    ..project.clone()
+                });
+            }
+            Event::ProfileSet { profile } => change.profiles.push(profile.as_ref().clone()),
+            Event::ProfileRemoved { name } => {
+                let profile = self.profiles.get(name);
+                profile.ok_or_else(|| Refusal::Unknown {
+                    what: "profile",
+                    name: name.to_string(),
+                })?;
+                change.profiles_gone.push(name.clone());
+            }
+            Event::HostSeen { host, name } => {
+                if self.hosts.get(host) == Some(name) {
+                    return Err(Refusal::Repeat);
+                }
+                change.hosts.push((*host, name.clone()));
+            }
+            Event::RecipeHeld {
+                project,
+                recipe,
+                hold,
+            } => {
+                change
+                    .recipe_holds
+                    .push(((project.clone(), recipe.clone()), Some(hold.clone())));
+            }
+            Event::RecipeReleased { project, recipe } => {
+                let key = (project.clone(), recipe.clone());
+                if !self.recipe_holds.contains_key(&key) {
+                    return Err(Refusal::Unknown {
+                        what: "hold on recipe",
+                        name: recipe.to_string(),
+                    });
+                }
+                change.recipe_holds.push((key, None));
+            }
+            other => unreachable!("{other:?} is no declaration: weigh() sends only those here"),
+        }
+        Ok(change)
+    }
+
+    fn weigh_planned(&self, recorded: &Recorded) -> Result<Change, Refusal> {
+        let Event::Planned {
+            job,
+            target,
+            version,
+            release,
+            build_release,
+            commit,
+            dir,
+            tree,
+            because,
+        } = &recorded.event
+        else {
+            unreachable!("weigh() sends only plans here")
+        };
+        if self.jobs.contains_key(job) {
+            return Err(Refusal::Repeat);
+        }
+        let mut change = Change::default();
+        if let Some(older) = self
+            .newest(target)
+            .filter(|older| !older.state.is_over() || older.state == JobState::Failed)
+        {
+            change = self.end_job(older.id, recorded.at, JobState::Superseded)?;
+        }
+        change.jobs.push(Job {
+            id: *job,
+            target: target.clone(),
+            version: version.clone(),
+            release: *release,
+            build_release: *build_release,
+            commit: *commit,
+            dir: dir.clone(),
+            tree: *tree,
+            state: JobState::Open,
+            because: because.clone(),
+            created: recorded.at,
+            changed: recorded.at,
+            tries: 0,
+            failures: 0,
+            not_before: None,
+            raise: 0,
+            hold: None,
+            fault: None,
+        });
+        Ok(change)
+    }
+
+    fn weigh_attempt(&self, recorded: &Recorded) -> Result<Change, Refusal> {
+        let at = recorded.at;
+        match &recorded.event {
+            Event::Assigned {
+                attempt,
+                builder,
+                slot,
+                build_release,
+            } => {
+                let job = self.job(attempt.job)?;
+                if job.state != JobState::Open || attempt.try_no != job.tries + 1 {
+                    let why = format!("try {} cannot begin", attempt.try_no);
+                    return Err(Refusal::State {
+                        job: job.id,
+                        state: job.state.as_str(),
+                        why,
+                    });
+                }
+                let job = Job {
+                    state: JobState::Building,
+                    tries: attempt.try_no,
+                    build_release: *build_release,
+                    changed: at,
+                    not_before: None,
+                    ..job.clone()
+                };
+                let attempt = Attempt {
+                    id: *attempt,
+                    builder: *builder,
+                    slot: *slot,
+                    state: AttemptState::Assigned,
+                    assigned: at,
+                    started: None,
+                    ended: None,
+                    build_release: *build_release,
+                    artefact_bytes: 0,
+                    artefacts: 0,
+                };
+                Ok(Change {
+                    jobs: vec![job],
+                    attempts: vec![attempt],
+                    ..Change::default()
+                })
+            }
+            Event::Accepted { attempt } => {
+                let (_, attempt) = self.current(*attempt)?;
+                match &attempt.state {
+                    AttemptState::Assigned => {}
+                    AttemptState::Building
+                    | AttemptState::Built
+                    | AttemptState::Published { .. } => {
+                        return Err(Refusal::Repeat);
+                    }
+                    AttemptState::Ended { fault, .. } => {
+                        return Err(Refusal::Stale {
+                            attempt: attempt.id,
+                            why: fault.what.clone(),
+                        });
+                    }
+                }
+                let attempt = Attempt {
+                    state: AttemptState::Building,
+                    started: Some(at),
+                    ..attempt.clone()
+                };
+                Ok(Change {
+                    attempts: vec![attempt],
+                    ..Change::default()
+                })
+            }
+            Event::Built {
+                attempt,
+                artefacts,
+                bytes,
+            } => {
+                let (job, attempt) = self.current(*attempt)?;
+                match &attempt.state {
+                    AttemptState::Assigned | AttemptState::Building => {}
+                    AttemptState::Built | AttemptState::Published { .. } => {
+                        return Err(Refusal::Repeat);
+                    }
+                    AttemptState::Ended { fault, .. } => {
+                        return Err(Refusal::Stale {
+                            attempt: attempt.id,
+                            why: fault.what.clone(),
+                        });
+                    }
+                }
+                let job = Job {
+                    state: JobState::Publishing,
+                    changed: at,
+                    ..job.clone()
+                };
+                let attempt = Attempt {
+                    state: AttemptState::Built,
+                    started: attempt.started.or(Some(at)),
+                    ended: Some(at),
+                    artefacts: *artefacts,
+                    artefact_bytes: *bytes,
+                    ..attempt.clone()
+                };
+                Ok(Change {
+                    jobs: vec![job],
+                    attempts: vec![attempt],
+                    ..Change::default()
+                })
+            }
+            Event::Published {
+                attempt,
+                channel,
+                version,
+            } => self.weigh_published(*attempt, at, channel, *version),
+            Event::AttemptEnded {
+                attempt,
+                blame,
+                fault,
+                then,
+            } => self.weigh_ended(*attempt, at, (*blame, fault), then),
+            other => {
+                unreachable!("{other:?} is not about an attempt: weigh() sends only those here")
+            }
+        }
+    }
+
+    /// What is published is published: it counts even when the attempt was given up meanwhile.
+    fn weigh_published(
+        &self,
+        attempt: AttemptId,
+        at: crate::id::Stamp,
+        channel: &crate::id::ChannelName,
+        version: crate::id::VersionId,
+    ) -> Result<Change, Refusal> {
+        let job = self.job(attempt.job)?;
+        let known = self.attempts.get(&attempt);
+        let known = known.ok_or(Refusal::Unknown {
+            what: "attempt",
+            name: attempt.to_string(),
+        })?;
+        if matches!(known.state, AttemptState::Published { .. }) {
+            return Err(Refusal::Repeat);
+        }
+        let mut change = Change::default();
+        if attempt.try_no == job.tries && job.state != JobState::Superseded {
+            let state = JobState::Published;
+            change.jobs.push(Job {
+                state,
+                changed: at,
+                fault: None,
+                not_before: None,
+                ..job.clone()
+            });
+        }
+        let state = AttemptState::Published {
+            channel: channel.clone(),
+            version,
+        };
+        let ended = known.ended.or(Some(at));
+        change.attempts.push(Attempt {
+            state,
+            ended,
+            ..known.as_ref().clone()
+        });
+        Ok(change)
+    }
+
+    fn weigh_ended(
+        &self,
+        attempt: AttemptId,
+        at: crate::id::Stamp,
+        (blame, fault): (super::who::Blame, &crate::fault::Fault),
+        then: &Then,
+    ) -> Result<Change, Refusal> {
+        let (job, attempt) = self.current(attempt)?;
+        match &attempt.state {
+            AttemptState::Ended { .. } => return Err(Refusal::Repeat),
+            AttemptState::Published { .. } => {
+                return Err(Refusal::Stale {
+                    attempt: attempt.id,
+                    why: "its packages are published".into(),
+                });
+            }
+            AttemptState::Assigned | AttemptState::Building | AttemptState::Built => {}
+        }
+        let mut change = Change::default();
+        let mut job = Job {
+            changed: at,
+            fault: Some(fault.clone()),
+            ..job.clone()
+        };
+        match then {
+            Then::Again { not_before, counts } => {
+                job.state = JobState::Open;
+                job.not_before = *not_before;
+                job.failures += u32::from(*counts);
+                change.jobs.push(job);
+            }
+            Then::GiveUp => {
+                job.state = JobState::Failed;
+                job.failures += 1;
+                change.jobs.push(job);
+            }
+            Then::Over => {}
+        }
+        change.attempts.push(Attempt {
+            state: AttemptState::Ended {
+                blame,
+                fault: fault.clone(),
+            },
+            ended: attempt.ended.or(Some(at)),
+            ..attempt.clone()
+        });
+        Ok(change)
+    }
+
+    /// Ends a job that is not over, and the attempt that it may have.
+    fn end_job(&self, id: JobId, at: crate::id::Stamp, state: JobState) -> Result<Change, Refusal> {
+        let job = self.job(id)?;
+        if job.state == state {
+            return Err(Refusal::Repeat);
+        }
+        if job.state.is_over() && !(job.state == JobState::Failed && state == JobState::Superseded)
+        {
+            let why = "there is nothing left to stop".to_string();
+            return Err(Refusal::State {
+                job: id,
+                state: job.state.as_str(),
+                why,
+            });
+        }
+        let mut change = Change {
+            jobs: vec![Job {
+                state,
+                changed: at,
+                ..job.clone()
+            }],
+            ..Change::default()
+        };
+        if let Some(attempt) = self.live_attempt(id) {
+            let why = match state {
+                JobState::Superseded => "a newer job took its place",
+                _ => "cancelled",
+            };
+            let fault = crate::fault::Fault::new(crate::fault::Kind::Operator, why);
+            change.attempts.push(Attempt {
+                state: AttemptState::Ended {
+                    blame: super::who::Blame::Operator,
+                    fault,
+                },
+                ended: attempt.ended.or(Some(at)),
+                ..attempt.as_ref().clone()
+            });
+        }
+        Ok(change)
+    }
+
+    fn weigh_retried(&self, id: JobId, at: crate::id::Stamp) -> Result<Change, Refusal> {
+        let job = self.job(id)?;
+        match job.state {
+            JobState::Failed | JobState::Cancelled => {}
+            JobState::Open => {
+                return self.touch(id, |job| (job.not_before, job.failures) = (None, 0));
+            }
+            JobState::Building | JobState::Publishing => return Err(Refusal::Repeat),
+            JobState::Published | JobState::Superseded => {
+                let why = "ask for a rebuild instead: massif build NAME --rebuild".to_string();
+                return Err(Refusal::State {
+                    job: id,
+                    state: job.state.as_str(),
+                    why,
+                });
+            }
+        }
+        if self
+            .newest(&job.target)
+            .is_some_and(|newest| newest.id != id)
+        {
+            let why = "a newer job of the same recipe exists".to_string();
+            return Err(Refusal::State {
+                job: id,
+                state: job.state.as_str(),
+                why,
+            });
+        }
+        let job = Job {
+            state: JobState::Open,
+            changed: at,
+            failures: 0,
+            not_before: None,
+            fault: None,
+            ..job.clone()
+        };
+        Ok(Change {
+            jobs: vec![job],
+            ..Change::default()
+        })
+    }
+
+    fn touch(&self, id: JobId, edit: impl FnOnce(&mut Job)) -> Result<Change, Refusal> {
+        let mut job = self.job(id)?.clone();
+        if job.state.is_over() {
+            let why = "nothing about it can be changed".to_string();
+            return Err(Refusal::State {
+                job: id,
+                state: job.state.as_str(),
+                why,
+            });
+        }
+        edit(&mut job);
+        Ok(Change {
+            jobs: vec![job],
+            ..Change::default()
+        })
+    }
+
+    /// Takes weighed rows in. Cannot fail; the same change twice is the same as once.
+    pub fn adopt(&mut self, change: Change) {
+        for project in change.projects {
+            self.projects.insert(project.name.clone(), project);
+        }
+        for name in change.projects_gone {
+            self.projects.remove(&name);
+        }
+        for profile in change.profiles {
+            self.profiles.insert(profile.name.clone(), profile);
+        }
+        for name in change.profiles_gone {
+            self.profiles.remove(&name);
+        }
+        for job in change.jobs {
+            self.last_job = self.last_job.max(job.id);
+            let newest = self.newest.entry(job.target.clone()).or_insert(job.id);
+            *newest = (*newest).max(job.id);
+            self.jobs.insert(job.id, Arc::new(job));
+        }
+        for attempt in change.attempts {
+            self.attempts.insert(attempt.id, Arc::new(attempt));
+        }
+        for (key, hold) in change.recipe_holds {
+            match hold {
+                Some(hold) => self.recipe_holds.insert(key, hold),
+                None => self.recipe_holds.remove(&key),
+            };
+        }
+        self.hosts.extend(change.hosts);
+    }
+}
+
+impl Change {
+    /// Appends what a later event changed; for the same row the later one wins when taken in order.
+    pub fn append(&mut self, later: Change) {
+        self.projects.extend(later.projects);
+        self.projects_gone.extend(later.projects_gone);
+        self.profiles.extend(later.profiles);
+        self.profiles_gone.extend(later.profiles_gone);
+        self.jobs.extend(later.jobs);
+        self.attempts.extend(later.attempts);
+        self.recipe_holds.extend(later.recipe_holds);
+        self.hosts.extend(later.hosts);
+    }
+}
