@@ -1,1 +1,5 @@
-//! (being written)
+//! How one build runs on Linux: upstreams, sandbox, layers, executors, splitting, analysis. Knows the core and the machine;
+//! knows no actor, no store and no network of hosts.
+
+pub mod native;
+pub mod upstream;
