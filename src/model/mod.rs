@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod event;
 pub mod farm;
 pub mod job;
+pub mod order;
 pub mod profile;
 pub mod project;
 pub mod who;
@@ -12,6 +13,10 @@ pub use catalog::{Catalog, ChangeView, Entry, Reading};
 pub use event::{Event, Recorded, Then};
 pub use farm::{Change, Farm, Refusal};
 pub use job::{Attempt, AttemptState, Because, Job, JobState, Target};
+pub use order::{
+    Artefact, ArtefactKind, BlobRef, BuildOrder, Input, InputFrom, OrderLimits, Outcome, ProfileSpec,
+    Usage,
+};
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
 pub use project::{Project, Tip};
 pub use who::{Blame, Hold, Who};
