@@ -1,1 +1,223 @@
-//! (being written)
+//! The order of the farm: which jobs exist, what each waits for, with what it is built, where it runs and when.
+//! Pure values; written by the summit alone. Two halves that meet in job numbers:
+//!
+//! - `Planner` knows recipes, packages and names: who provides what, which jobs are wanted, the edges between them, the
+//!   cuts of cycles, and the packages of a build root.
+//! - `schedule::Schedule` knows ready jobs and builders: who runs what, and why something does not run.
+//!
+//! ```text
+//! let mut planner = Planner::new();
+//! planner.set_profile(&profile, needs);                   // again whenever it changes
+//! planner.set_project(&project, rules);
+//! planner.set_index(Source::channel(&profile), &metas);   // the published channel, each remote, the base
+//! planner.set_catalog(&catalog);                          // costs what changed against the last one
+//! for wanted in planner.jobs_wanted() { /* record Planned, then: */ planner.open(&wanted.target, job); }
+//! planner.settle(steps);                                  // cuts what is cyclic among the open jobs
+//! for (job, readiness) in planner.take_changes() { /* tell the schedule: ready or blocked */ }
+//! let closure = planner.closure(&target)?;                // goes into the order to the builder
+//! planner.change_index(&source, &gone, &came);            // a publication; then close(&target), settle, take_changes
+//! ```
+
+pub mod schedule;
+pub mod why;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::id::{Arch, ChannelName, CommitId, Digest, JobId, ProfileName};
+use crate::model::{Base, Because, Profile, Target};
+use crate::recipe::NeedOrigin;
+use crate::stone::Dependency;
+
+pub use why::{
+    BuilderFit, FailedTest, Forecast, Passes, Reason, Term, Test, Verdict, Wait, WaitKind, Why,
+};
+
+/// Where packages come from, beside the farm's own recipes. Grows at the end only.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// A channel of the farm, for one architecture.
+    Channel(ChannelName, Arch),
+    /// The index at this URL or path.
+    Remote(String),
+    /// What lies below the packages in a build root: `host`, `stones`, or a directory.
+    Base(String),
+}
+
+impl Source {
+    /// Where this profile publishes.
+    pub fn channel(profile: &Profile) -> Source {
+        Source::Channel(profile.channel.clone(), profile.arch)
+    }
+
+    /// This profile's base.
+    pub fn base(base: &Base) -> Source {
+        Source::Base(base.to_string())
+    }
+
+    /// The word that `served_by` uses.
+    pub fn kind(&self) -> ServedBy {
+        match self {
+            Source::Channel(..) => ServedBy::Published,
+            Source::Remote(_) => ServedBy::Remote,
+            Source::Base(_) => ServedBy::Base,
+        }
+    }
+}
+
+/// What stands in for a provider that is not built yet. Grows at the end only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServedBy {
+    /// An older package in the channel.
+    Published,
+    /// A remote index.
+    Remote,
+    /// The base.
+    Base,
+}
+
+/// What every build root of a profile needs beside what recipes ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProfileNeeds {
+    /// The base set; empty unless the base is `stones`.
+    pub always: Vec<Dependency>,
+    /// The compiler of recipes that are built with clang.
+    pub llvm: Vec<Dependency>,
+    /// The compiler of recipes that are built with gcc.
+    pub gnu: Vec<Dependency>,
+}
+
+/// When recipes are built again although their release did not change. Grows at the end only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rebuild {
+    /// When a name that a published package depends on went away or changed.
+    #[default]
+    Broken,
+    /// Never.
+    None,
+    /// When something that they are built with was published.
+    Direct,
+    /// The same, and what is built with them, unless what they provide stayed the same.
+    Transitive,
+}
+
+/// Which edges count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edges {
+    /// What recipes and manifests list.
+    Manifest,
+    /// Macros, toolchain and base set too.
+    #[default]
+    All,
+}
+
+/// What the operator decided about a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectRules {
+    /// What its recipes are built for.
+    pub profiles: Vec<ProfileName>,
+    /// Among projects that provide the same name, the higher one is taken.
+    pub priority: i32,
+    /// When its recipes are built again.
+    pub rebuild: Rebuild,
+}
+
+/// A job that should exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it is about.
+    pub target: Target,
+    /// The recipe's version.
+    pub version: String,
+    /// The recipe's release.
+    pub release: u64,
+    /// The recipe's directory.
+    pub dir: String,
+    /// The directory's git tree.
+    pub tree: CommitId,
+    /// Why.
+    pub because: Because,
+}
+
+/// A recipe is built with what another recipe of the farm makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// Who makes it.
+    pub provider: Target,
+    /// The needs that it serves, sorted; never empty.
+    pub dependencies: Vec<(Dependency, NeedOrigin)>,
+    /// The edge was cut, and this stands in; the inner `None`: nothing does.
+    pub cut: Option<Option<ServedBy>>,
+}
+
+/// An edge that was taken out of a cycle: `recipe` is built before its `provider`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Built first.
+    pub recipe: Target,
+    /// Built later, although `recipe` needs it.
+    pub provider: Target,
+    /// What it is needed for.
+    pub dependencies: Vec<Dependency>,
+    /// What stands in.
+    pub served_by: Option<ServedBy>,
+}
+
+/// Recipes that need each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle {
+    /// All of them, sorted.
+    pub members: Vec<Target>,
+    /// What opens it; putting any of them back would close it again.
+    pub cuts: Vec<Cut>,
+    /// No plan can do with fewer cuts than this.
+    pub cuts_min: usize,
+}
+
+/// Whether a job can be given to a builder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// All that it needs is there.
+    Ready,
+    /// It waits for these; never empty.
+    Waits(Vec<Wait>),
+}
+
+/// One package of a build root.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PackageRef {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of the stone.
+    pub sha256: Digest,
+    /// Bytes of the stone.
+    pub size: u64,
+    /// Which index it is in.
+    pub from: Source,
+    /// Where the index says it is, relative to the index.
+    pub uri: String,
+}
+
+/// The packages of a build root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Closure {
+    /// Sorted by name; no package twice.
+    pub packages: Vec<PackageRef>,
+    /// Needs that only a macro adds and nothing provides: noted in the log, not held.
+    pub notes: Vec<Dependency>,
+}
+
+/// A recipe that cannot be planned for a reason of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplannable {
+    /// What it would have been.
+    pub target: Target,
+    /// Why not.
+    pub fault: Fault,
+}
+
+/// A job's number with what changed about it.
+pub type Change = (JobId, Readiness);
