@@ -1,5 +1,10 @@
 //! How one build runs on Linux: upstreams, sandbox, layers, executors, splitting, analysis. Knows the core and the machine;
 //! knows no actor, no store and no network of hosts.
 
+pub mod base;
+pub mod layers;
+pub mod mask;
 pub mod native;
+pub mod probe;
+pub mod sandbox;
 pub mod upstream;
