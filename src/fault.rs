@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limit;
+
 /// Whose move it is. Exit code, retry policy and colour are read off it. Grows at the end only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -106,6 +108,30 @@ impl Fault {
             line,
             column,
         });
+        self
+    }
+
+    /// The same, cut to what a row of the store and a line on a screen can take.
+    pub fn bounded(mut self) -> Fault {
+        fn cut(text: &mut String, bytes_max: usize) {
+            if text.len() > bytes_max {
+                let end = (0..=bytes_max)
+                    .rev()
+                    .find(|&at| text.is_char_boundary(at))
+                    .unwrap_or(0);
+                text.truncate(end);
+                text.push_str("...");
+            }
+        }
+        cut(&mut self.what, limit::FAULT_TEXT_BYTES_MAX);
+        cut(&mut self.next, limit::FAULT_TEXT_BYTES_MAX);
+        self.causes.truncate(limit::FAULT_CAUSES_MAX);
+        self.causes
+            .iter_mut()
+            .for_each(|cause| cut(cause, limit::FAULT_TEXT_BYTES_MAX / 2));
+        if let Some(place) = &mut self.place {
+            cut(&mut place.file, limit::FAULT_TEXT_BYTES_MAX / 2);
+        }
         self
     }
 

@@ -10,6 +10,10 @@ pub const RECIPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const MANIFEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Payloads of a package; real ones have at most five.
 pub const STONE_PAYLOADS_MAX: usize = 65_535;
+/// One text of a fault that is kept in a row; three of them and the causes fit a value of the store.
+pub const FAULT_TEXT_BYTES_MAX: usize = 1_200;
+/// Causes of a fault that are kept.
+pub const FAULT_CAUSES_MAX: usize = 4;
 /// Decompressed meta, layout or index payload of a stone.
 pub const STONE_TABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Decompressed content of one package.

@@ -14,8 +14,8 @@ pub use event::{Event, Recorded, Then};
 pub use farm::{Change, Farm, Refusal};
 pub use job::{Attempt, AttemptState, Because, Job, JobState, Target};
 pub use order::{
-    Artefact, ArtefactKind, BlobRef, BuildOrder, Input, InputFrom, OrderLimits, Outcome, ProfileSpec,
-    Usage,
+    Artefact, ArtefactKind, BlobRef, BuildOrder, Input, InputFrom, OrderLimits, Outcome,
+    ProfileSpec, Usage,
 };
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
 pub use project::{Project, Tip};

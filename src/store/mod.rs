@@ -5,6 +5,7 @@
 //! file remembers what must be there; exports can be loaded into a new store at any time.
 
 mod db;
+pub mod farm;
 mod key;
 mod row;
 mod writer;

@@ -1,0 +1,154 @@
+//! The farm's rows: the trees that summit alone writes, and the farm read back from them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Row, Store, WriteSet};
+use crate::fault::Result;
+use crate::id::{AttemptId, HostId, HostName, JobId, ProfileName, ProjectName, RecipeName};
+use crate::model::{Attempt, Change, Farm, Hold, Job, Profile, Project};
+
+impl Row for Project {
+    const TREE: &'static str = "project";
+    const SHAPE: u8 = 1;
+    type Key = ProjectName;
+    fn key(&self) -> ProjectName {
+        self.name.clone()
+    }
+}
+
+impl Row for Profile {
+    const TREE: &'static str = "profile";
+    const SHAPE: u8 = 1;
+    type Key = ProfileName;
+    fn key(&self) -> ProfileName {
+        self.name.clone()
+    }
+}
+
+impl Row for Job {
+    const TREE: &'static str = "job";
+    const SHAPE: u8 = 1;
+    type Key = JobId;
+    fn key(&self) -> JobId {
+        self.id
+    }
+}
+
+impl Row for Attempt {
+    const TREE: &'static str = "attempt";
+    const SHAPE: u8 = 1;
+    type Key = AttemptId;
+    fn key(&self) -> AttemptId {
+        self.id
+    }
+}
+
+/// A recipe that a person stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipeHold {
+    /// The project.
+    pub project: ProjectName,
+    /// The recipe.
+    pub recipe: RecipeName,
+    /// The hold.
+    pub hold: Hold,
+}
+
+impl Row for RecipeHold {
+    const TREE: &'static str = "recipe_hold";
+    const SHAPE: u8 = 1;
+    type Key = (ProjectName, RecipeName);
+    fn key(&self) -> Self::Key {
+        (self.project.clone(), self.recipe.clone())
+    }
+}
+
+/// A host that is or was part of the farm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownHost {
+    /// Its key.
+    pub id: HostId,
+    /// Its name.
+    pub name: HostName,
+}
+
+impl Row for KnownHost {
+    const TREE: &'static str = "host";
+    const SHAPE: u8 = 1;
+    type Key = HostId;
+    fn key(&self) -> HostId {
+        self.id
+    }
+}
+
+/// The rows of a change, ready to be committed with the events that caused it.
+pub fn writes(change: &Change) -> WriteSet {
+    let mut set = WriteSet::new();
+    for name in &change.projects_gone {
+        set.delete::<Project>(name);
+    }
+    change.projects.iter().for_each(|row| {
+        set.put(row);
+    });
+    for name in &change.profiles_gone {
+        set.delete::<Profile>(name);
+    }
+    change.profiles.iter().for_each(|row| {
+        set.put(row);
+    });
+    change.jobs.iter().for_each(|row| {
+        set.put(row);
+    });
+    change.attempts.iter().for_each(|row| {
+        set.put(row);
+    });
+    for ((project, recipe), hold) in &change.recipe_holds {
+        match hold {
+            Some(hold) => set.put(&RecipeHold {
+                project: project.clone(),
+                recipe: recipe.clone(),
+                hold: hold.clone(),
+            }),
+            None => set.delete::<RecipeHold>(&(project.clone(), recipe.clone())),
+        };
+    }
+    for (id, name) in &change.hosts {
+        set.put(&KnownHost {
+            id: *id,
+            name: name.clone(),
+        });
+    }
+    set
+}
+
+/// The farm as the rows tell it; `seq` is left to whoever reads the log of events.
+pub fn load(store: &Store) -> Result<Farm> {
+    let mut change = Change::default();
+    for row in store.scan::<Project>() {
+        change.projects.push(row?);
+    }
+    for row in store.scan::<Profile>() {
+        change.profiles.push(row?);
+    }
+    for row in store.scan::<Job>() {
+        change.jobs.push(row?);
+    }
+    for row in store.scan::<Attempt>() {
+        change.attempts.push(row?);
+    }
+    for row in store.scan::<RecipeHold>() {
+        let RecipeHold {
+            project,
+            recipe,
+            hold,
+        } = row?;
+        change.recipe_holds.push(((project, recipe), Some(hold)));
+    }
+    for row in store.scan::<KnownHost>() {
+        let KnownHost { id, name } = row?;
+        change.hosts.push((id, name));
+    }
+    let mut farm = Farm::default();
+    farm.adopt(change);
+    Ok(farm)
+}
