@@ -46,6 +46,24 @@ pub const TRIES_MAX: u32 = 5;
 pub const FIRST_INTAKE_BUILDS_MAX: usize = 50;
 /// Versions of a channel that are kept as files beside those that a stream or a tag names.
 pub const VERSIONS_SERVED: usize = 50;
+/// One upstream archive; the largest real ones (browsers, toolchains) have some 4 GiB.
+pub const UPSTREAM_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// A fetch of an upstream that moved nothing for this long is tried again.
+pub const UPSTREAM_STALL_S: u64 = 60;
+/// A fetch of an upstream is given up after this long whatever it moves: 16 GiB at 1.2 MB/s.
+pub const UPSTREAM_DEADLINE_S: u64 = 14_400;
+/// Tries of one URL before a fetch is given up.
+pub const UPSTREAM_TRIES_MAX: u32 = 4;
+/// Upstreams that one host fetches at once.
+pub const UPSTREAM_FETCHES_MAX: usize = 4;
+/// Files of a mirror directory that are looked at.
+pub const MIRROR_FILES_MAX: usize = 100_000;
+/// What one upstream may unpack to.
+pub const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// Members of one upstream; a large browser's archive has 400,000.
+pub const UNPACKED_ENTRIES_MAX: u64 = 4_000_000;
+/// Memory that reading an archive may take; xz at its highest setting needs 65 MiB.
+pub const UNPACK_MEMORY_KIB_MAX: u32 = 2 * 1024 * 1024;
 /// A question from one actor to another.
 pub const ASK_MS: u64 = 10_000;
 /// SIGTERM to the end of the process.

@@ -1,6 +1,7 @@
 //! How one build runs on Linux: upstreams, sandbox, layers, executors, splitting, analysis. Knows the core and the machine;
 //! knows no actor, no store and no network of hosts.
 
+pub mod archive;
 pub mod base;
 pub mod layers;
 pub mod mask;

@@ -94,7 +94,13 @@ impl Upstreams {
         sha256: Digest,
         told: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<PathBuf> {
-        let _ = (told, &self.0.mirrors, Path::new(url), Kind::Upstream, sha256);
+        let _ = (
+            told,
+            &self.0.mirrors,
+            Path::new(url),
+            Kind::Upstream,
+            sha256,
+        );
         Err(Fault::bug("fetching is not built yet"))
     }
 }
