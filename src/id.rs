@@ -95,6 +95,10 @@ hex_type! {
     HostId, 32, "a host id (64 lower-case hexadecimal digits)"
 }
 hex_type! {
+    /// XXH3-128 of a file's content in canonical byte order, as layouts and indexes of stones hold it.
+    ContentHash, 16, "an XXH3-128 (32 lower-case hexadecimal digits)"
+}
+hex_type! {
     /// A git commit id (SHA-1).
     CommitId, 20, "a full git commit id (40 lower-case hexadecimal digits)"
 }

@@ -40,3 +40,4 @@ pub fn now() -> crate::id::Now {
         mono_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }
+pub mod vessel;
