@@ -2,6 +2,7 @@
 //! hosts, desk answers people. Each owns its trees; others send it facts and questions.
 
 pub mod summit;
+pub mod vessel;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,4 +41,3 @@ pub fn now() -> crate::id::Now {
         mono_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }
-pub mod vessel;
