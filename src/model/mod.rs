@@ -7,6 +7,7 @@ pub mod job;
 pub mod order;
 pub mod profile;
 pub mod project;
+pub mod say;
 pub mod who;
 
 pub use catalog::{Catalog, ChangeView, Entry, Reading};
@@ -19,4 +20,5 @@ pub use order::{
 };
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
 pub use project::{Project, Tip};
+pub use say::{BuilderReport, Expectation, Role, Say};
 pub use who::{Blame, Hold, Who};
