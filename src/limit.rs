@@ -30,6 +30,20 @@ pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 pub const LOG_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// The tail of a log that went over its limit.
 pub const LOG_TAIL_BYTES: usize = 1024 * 1024;
+/// Recipes of one project; the largest real repository has 1,750.
+pub const RECIPES_MAX: usize = 100_000;
+/// Directories above a recipe; real ones have two.
+pub const RECIPE_DEPTH_MAX: usize = 16;
+/// A recipe's directory as one packed file: patches and helper files; the largest real one has some 3 MiB.
+pub const RECIPE_PACK_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Files of a recipe's directory.
+pub const RECIPE_FILES_MAX: usize = 10_000;
+/// A catalog's blob, decompressed. 1,558 recipes take 3 MiB.
+pub const CATALOG_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Commits that are looked at for a directory's last changes; the largest real repository has 19,900.
+pub const HISTORY_COMMITS_MAX: usize = 100_000;
+/// Packs in a mirror; each fetch adds one and nothing joins them, so a mirror with more is made anew.
+pub const MIRROR_PACKS_MAX: usize = 256;
 /// Time between two polls of a project's repository, unless configured.
 pub const POLL_S: u64 = 30;
 /// A git operation that moved nothing for this long is given up.

@@ -1,6 +1,8 @@
 //! Decides what is built where.
 
+mod catalog_blob;
 pub mod fetch;
 pub mod mirror;
+mod pack;
 pub mod reader;
 pub mod watcher;

@@ -1,0 +1,119 @@
+//! Catalogs as compact blobs, so that a start need not read 1,558 recipes again. Equal texts share their memory.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, Kind, Result};
+use crate::id::{CommitId, ProjectName};
+use crate::limit;
+use crate::model::{Catalog, Entry};
+use crate::recipe::Facts;
+use crate::stone::Dependency;
+
+/// The first byte of a blob. Raise it when `Entry` or anything in it changes, or when recipes are read differently:
+/// blobs of another shape are refused, and the recipes are read from git again.
+const SHAPE: u8 = 1;
+/// The lowest level that compresses: a start waits for reading these, and they are small anyway.
+const LEVEL: i32 = 1;
+
+/// Texts that were met before, so that each is kept once: the same few thousand dependencies appear in all recipes.
+#[derive(Default)]
+pub struct Interner {
+    texts: HashSet<Arc<str>>,
+}
+
+impl Interner {
+    /// Lets a recipe share the texts of its dependencies with those met before.
+    pub fn share(&mut self, facts: &mut Facts) {
+        for need in &mut facts.needs {
+            self.share_one(&mut need.dependency);
+        }
+        for package in &mut facts.packages {
+            let all = package.provides.iter_mut().chain(&mut package.depends);
+            all.for_each(|dependency| self.share_one(dependency));
+        }
+    }
+
+    fn share_one(&mut self, dependency: &mut Dependency) {
+        match self.texts.get(&dependency.name) {
+            Some(known) => dependency.name = known.clone(),
+            None => {
+                self.texts.insert(dependency.name.clone());
+            }
+        }
+    }
+}
+
+/// What stands before the entries.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    project: ProjectName,
+    commit: CommitId,
+    entries: u32,
+}
+
+/// A catalog as a compact blob.
+pub fn encode(catalog: &Catalog) -> Result<Vec<u8>> {
+    let bug = |error: &dyn std::error::Error| Fault::bug("cannot encode a catalog").because(error);
+    let head = Head {
+        project: catalog.project.clone(),
+        commit: catalog.commit,
+        entries: u32::try_from(catalog.entries.len()).map_err(|error| bug(&error))?,
+    };
+    let mut plain = postcard::to_allocvec(&head).map_err(|error| bug(&error))?;
+    for entry in &catalog.entries {
+        plain = postcard::to_extend(&**entry, plain).map_err(|error| bug(&error))?;
+    }
+    let packed = zstd::encode_all(plain.as_slice(), LEVEL).map_err(|error| bug(&error))?;
+    let mut blob = Vec::with_capacity(1 + packed.len());
+    blob.push(SHAPE);
+    blob.extend(packed);
+    Ok(blob)
+}
+
+/// A catalog from its blob. A blob of another shape, or a damaged one, is refused: read the recipes from git again then.
+pub fn decode(blob: &[u8]) -> Result<Catalog> {
+    let bad = |why: String| {
+        Fault::new(Kind::TryAgain, format!("the recorded catalog cannot be used: {why}"))
+            .next("nothing: the recipes are read from git again")
+    };
+    let packed = match blob.split_first() {
+        Some((&SHAPE, packed)) => packed,
+        Some((shape, _)) => return Err(bad(format!("it has shape {shape}, not {SHAPE}"))),
+        None => return Err(bad("it is empty".to_string())),
+    };
+    let mut plain = Vec::new();
+    zstd::Decoder::new(packed)
+        .and_then(|decoder| {
+            let bound = limit::CATALOG_BYTES_MAX as u64 + 1;
+            decoder.take(bound).read_to_end(&mut plain)
+        })
+        .map_err(|error| bad(error.to_string()))?;
+    if plain.len() > limit::CATALOG_BYTES_MAX {
+        return Err(bad("it is too large".to_string()));
+    }
+    let (head, mut rest) =
+        postcard::take_from_bytes::<Head>(&plain).map_err(|error| bad(error.to_string()))?;
+    let mut interner = Interner::default();
+    let mut entries = Vec::with_capacity((head.entries as usize).min(limit::RECIPES_MAX));
+    for _ in 0..head.entries {
+        let (mut entry, after) =
+            postcard::take_from_bytes::<Entry>(rest).map_err(|error| bad(error.to_string()))?;
+        rest = after;
+        if let crate::model::Reading::Good(facts) = &mut entry.reading {
+            interner.share(facts);
+        }
+        entries.push(Arc::new(entry));
+    }
+    if !rest.is_empty() {
+        return Err(bad(format!("{} bytes follow its end", rest.len())));
+    }
+    Ok(Catalog {
+        project: head.project,
+        commit: head.commit,
+        entries,
+    })
+}
