@@ -1,0 +1,376 @@
+//! `io.massif.Summit`: projects, recipes, profiles, plans, jobs and builders.
+
+use super::view::{
+    ArtefactView, BuildView, BuilderView, ChangeView, JobDetail, JobState, JobView, PlanJobView,
+    PlanView, ProfileView, ProjectView, RecipeDetail, RecipeView, WhyView,
+};
+use super::{facts, methods, replies};
+use crate::id::{JobId, ProfileName, ProjectName, RecipeName, Seq};
+
+replies! {
+    /// All projects.
+    pub struct Projects {
+        /// By name.
+        pub projects: Vec<ProjectView>,
+    }
+
+    /// One project.
+    pub struct Project {
+        /// It.
+        pub project: ProjectView,
+    }
+
+    /// A look at the remote was ordered.
+    pub struct Ordered {
+        /// The project as it is now.
+        pub project: ProjectView,
+        /// Done when the project's `intakes` has reached this.
+        pub intake: u64,
+    }
+
+    /// Some recipes.
+    pub struct Recipes {
+        /// By name.
+        pub recipes: Vec<RecipeView>,
+        /// Ask for the next page with this; null: there is none.
+        pub next: Option<String>,
+    }
+
+    /// One recipe.
+    pub struct Recipe {
+        /// In short.
+        pub recipe: RecipeView,
+        /// The rest; null when it cannot be read.
+        pub detail: Option<RecipeDetail>,
+    }
+
+    /// Changes of one recipe.
+    pub struct Changes {
+        /// The newest first.
+        pub changes: Vec<ChangeView>,
+    }
+
+    /// All profiles.
+    pub struct Profiles {
+        /// By name.
+        pub profiles: Vec<ProfileView>,
+    }
+
+    /// One profile.
+    pub struct Profile {
+        /// It.
+        pub profile: ProfileView,
+    }
+
+    /// One page of a plan.
+    pub struct PlanPage {
+        /// Rows in the order of building.
+        pub jobs: Vec<PlanJobView>,
+        /// Ask for the next page with this; null: there is none.
+        pub next: Option<String>,
+        /// The plan as a whole: in the first page only.
+        pub plan: Option<PlanView>,
+    }
+
+    /// What was ordered.
+    pub struct Builds {
+        /// One row per recipe and profile.
+        pub builds: Vec<BuildView>,
+    }
+
+    /// Some jobs.
+    pub struct Jobs {
+        /// The newest first.
+        pub jobs: Vec<JobView>,
+        /// Ask for the next page with this; null: there is none.
+        pub next: Option<String>,
+        /// The farm's last event when these rows were read: watch from here.
+        pub seq: Seq,
+    }
+
+    /// One job.
+    pub struct Job {
+        /// It.
+        pub job: JobView,
+    }
+
+    /// One job with its neighbours.
+    pub struct JobPage {
+        /// It.
+        pub job: JobView,
+        /// The rest.
+        pub detail: JobDetail,
+    }
+
+    /// A piece of a log.
+    pub struct LogPiece {
+        /// Where the piece begins, in bytes.
+        pub offset: u64,
+        /// The piece; what is not UTF-8 is replaced. Null when `base64` was asked for.
+        pub text: Option<String>,
+        /// The piece's bytes, if asked for.
+        pub base64: Option<String>,
+        /// Where the next piece begins.
+        pub next: u64,
+        /// The log is complete and this is its end.
+        pub end: bool,
+        /// Which try it is of.
+        pub try_no: u32,
+    }
+
+    /// Files that a job made.
+    pub struct Artefacts {
+        /// By name.
+        pub artefacts: Vec<ArtefactView>,
+    }
+
+    /// A piece of a file.
+    pub struct FilePiece {
+        /// Where the piece begins, in bytes.
+        pub offset: u64,
+        /// The piece's bytes.
+        pub base64: String,
+        /// Bytes of the whole file.
+        pub size: u64,
+    }
+
+    /// Why something is as it is.
+    pub struct Answer {
+        /// The answer.
+        pub why: WhyView,
+    }
+
+    /// All builders.
+    pub struct Builders {
+        /// By name.
+        pub builders: Vec<BuilderView>,
+    }
+
+    /// One builder.
+    pub struct Builder {
+        /// It.
+        pub builder: BuilderView,
+    }
+}
+
+methods! {
+    interface "io.massif.Summit"
+
+    /// Watches a git repository of recipes. Returns at once; the first intake is done when `intake` is reached.
+    ProjectAdd: Admin {
+        /// A name for it.
+        name: ProjectName,
+        /// Any URL that git fetches from, or a directory.
+        url: String,
+        /// Null: the remote's default branch.
+        branch: Option<String>,
+        /// Build everything that is missing, however much it is.
+        build_all: Option<bool>,
+    } -> Ordered;
+
+    /// All projects.
+    ProjectList: View {} -> Projects;
+
+    /// One project.
+    ProjectShow: View {
+        /// Its name.
+        name: String,
+    } -> Project;
+
+    /// Looks at the remote now. Returns at once; done when `intake` is reached.
+    ProjectRefresh: Operate {
+        /// Its name.
+        name: String,
+    } -> Ordered;
+
+    /// Forgets a project: its waiting jobs are cancelled, what it published stays.
+    ProjectRemove: Admin {
+        /// Its name.
+        name: String,
+    } -> Project;
+
+    /// Recipes by name, the faulty ones too.
+    RecipeList: View {
+        /// Only of this project.
+        project: Option<ProjectName>,
+        /// Only those whose name or summary holds this text.
+        text: Option<String>,
+        /// Only those that cannot be read.
+        faulty: Option<bool>,
+        /// `next` of the page before.
+        after: Option<String>,
+        /// Rows at most.
+        limit: Option<u32>,
+    } -> Recipes;
+
+    /// What git, the recipe and its manifest say.
+    RecipeShow: View {
+        /// Its name, or `PROJECT/NAME` when several projects have one.
+        name: String,
+    } -> Recipe;
+
+    /// Commits that touched a recipe.
+    RecipeHistory: View {
+        /// Its name, or `PROJECT/NAME`.
+        name: String,
+        /// Rows at most; 20 unless given.
+        limit: Option<u32>,
+    } -> Changes;
+
+    /// Adds a build target, or changes it.
+    ProfileAdd: Admin {
+        /// All of it.
+        profile: ProfileView,
+    } -> Profile;
+
+    /// All profiles.
+    ProfileList: View {} -> Profiles;
+
+    /// One profile.
+    ProfileShow: View {
+        /// Its name.
+        name: String,
+    } -> Profile;
+
+    /// What would be built, in which order and why.
+    Plan: View {
+        /// Only these recipes and what they need; empty: all that is missing or newer.
+        #[serde(default)]
+        names: Vec<String>,
+        /// Build these again although they are published.
+        rebuild: Option<bool>,
+        /// Only for this profile; null: the default one.
+        profile: Option<ProfileName>,
+        /// Play it with this many builders; null: with those that are here.
+        builders: Option<u32>,
+        /// `manifest` or `all`; null: `all`.
+        edges: Option<String>,
+        /// `next` of the page before.
+        after: Option<String>,
+        /// Rows at most.
+        limit: Option<u32>,
+    } -> PlanPage;
+
+    /// Makes jobs now.
+    Build: Operate {
+        /// Recipes, or `PROJECT/NAME`.
+        #[serde(default)]
+        names: Vec<String>,
+        /// Everything that is missing or newer; `names` is empty then.
+        all: Option<bool>,
+        /// Build again although it is published, with the next build release.
+        rebuild: Option<bool>,
+        /// Only for this profile; null: every profile of the project.
+        profile: Option<ProfileName>,
+    } -> Builds;
+
+    /// Jobs, the newest first.
+    JobList: View {
+        /// Only in these states; empty: in any.
+        #[serde(default)]
+        states: Vec<JobState>,
+        /// Only of this recipe.
+        recipe: Option<RecipeName>,
+        /// Only of this project.
+        project: Option<ProjectName>,
+        /// `next` of the page before.
+        after: Option<String>,
+        /// Rows at most.
+        limit: Option<u32>,
+    } -> Jobs;
+
+    /// One job with its tries, reasons, neighbours and artefacts.
+    JobShow: View {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+    } -> JobPage;
+
+    /// A piece of an attempt's log. With `more`: all of it from `offset`, and then each piece as it is written.
+    JobLog: View more {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+        /// Which try; null: the last.
+        try_no: Option<u32>,
+        /// From this byte on; a negative one counts from the end.
+        offset: Option<i64>,
+        /// Bytes in one answer at most.
+        bytes_max: Option<u32>,
+        /// Answer with the bytes in base64 instead of text.
+        base64: Option<bool>,
+    } -> LogPiece;
+
+    /// What a job made.
+    JobArtefacts: View {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+        /// Which try; null: the last that made something.
+        try_no: Option<u32>,
+    } -> Artefacts;
+
+    /// A piece of a file that a job made.
+    ArtefactRead: View {
+        /// Its number.
+        job: JobId,
+        /// Which try.
+        try_no: u32,
+        /// The file's name.
+        name: String,
+        /// From this byte on.
+        offset: u64,
+        /// Bytes at most.
+        bytes_max: Option<u32>,
+    } -> FilePiece;
+
+    /// Tries a failed or cancelled job again.
+    JobRetry: Operate {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+    } -> Job;
+
+    /// Stops a job for good; a running try is killed.
+    JobCancel: Operate {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+        /// Why.
+        reason: Option<String>,
+    } -> Job;
+
+    /// Keeps a job from starting until it is released.
+    JobHold: Operate {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+        /// Why.
+        reason: String,
+        /// Release it by itself after so many seconds.
+        expires_s: Option<u64>,
+    } -> Job;
+
+    /// Ends a hold.
+    JobRelease: Operate {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+    } -> Job;
+
+    /// Moves a job forward, or back with a negative number.
+    JobRaise: Operate {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+        /// How much to add to its priority; 100 unless given.
+        by: Option<i64>,
+    } -> Job;
+
+    /// All reasons why a job, recipe, builder, package, channel or project is as it is.
+    Why: View {
+        /// A job's number, or a name; `builder:NAME` and the like when several things have it.
+        thing: String,
+    } -> Answer;
+
+    /// All builders with their slots, disks and verdicts.
+    BuilderList: View {} -> Builders;
+
+    /// One builder.
+    BuilderShow: View {
+        /// Its name, or the start of its id.
+        name: String,
+    } -> Builder;
+}

@@ -1,0 +1,28 @@
+//! The rows of the answers. `snake_case`, units in names, absent is `null`; fields are added, never renamed
+//! (the shapes of `status`, jobs, builders, versions and packages are what outside scripts rely on).
+
+pub mod farm;
+pub mod job;
+pub mod machine;
+pub mod plan;
+pub mod repository;
+
+pub use farm::*;
+pub use job::*;
+pub use machine::*;
+pub use plan::*;
+pub use repository::*;
+
+/// Every named type of every answer.
+pub(super) fn types() -> impl Iterator<Item = &'static zlink::idl::CustomType<'static>> {
+    [
+        farm::TYPES,
+        job::TYPES,
+        machine::TYPES,
+        plan::TYPES,
+        repository::TYPES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}

@@ -1,0 +1,86 @@
+//! A plan: what would be built, in which order, why, how long, on what, and what its cycles cost.
+
+use crate::admin::views;
+use crate::id::{ProfileName, ProjectName, RecipeName};
+
+use super::FaultView;
+
+views! {
+    /// One row of a plan: a recipe for a profile.
+    pub struct PlanJobView {
+        /// Its recipe.
+        pub recipe: RecipeName,
+        /// Its project; null when the plan is of a bare repository.
+        pub project: Option<ProjectName>,
+        /// For what.
+        pub profile: ProfileName,
+        /// Its version; null when the recipe cannot be read.
+        pub version: Option<String>,
+        /// Its release; null when the recipe cannot be read.
+        pub release: Option<u64>,
+        /// Why it would be built; empty: it would not.
+        pub reasons: Vec<String>,
+        /// Recipes that have to be published first, cuts left out.
+        pub depends_on: Vec<RecipeName>,
+        /// When it would start, in seconds from the start of the plan.
+        pub start_s: Option<f64>,
+        /// When it would end, in seconds from the start of the plan.
+        pub end_s: Option<f64>,
+        /// Where it would be built.
+        pub builder: Option<String>,
+        /// Why it cannot be read.
+        pub faults: Vec<FaultView>,
+        /// What it needs and nothing provides.
+        pub unresolved: Vec<String>,
+    }
+
+    /// Recipes that need one another.
+    pub struct CycleView {
+        /// All of them.
+        pub members: Vec<RecipeName>,
+        /// Where the circle is opened.
+        pub cuts: Vec<CutView>,
+        /// No fewer cuts than this are possible, when that is known.
+        pub cuts_lower_bound: Option<u64>,
+        /// What would have to come from elsewhere before any of it can be built.
+        pub bootstrap_needs: Vec<RecipeName>,
+    }
+
+    /// One opened edge: `recipe` is built before its `provider`.
+    pub struct CutView {
+        /// Built first.
+        pub recipe: RecipeName,
+        /// Built after, although it provides.
+        pub provider: RecipeName,
+        /// What.
+        pub dependency: String,
+        /// What stands in: `published ncurses 6.4-1`, `remote NAME`, `base`; null: nothing.
+        pub served_by: Option<String>,
+    }
+
+    /// Something that nothing provides.
+    pub struct UnresolvedView {
+        /// What.
+        pub dependency: String,
+        /// Who needs it.
+        pub recipes: Vec<RecipeName>,
+    }
+
+    /// The plan as a whole.
+    pub struct PlanView {
+        /// Rows in the whole plan, of which a page may show some.
+        pub rows: u64,
+        /// Rows that would be built.
+        pub builds: u64,
+        /// All circles.
+        pub cycles: Vec<CycleView>,
+        /// All that nothing provides.
+        pub unresolved: Vec<UnresolvedView>,
+        /// The longest way from start to end.
+        pub critical_path: Vec<RecipeName>,
+        /// How long it all takes, in seconds, as far as durations are known.
+        pub makespan_s: Option<f64>,
+        /// No order can be faster than this, in seconds.
+        pub lower_bound_s: Option<f64>,
+    }
+}
