@@ -200,7 +200,7 @@ mod tests {
         assert_eq!("a\0b".to_string().to_bytes(), [97, 0, 255, 98, 0, 1]);
         let name: RecipeName = "xz".parse().unwrap();
         assert_eq!((name, 7u32).to_bytes(), [120, 122, 0, 1, 0, 0, 0, 7]);
-        assert_eq!(().to_bytes(), []);
+        assert!(().to_bytes().is_empty());
     }
 
     #[test]
