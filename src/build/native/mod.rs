@@ -1,10 +1,18 @@
 //! The native executor: one order becomes packages. It prepares (upstreams, layers, unpacking), runs the phases of the
 //! recipe in one sandbox session, splits, collects and writes the artefacts. It decides nothing and keeps no state.
 
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::build::layers::Layers;
+use crate::build::sandbox;
+use crate::build::upstream::Upstreams;
 use crate::fault::Fault;
 use crate::id::Digest;
+use crate::model::order::{Artefact, BuildOrder, Usage};
 use crate::model::who::Blame;
 
 /// A step of a build, as the log and the dashboard name it. Grows at the end only.
@@ -58,30 +66,24 @@ pub enum BuildEvent {
         /// Of how many, when known.
         of: Option<u64>,
     },
+    /// The sandbox runs; all its processes are below this one.
+    Started {
+        /// Its first process as the host numbers it.
+        init_pid: i32,
+    },
     /// Something worth a line beside the log: a tool that is missing, a flag that was left out.
     Noted(String),
 }
 
-/// One file that a build made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Artefact {
-    /// File name in the attempt's directory.
-    pub name: String,
-    /// Bytes.
-    pub size: u64,
-    /// SHA-256 of its bytes.
-    pub sha256: Digest,
-}
-
 /// A build that made packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// Stones and both manifests, sorted by name.
+pub struct Built {
+    /// Stones and both manifests, sorted by name; they lie in `BuildContext::out_dir`.
     pub artefacts: Vec<Artefact>,
+    /// What it took.
+    pub usage: Usage,
     /// How long each stage took, in milliseconds, in the order in which they ran.
     pub stages_ms: Vec<(Stage, u64)>,
-    /// What was noted on the way.
-    pub notes: Vec<String>,
 }
 
 /// A build that ended without packages.
@@ -91,10 +93,72 @@ pub struct Failure {
     pub blame: Blame,
     /// Where.
     pub stage: Stage,
-    /// Exit code of the phase's shell, when it was one that failed.
+    /// Exit code of the phase's shell, when it was one that failed; 128 and the signal's number when one ended it.
     pub code: Option<i32>,
+    /// Somebody asked for the end: `BuildContext::cancel`.
+    pub cancelled: bool,
     /// What happened and the next step.
     pub fault: Fault,
-    /// The last lines of the log.
+    /// The last lines of the log, without landmarks.
     pub tail: Vec<String>,
+    /// What it took.
+    pub usage: Usage,
+}
+
+/// Where a blob of this hash lies on this host; the order's blobs must be there when a build starts.
+pub type BlobPath = Arc<dyn Fn(Digest) -> PathBuf + Send + Sync>;
+
+/// What a build has of its host. Nothing in here may show in an artefact.
+#[derive(Clone)]
+pub struct BuildContext {
+    /// The host's state directory.
+    pub state_dir: PathBuf,
+    /// A directory of this attempt alone (`attempts/17.2`), which is made: sources, build, install root and `out`.
+    pub attempt_dir: PathBuf,
+    /// The log file, which is made.
+    pub log: PathBuf,
+    /// The host's name, for the log.
+    pub host: String,
+    /// The slot, for the log.
+    pub slot: u32,
+    /// Cores of the slot; empty means all.
+    pub cores: Vec<u32>,
+    /// The unprivileged id of the sandbox when the host runs as root (`sandbox::SANDBOX_UID` and the slot's number).
+    pub outer_uid: u32,
+    /// Bounds of every process inside.
+    pub limits: sandbox::Limits,
+    /// The layer cache.
+    pub layers: Layers,
+    /// The upstream cache.
+    pub upstreams: Upstreams,
+    /// Where blobs lie.
+    pub blob: BlobPath,
+    /// Ends the build when cancelled.
+    pub cancel: CancellationToken,
+}
+
+impl BuildContext {
+    /// Where the artefacts of the attempt lie.
+    pub fn out_dir(&self) -> PathBuf {
+        self.attempt_dir.join("out")
+    }
+}
+
+/// Builds one order. Events come while it runs, from one task and in order; the log file holds all that was said.
+/// On success the working directories are gone and `out` remains; on failure they remain until the caller discards them.
+pub async fn build(
+    ctx: &BuildContext,
+    order: &BuildOrder,
+    events: &(dyn Fn(BuildEvent) + Send + Sync),
+) -> Result<Built, Failure> {
+    let _ = (ctx, order, events);
+    Err(Failure {
+        blame: Blame::Builder,
+        stage: Stage::Prepare,
+        code: None,
+        cancelled: false,
+        fault: Fault::bug("builds are not built yet"),
+        tail: Vec::new(),
+        usage: Usage::default(),
+    })
 }
