@@ -24,6 +24,16 @@ pub const STONE_TEXT_BYTES_MAX: usize = 1024 * 1024;
 pub const ADMIN_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Rows in one page of an admin reply.
 pub const ADMIN_PAGE_ROWS_MAX: usize = 1_000;
+/// Connections to the admin socket at once; a dashboard holds two, a waiting command one.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// A client of the admin socket that takes nothing for this long is cut off: it is stopped or gone.
+pub const ADMIN_WRITE_S: u64 = 20;
+/// A client waits this long for the answer of a call that does not stream. The host's own deadlines are shorter.
+pub const ADMIN_CALL_S: u64 = 60;
+/// Bytes of a log or file in one answer, unless asked for less: base64 of it stays far below a message's limit.
+pub const ADMIN_PIECE_BYTES_MAX: usize = 1024 * 1024;
+/// Slots of one builder.
+pub const SLOTS_MAX: u32 = 1_024;
 /// One control frame between hosts.
 pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// A log takes bytes up to here; after that its tail is kept (2 GiB).

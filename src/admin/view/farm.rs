@@ -1,12 +1,15 @@
 //! Projects, recipes and profiles: what the farm builds, and for what.
 
 use crate::admin::views;
-use crate::fault::{Fault, Kind, Place};
+use crate::config::{isa_level, isa_word};
+use crate::fault::{Fault, Kind, Place, Result};
 use crate::id::{
     Arch, ChannelName, CommitId, Digest, JobId, ProfileName, ProjectName, RecipeName, Stamp,
 };
 
 use super::JobState;
+use crate::model::{Executor, Profile, Remote};
+use crate::recipe::Toolchain;
 
 views! {
     /// Whose move an error is.
@@ -228,6 +231,8 @@ views! {
         pub arch: Arch,
         /// Instruction set level, such as `x86_64` or `x86_64-v3x`.
         pub isa: String,
+        /// The compiler family for recipes that name none: `gnu` or `llvm`.
+        pub toolchain: String,
         /// `native` or `boulder`.
         pub executor: String,
         /// `host`, `stones`, or the directory of a bootstrapped root.
@@ -236,6 +241,10 @@ views! {
         pub channel: ChannelName,
         /// Indexes that dependencies may come from, the most preferred first.
         pub remotes: Vec<RemoteView>,
+        /// A phase that runs longer is given up, in seconds; null: the builder's own limit.
+        pub phase_s_max: Option<u64>,
+        /// Bytes that a log takes before only its tail is kept.
+        pub log_bytes_max: u64,
     }
 
     /// An index that dependencies may come from.
@@ -244,8 +253,83 @@ views! {
         pub name: String,
         /// URL or file of its `stone.index`.
         pub url: String,
-        /// The higher the more preferred.
-        pub priority: u32,
+        /// The higher the sooner it is asked.
+        pub priority: i32,
+    }
+}
+
+impl From<&Profile> for ProfileView {
+    fn from(profile: &Profile) -> ProfileView {
+        ProfileView {
+            name: profile.name.clone(),
+            arch: profile.arch,
+            isa: isa_word(profile.arch, profile.level),
+            toolchain: match profile.toolchain {
+                Toolchain::Llvm => "llvm".into(),
+                Toolchain::Gnu => "gnu".into(),
+            },
+            executor: match profile.executor {
+                Executor::Native => "native".into(),
+                Executor::Boulder => "boulder".into(),
+            },
+            base: profile.base.to_string(),
+            channel: profile.channel.clone(),
+            remotes: profile
+                .remotes
+                .iter()
+                .map(|remote| RemoteView {
+                    name: remote.name.clone(),
+                    url: remote.uri.clone(),
+                    priority: remote.priority,
+                })
+                .collect(),
+            phase_s_max: profile.phase_s_max,
+            log_bytes_max: profile.log_bytes_max,
+        }
+    }
+}
+
+impl ProfileView {
+    /// The profile that this describes.
+    ///
+    /// # Errors
+    ///
+    /// A word that is none of ours.
+    pub fn to_profile(&self) -> Result<Profile> {
+        let unknown = |what: &str, word: &str, known: &str| {
+            Fault::new(Kind::Usage, format!("{word:?} is no {what}")).next(format!("use {known}"))
+        };
+        Ok(Profile {
+            name: self.name.clone(),
+            arch: self.arch,
+            level: isa_level(self.arch, &self.isa)?,
+            toolchain: match self.toolchain.as_str() {
+                "llvm" => Toolchain::Llvm,
+                "gnu" => Toolchain::Gnu,
+                word => return Err(unknown("toolchain", word, "gnu or llvm")),
+            },
+            executor: match self.executor.as_str() {
+                "native" => Executor::Native,
+                "boulder" => Executor::Boulder,
+                word => return Err(unknown("executor", word, "native or boulder")),
+            },
+            base: self
+                .base
+                .parse()
+                .map_err(|error: crate::id::BadId| Fault::new(Kind::Usage, error.to_string()))?,
+            channel: self.channel.clone(),
+            remotes: self
+                .remotes
+                .iter()
+                .map(|remote| Remote {
+                    name: remote.name.clone(),
+                    uri: remote.url.clone(),
+                    priority: remote.priority,
+                })
+                .collect(),
+            phase_s_max: self.phase_s_max,
+            log_bytes_max: self.log_bytes_max,
+        })
     }
 }
 
@@ -316,5 +400,22 @@ impl From<FaultView> for Fault {
                 column: place.column,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_survive_the_way_to_a_view_and_back() {
+        let mut profile = Profile::laptop("p".parse().unwrap(), "main".parse().unwrap());
+        assert_eq!(ProfileView::from(&profile).to_profile().unwrap(), profile);
+        profile.executor = Executor::Boulder;
+        profile.toolchain = Toolchain::Llvm;
+        let mut view = ProfileView::from(&profile);
+        assert_eq!(view.to_profile().unwrap(), profile);
+        view.executor = "magic".into();
+        assert_eq!(view.to_profile().unwrap_err().exit_code(), 2);
     }
 }
