@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod base;
+pub mod gitsource;
 pub mod layers;
 pub mod mask;
 pub mod native;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::fault::{Fault, Kind, Result};
 use crate::limit;
-use tree::Tree;
+pub(super) use tree::Tree;
 
 /// Who the unpacked files belong to; `None` leaves them to whoever unpacks.
 pub type Owner = Option<(u32, u32)>;
@@ -45,6 +45,16 @@ impl<'a> Unpack<'a> {
             bytes_max: limit::UNPACKED_BYTES_MAX,
             entries_max: limit::UNPACKED_ENTRIES_MAX,
         }
+    }
+
+    /// Dropping this many leading components.
+    pub fn stripping(self, strip_dirs: u32) -> Unpack<'a> {
+        Unpack { strip_dirs, ..self }
+    }
+
+    /// Given to this user.
+    pub fn owned_by(self, owner: Owner) -> Unpack<'a> {
+        Unpack { owner, ..self }
     }
 }
 
@@ -317,7 +327,7 @@ impl From<io::Error> for Stop {
 }
 
 impl Stop {
-    fn fault(self, name: &str) -> Fault {
+    pub(super) fn fault(self, name: &str) -> Fault {
         match self {
             Stop::Hostile(what) => Fault::new(Kind::Upstream, format!("{name} is refused: {what}"))
                 .next("look into the archive; if it is meant so, repack it and name the new hash"),

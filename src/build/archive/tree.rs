@@ -13,7 +13,7 @@ use crate::fault::{Fault, Kind};
 
 type Done<T = ()> = Result<T, Stop>;
 
-pub(super) struct Tree<'a> {
+pub(in crate::build) struct Tree<'a> {
     root: OwnedFd,
     /// The directory that the last member went into, as most members follow their neighbours.
     here: Option<(String, OwnedFd)>,
@@ -34,7 +34,7 @@ fn host(error: Errno) -> Stop {
 }
 
 impl<'a> Tree<'a> {
-    pub(super) fn new(
+    pub(in crate::build) fn new(
         what: &'a Unpack<'a>,
         told: &'a mut dyn FnMut(u64) -> bool,
     ) -> crate::fault::Result<Tree<'a>> {
@@ -142,7 +142,7 @@ impl<'a> Tree<'a> {
         Ok(fd)
     }
 
-    pub(super) fn directory(&mut self, name: &str, mode: u32, time: Option<i64>) -> Done {
+    pub(in crate::build) fn directory(&mut self, name: &str, mode: u32, time: Option<i64>) -> Done {
         let Some(path) = self.place(name)? else {
             return Ok(());
         };
@@ -151,7 +151,7 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    pub(super) fn file(
+    pub(in crate::build) fn file(
         &mut self,
         name: &str,
         mode: u32,
@@ -203,7 +203,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    pub(super) fn symlink(&mut self, name: &str, to: &str, time: Option<i64>) -> Done {
+    pub(in crate::build) fn symlink(&mut self, name: &str, to: &str, time: Option<i64>) -> Done {
         let Some(path) = self.place(name)? else {
             return Ok(());
         };
@@ -223,7 +223,7 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    pub(super) fn hard_link(&mut self, name: &str, to: &str) -> Done {
+    pub(in crate::build) fn hard_link(&mut self, name: &str, to: &str) -> Done {
         let Some(path) = self.place(name)? else {
             return Ok(());
         };
@@ -259,7 +259,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    pub(super) fn finish(mut self) -> Done<Unpacked> {
+    pub(in crate::build) fn finish(mut self) -> Done<Unpacked> {
         for (path, mode, time) in std::mem::take(&mut self.directories).into_iter().rev() {
             let fd = self.walk(&path)?;
             fs::fchmod(&fd, Mode::from_raw_mode(mode & 0o777 | 0o700)).map_err(host)?;
