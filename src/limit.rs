@@ -56,6 +56,8 @@ pub const HISTORY_COMMITS_MAX: usize = 100_000;
 pub const MIRROR_PACKS_MAX: usize = 256;
 /// Time between two polls of a project's repository, unless configured.
 pub const POLL_S: u64 = 30;
+/// The longest pause after looks that failed, unless the poll time is longer.
+pub const POLL_BACKOFF_S_MAX: u64 = 600;
 /// A git operation that moved nothing for this long is given up.
 pub const GIT_STALL_S: u64 = 60;
 /// A git operation is given up after this long whatever it moves.

@@ -306,7 +306,7 @@ impl<'a> Walk<'a> {
         while let Some((dir, tree)) = open.pop() {
             if self.found.len() > limit::RECIPES_MAX {
                 return Err(Fault::new(
-                    Kind::Operator,
+                    Kind::Recipe,
                     format!("the repository has more than {} recipes", limit::RECIPES_MAX),
                 )
                 .next("split it into several projects"));
