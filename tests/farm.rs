@@ -1,1 +1,3 @@
-//! tests
+//! The whole suite in one binary, so that it links once. Tests use the program's doors only.
+
+mod sandbox;

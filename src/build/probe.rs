@@ -35,3 +35,18 @@ pub enum FindingState {
 pub fn probe(_state_dir: &Path) -> Vec<Finding> {
     Vec::new()
 }
+
+/// What to do when the kernel refuses user namespaces, as far as its settings tell.
+pub(super) fn namespaces_cure() -> String {
+    let setting = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_string());
+    if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
+        return "allow them: sysctl kernel.apparmor_restrict_unprivileged_userns=0".into();
+    }
+    if setting("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
+        return "allow them: sysctl kernel.unprivileged_userns_clone=1".into();
+    }
+    if setting("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
+        return "allow them: sysctl user.max_user_namespaces=15000".into();
+    }
+    "allow user namespaces: inside a container, start it with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`".into()
+}

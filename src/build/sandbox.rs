@@ -1,12 +1,12 @@
-//! One build root and what runs in it, as the host sees it: `Session::start` makes the namespaces and mounts by way
-//! of the hidden sub-command `__sandbox` of our own binary, `Session::run` runs one step after another in them,
-//! `Session::finish` or `Session::kill` ends every process that is left. The other end is `sandbox_init`.
+//! One build root and what runs in it, as values: what a sandbox is made of, a step, how it ended. `Session` runs them:
+//! `Session::start` makes the namespaces and mounts by way of the hidden sub-command `__sandbox` of our own binary,
+//! `Session::run` runs one step after another, `Session::finish` or `Session::kill` ends every process that is left.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{Fault, Result};
+pub use super::sandbox_session::{Killer, LogReader, Session, use_helper};
 
 /// The id that processes of a sandbox have outside of it when the host runs as root. Below systemd's dynamic users
 /// (61,184), above what distributions give to people (60,000); slots may count upwards from it.
@@ -147,56 +147,6 @@ impl StepEnd {
     pub fn ok(&self) -> bool {
         self.exit == Exit::Code(0)
     }
-}
-
-/// A running sandbox. Dropping it kills every process of it.
-#[derive(Debug)]
-pub struct Session {
-    init_pid: i32,
-}
-
-/// The read end of a session's log: what the steps write to stdout and stderr, merged, in order. Ends when the session does.
-pub type LogReader = tokio::net::unix::pipe::Receiver;
-
-impl Session {
-    /// Makes the root and its first process. The log reader must be read, or the steps will block on a full pipe.
-    pub async fn start(_spec: Spec) -> Result<(Session, LogReader)> {
-        Err(Fault::bug("not built yet"))
-    }
-
-    /// Runs one program to its end. One at a time.
-    pub async fn run(&mut self, _step: Step) -> Result<StepEnd> {
-        Err(Fault::bug("not built yet"))
-    }
-
-    /// The sandbox's first process as the host numbers it: all others are below it. For watchers of CPU time and I/O.
-    pub fn init_pid(&self) -> i32 {
-        self.init_pid
-    }
-
-    /// Something that kills the session from elsewhere while `run` waits; `run` then fails.
-    pub fn killer(&self) -> Killer {
-        Killer {}
-    }
-
-    /// Kills every process of the sandbox, also those that became daemons, and returns when none is left.
-    pub async fn kill(self) -> Result<()> {
-        Err(Fault::bug("not built yet"))
-    }
-
-    /// Ends the sandbox in order and returns when no process is left.
-    pub async fn finish(self) -> Result<()> {
-        Err(Fault::bug("not built yet"))
-    }
-}
-
-/// Kills a session from elsewhere.
-#[derive(Debug, Clone)]
-pub struct Killer {}
-
-impl Killer {
-    /// Kills every process of the sandbox; returns at once. A session that has ended is left alone.
-    pub fn kill(&self) {}
 }
 
 /// The directories of one attempt as phases see them: `recipe` (read-only), `sourcedir`, `build` and `install`.

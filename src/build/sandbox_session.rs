@@ -1,0 +1,340 @@
+//! The host's end of a sandbox: starts the helper, tells it what to run, kills it. The other end is `sandbox_init`.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+
+use super::sandbox::{Spec, Step, StepEnd};
+use super::sandbox_wire::{Said, Tell, receive_async, send_async};
+use crate::fault::{Fault, Kind, Result};
+use crate::limit;
+
+/// The hidden sub-command's name, and how its processes are found in `/proc`.
+pub const HELPER_COMMAND: &str = "__sandbox";
+/// What the log's pipe holds; the default of 64 KiB makes a chatty compiler wait for its reader.
+const LOG_PIPE_BYTES: usize = 1024 * 1024;
+
+/// The read end of a session's log: what the steps write to stdout and stderr, merged, in order. Ends when the session does.
+pub type LogReader = tokio::net::unix::pipe::Receiver;
+
+/// A running sandbox. Dropping it kills every process of it.
+#[derive(Debug)]
+pub struct Session {
+    control: UnixStream,
+    helper: Option<Helper>,
+    killer: Killer,
+    init_pid: i32,
+    /// A `run` was given up in the middle, so the next answer belongs to it.
+    out_of_step: bool,
+}
+
+/// The outer helper process, which ends when the sandbox is gone.
+#[derive(Debug)]
+struct Helper {
+    child: Option<Child>,
+    ended: AsyncFd<OwnedFd>,
+}
+
+/// Kills a session from elsewhere.
+#[derive(Debug, Clone)]
+pub struct Killer {
+    init: Arc<OwnedFd>,
+}
+
+impl Killer {
+    /// Kills every process of the sandbox; returns at once. A session that has ended is left alone.
+    pub fn kill(&self) {
+        // The only error that a live descriptor of our own process gives is that it has ended.
+        let _ = pidfd_send_signal(&*self.init, Signal::KILL);
+    }
+}
+
+static HELPER: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the massif binary, for tests and benches whose own program is another one. Counts once, before the first session.
+pub fn use_helper(program: impl Into<PathBuf>) {
+    let _ = HELPER.set(program.into()); // a second call would name the same binary
+}
+
+/// What the helpers of this state directory carry in their command line, so that a later process finds them.
+pub fn marker(state_dir: &Path) -> io::Result<String> {
+    let meta = std::fs::metadata(state_dir)?;
+    Ok(format!("{:x}.{:x}", meta.dev(), meta.ino()))
+}
+
+type Order = (Command, oneshot::Sender<io::Result<Child>>);
+
+/// Starts processes on a thread that lives as long as the host does: the helper dies with the *thread* that started it,
+/// and the runtime's own threads come and go.
+fn spawn_on_lasting_thread(command: Command) -> oneshot::Receiver<io::Result<Child>> {
+    static ORDERS: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
+    let orders = ORDERS.get_or_init(|| {
+        let (sender, orders) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in orders {
+                // The asker may have been cancelled: then the child is killed by the end of its socket.
+                let _ = reply.send(command.spawn());
+            }
+        });
+        Mutex::new(sender)
+    });
+    let (reply, answer) = oneshot::channel();
+    let sender = orders.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    // A thread that is gone drops the reply, which the asker sees.
+    let _ = sender.send((command, reply));
+    answer
+}
+
+fn io_fault(what: &str, error: impl Into<io::Error>) -> Fault {
+    let error = error.into();
+    let kind = match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE) => Kind::TryAgain,
+        _ => Kind::Builder,
+    };
+    Fault::new(kind, format!("cannot {what}")).because(&error)
+}
+
+fn gone(error: io::Error) -> Fault {
+    Fault::new(Kind::Builder, "the sandbox ended before its step did")
+        .because(&error)
+        .next("look for an out-of-memory kill in the kernel's log")
+}
+
+impl Session {
+    /// Makes the root and its first process. The log reader must be read, or the steps will block on a full pipe.
+    pub async fn start(spec: Spec) -> Result<(Session, LogReader)> {
+        let limit = Duration::from_millis(limit::SANDBOX_START_MS);
+        match tokio::time::timeout(limit, Session::start_untimed(spec)).await {
+            Ok(started) => started,
+            Err(_) => Err(Fault::new(
+                Kind::TryAgain,
+                format!("a build root was not made within {} s", limit.as_secs()),
+            )
+            .next("look for a hung file system or an overloaded machine")),
+        }
+    }
+
+    async fn start_untimed(spec: Spec) -> Result<(Session, LogReader)> {
+        give_writable_binds(&spec).await?;
+        let what = "start a sandbox";
+        let (ours, theirs) = StdStream::pair().map_err(|e| io_fault(what, e))?;
+        ours.set_nonblocking(true).map_err(|e| io_fault(what, e))?;
+        let mut control = UnixStream::from_std(ours).map_err(|e| io_fault(what, e))?;
+        let (log_end, log_start) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|e| io_fault(what, e))?;
+        // Over the user's share of pipe memory the kernel refuses, and the smaller pipe does as well.
+        let _ = rustix::pipe::fcntl_setpipe_size(&log_start, LOG_PIPE_BYTES);
+        let errors = log_start.try_clone().map_err(|e| io_fault(what, e))?;
+        let log = LogReader::from_owned_fd(log_end).map_err(|e| io_fault(what, e))?;
+        let program = HELPER.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
+        let mut command = Command::new(program);
+        command
+            .arg(HELPER_COMMAND)
+            .arg(marker(&spec.state_dir).map_err(|e| io_fault("find the state directory", e))?)
+            .env_clear()
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::from(log_start))
+            .stderr(Stdio::from(errors));
+        let child = spawn_on_lasting_thread(command)
+            .await
+            .map_err(|_| Fault::bug("the thread that starts sandboxes is gone"))?
+            .map_err(|e| io_fault(what, e))?;
+        let helper = Helper::watch(child)?;
+        let cache_path = spec.root.loader_cache.clone();
+        send_async(&mut control, &Tell::Start(Box::new(spec)))
+            .await
+            .map_err(|e| io_fault(what, e))?;
+        let (init_pid, killer, cache) = born_and_ready(&mut control).await?;
+        if let (Some(path), Some(bytes)) = (cache_path, cache) {
+            keep_loader_cache(path, bytes).await?;
+        }
+        let session = Session {
+            control,
+            helper: Some(helper),
+            killer,
+            init_pid,
+            out_of_step: false,
+        };
+        Ok((session, log))
+    }
+
+    /// Runs one program to its end. One at a time; a call that is dropped half-way leaves the session fit for `kill` only.
+    pub async fn run(&mut self, step: Step) -> Result<StepEnd> {
+        if std::mem::replace(&mut self.out_of_step, true) {
+            return Err(Fault::bug(format!(
+                "step {} was asked of a sandbox whose last step was given up",
+                step.name
+            )));
+        }
+        send_async(&mut self.control, &Tell::Run(step)).await.map_err(gone)?;
+        let said = receive_async(&mut self.control).await.map_err(gone)?;
+        self.out_of_step = false;
+        match said {
+            Said::Ended(end) => Ok(end),
+            Said::NotRun(fault) | Said::Failed(fault) => Err(fault),
+            Said::Born { .. } | Said::Ready { .. } => {
+                Err(Fault::bug("the sandbox answered a step with something else"))
+            }
+        }
+    }
+
+    /// The sandbox's first process as the host numbers it: all others are below it. For watchers of CPU time and I/O.
+    pub fn init_pid(&self) -> i32 {
+        self.init_pid
+    }
+
+    /// Something that kills the session from elsewhere while `run` waits; `run` then fails.
+    pub fn killer(&self) -> Killer {
+        self.killer.clone()
+    }
+
+    /// Kills every process of the sandbox, also those that became daemons, and returns when none is left.
+    pub async fn kill(mut self) -> Result<()> {
+        self.killer.kill();
+        self.ended().await
+    }
+
+    /// Ends the sandbox in order and returns when no process is left.
+    pub async fn finish(mut self) -> Result<()> {
+        // A sandbox that does not hear this has ended already, and that is what was asked for.
+        let _ = send_async(&mut self.control, &Tell::Finish).await;
+        let limit = Duration::from_millis(limit::SANDBOX_END_MS);
+        if tokio::time::timeout(limit, self.helper_ended()).await.is_err() {
+            self.killer.kill();
+        }
+        self.ended().await
+    }
+
+    async fn helper_ended(&mut self) -> io::Result<()> {
+        if let Some(helper) = &self.helper {
+            helper.ended.readable().await?.retain_ready();
+        }
+        Ok(())
+    }
+
+    async fn ended(&mut self) -> Result<()> {
+        self.helper_ended().await.map_err(|e| io_fault("wait for the end of a sandbox", e))?;
+        if let Some(mut child) = self.helper.take().and_then(|mut helper| helper.child.take()) {
+            child.wait().map_err(|e| io_fault("reap a sandbox", e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.killer.kill();
+    }
+}
+
+impl Helper {
+    fn watch(child: Child) -> Result<Helper> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| Fault::bug("a process without a number"))?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())
+            .map_err(|e| io_fault("watch a sandbox", e))?;
+        // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
+        let ended = unsafe { AsyncFd::register(pidfd) }
+            .map_err(|_| Fault::bug("a process's descriptor cannot be watched"))?;
+        Ok(Helper { child: Some(child), ended })
+    }
+}
+
+impl Drop for Helper {
+    /// A session that was given up: end the helper (and so all of it), and reap it without waiting here.
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill(); // it may have ended just now
+            std::thread::spawn(move || child.wait());
+        }
+    }
+}
+
+/// The first two things that a sandbox says, in either order, and what its loader cache is if it made one.
+async fn born_and_ready(control: &mut UnixStream) -> Result<(i32, Killer, Option<Vec<u8>>)> {
+    let mut born = None;
+    let mut ready = None;
+    loop {
+        match receive_async(control).await.map_err(gone)? {
+            Said::Born { pid } => {
+                let init = Pid::from_raw(pid)
+                    .ok_or(rustix::io::Errno::SRCH)
+                    .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
+                    .map_err(|e| io_fault("watch a sandbox", e))?;
+                let init = Arc::new(init);
+                born = Some((pid, Killer { init }));
+            }
+            Said::Ready { loader_cache } => ready = Some(loader_cache),
+            Said::Failed(fault) => return Err(fault),
+            Said::Ended(_) | Said::NotRun(_) => {
+                return Err(Fault::bug("the sandbox ended a step that it was not given"));
+            }
+        }
+        if let (Some((pid, killer)), Some(cache)) = (&born, &mut ready) {
+            return Ok((*pid, killer.clone(), cache.take()));
+        }
+    }
+}
+
+/// Keeps the loader's cache for the next root of the same packages. Written beside and renamed: another slot may be doing the same.
+async fn keep_loader_cache(path: PathBuf, bytes: Vec<u8>) -> Result<()> {
+    let written = tokio::task::spawn_blocking(move || -> io::Result<()> {
+        use std::io::Write;
+        use std::os::unix::fs::PermissionsExt;
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::NamedTempFile::new_in(parent)?;
+        file.write_all(&bytes)?;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.persist(&path)?;
+        Ok(())
+    });
+    written
+        .await
+        .map_err(|_| Fault::bug("writing a loader cache panicked"))?
+        .map_err(|e| io_fault("keep the loader's cache", e))
+}
+
+/// Gives the writable binds, and all that is in them, to the id that the sandbox has outside. Nothing to do for an ordinary user.
+async fn give_writable_binds(spec: &Spec) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let given: Vec<PathBuf> = spec
+        .binds
+        .iter()
+        .filter(|bind| bind.writable)
+        .map(|bind| bind.from.clone())
+        .collect();
+    let uid = spec.outer_uid;
+    tokio::task::spawn_blocking(move || given.iter().try_for_each(|path| give(path, uid)))
+        .await
+        .map_err(|_| Fault::bug("giving directories to a sandbox panicked"))?
+        .map_err(|e| io_fault("give a directory to the sandbox", e))
+}
+
+/// Changes the owner of a tree, links themselves and not what they point to. Entries that have the owner cost one look.
+fn give(path: &Path, uid: u32) -> io::Result<()> {
+    let mut rest = vec![path.to_owned()];
+    while let Some(path) = rest.pop() {
+        let meta = std::fs::symlink_metadata(&path)?;
+        if meta.uid() != uid || meta.gid() != uid {
+            std::os::unix::fs::lchown(&path, Some(uid), Some(uid))?;
+        }
+        if meta.is_dir() {
+            for entry in std::fs::read_dir(&path)? {
+                rest.push(entry?.path());
+            }
+        }
+    }
+    Ok(())
+}
