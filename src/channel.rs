@@ -101,7 +101,11 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Created => f.write_str("created"),
-            Cause::Built { attempt, source, what } => {
+            Cause::Built {
+                attempt,
+                source,
+                what,
+            } => {
                 write!(f, "{source} {what} built by attempt {attempt}")
             }
             Cause::Imported { by, what } => write!(f, "{what} imported by {by}"),

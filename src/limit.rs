@@ -18,6 +18,10 @@ pub const FAULT_CAUSES_MAX: usize = 4;
 pub const STONE_TABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Decompressed content of one package.
 pub const STONE_CONTENT_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// zstd window of the contents that we write: 32 MiB, so that neither a slot nor a client needs a package's size in memory.
+pub const STONE_CONTENT_WINDOW_LOG: u32 = 25;
+/// What one compression thread takes at a time; fixed, since it shapes the bytes.
+pub const STONE_CONTENT_JOB_BYTES: u32 = 16 * 1024 * 1024;
 /// One text of a stone's metadata.
 pub const STONE_TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// One message on the admin socket.

@@ -2,6 +2,7 @@
 //! Readers are bounded and never panic; writers are byte-exact.
 
 pub mod container;
+pub mod content;
 pub mod dependency;
 pub mod layout;
 pub mod manifest;
@@ -15,3 +16,6 @@ pub use layout::{LayoutEntry, Node};
 pub use meta::Meta;
 pub use package::{ContentSource, Package, UniqueFile};
 pub use root_index::RootIndex;
+
+#[cfg(test)]
+mod tests;
