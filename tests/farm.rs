@@ -1,3 +1,5 @@
 //! The whole suite in one binary, so that it links once. Tests use the program's doors only.
 
+mod common;
+mod intake;
 mod sandbox;

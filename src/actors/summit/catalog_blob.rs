@@ -77,8 +77,11 @@ pub fn encode(catalog: &Catalog) -> Result<Vec<u8>> {
 /// A catalog from its blob. A blob of another shape, or a damaged one, is refused: read the recipes from git again then.
 pub fn decode(blob: &[u8]) -> Result<Catalog> {
     let bad = |why: String| {
-        Fault::new(Kind::TryAgain, format!("the recorded catalog cannot be used: {why}"))
-            .next("nothing: the recipes are read from git again")
+        Fault::new(
+            Kind::TryAgain,
+            format!("the recorded catalog cannot be used: {why}"),
+        )
+        .next("nothing: the recipes are read from git again")
     };
     let packed = match blob.split_first() {
         Some((&SHAPE, packed)) => packed,

@@ -35,7 +35,7 @@ pub struct Order {
 pub enum Line {
     /// Something moved.
     Progress {
-        /// Grows with every object and byte; its unit means nothing.
+        /// Another number whenever something moved; it means nothing else.
         moved: usize,
         /// What git is doing.
         text: String,
@@ -69,12 +69,15 @@ pub fn run() -> ExitCode {
         .lock()
         .take(ORDER_BYTES_MAX)
         .read_line(&mut text);
-    let order = match read.map_err(|error| error.to_string()).and_then(|_| {
-        serde_json::from_str::<Order>(&text).map_err(|error| error.to_string())
-    }) {
+    let order = match read
+        .map_err(|error| error.to_string())
+        .and_then(|_| serde_json::from_str::<Order>(&text).map_err(|error| error.to_string()))
+    {
         Ok(order) => order,
         Err(error) => {
-            say(&Line::Failed(Fault::bug(format!("massif __fetch got no order: {error}"))));
+            say(&Line::Failed(Fault::bug(format!(
+                "massif __fetch got no order: {error}"
+            ))));
             return ExitCode::FAILURE;
         }
     };
@@ -108,7 +111,7 @@ fn tick(tally: &Tally) {
     let mut last = 0;
     loop {
         std::thread::sleep(TICK);
-        let moved = tally.moved.load(Ordering::Relaxed);
+        let moved = tally.moved();
         if moved != last {
             last = moved;
             let text = gix::Progress::name(tally).unwrap_or_default();
@@ -125,34 +128,50 @@ fn say(line: &Line) {
     }
 }
 
-/// Counts everything that moves in one number, which is what a watchdog needs.
+/// Counts what moves. Each part of the work has a counter of its own (git compares them with what it expects); a
+/// watchdog only needs to know whether any of them changed.
 #[derive(Clone, Default)]
 struct Tally {
-    moved: Arc<AtomicUsize>,
-    doing: Arc<Mutex<String>>,
+    step: Arc<AtomicUsize>,
+    all: Arc<Mutex<All>>,
+}
+
+#[derive(Default)]
+struct All {
+    counters: Vec<Arc<AtomicUsize>>,
+    messages: usize,
+    doing: String,
 }
 
 impl Tally {
     fn now(&self, name: String) {
-        self.moved.fetch_add(1, Ordering::Relaxed);
-        if let Ok(mut doing) = self.doing.lock() {
-            *doing = name;
+        if let Ok(mut all) = self.all.lock() {
+            all.messages += 1;
+            all.doing = name;
         }
+    }
+
+    /// A number that is another one whenever something moved.
+    fn moved(&self) -> usize {
+        self.all.lock().map_or(0, |all| {
+            let steps = all.counters.iter().map(|one| one.load(Ordering::Relaxed));
+            steps.fold(all.messages, usize::wrapping_add)
+        })
     }
 }
 
 impl gix::Count for Tally {
-    fn set(&self, _step: usize) {
-        self.moved.fetch_add(1, Ordering::Relaxed);
+    fn set(&self, step: usize) {
+        self.step.store(step, Ordering::Relaxed);
     }
     fn step(&self) -> usize {
-        self.moved.load(Ordering::Relaxed)
+        self.step.load(Ordering::Relaxed)
     }
     fn inc_by(&self, step: usize) {
-        self.moved.fetch_add(step, Ordering::Relaxed);
+        self.step.fetch_add(step, Ordering::Relaxed);
     }
     fn counter(&self) -> Arc<AtomicUsize> {
-        self.moved.clone()
+        self.step.clone()
     }
 }
 
@@ -162,7 +181,7 @@ impl gix::Progress for Tally {
         self.now(name);
     }
     fn name(&self) -> Option<String> {
-        self.doing.lock().ok().map(|doing| doing.clone())
+        self.all.lock().ok().map(|all| all.doing.clone())
     }
     fn id(&self) -> gix::progress::Id {
         gix::progress::UNKNOWN
@@ -176,7 +195,14 @@ impl gix::NestedProgress for Tally {
     type SubProgress = Tally;
     fn add_child(&mut self, name: impl Into<String>) -> Tally {
         self.now(name.into());
-        self.clone()
+        let child = Tally {
+            step: Arc::default(),
+            all: self.all.clone(),
+        };
+        if let Ok(mut all) = self.all.lock() {
+            all.counters.push(child.step.clone());
+        }
+        child
     }
     fn add_child_with_id(&mut self, name: impl Into<String>, _id: gix::progress::Id) -> Tally {
         self.add_child(name)
@@ -202,9 +228,11 @@ fn update(order: &Order, tally: &Tally) -> Result<Vec<String>> {
         std::fs::create_dir_all(parent).map_err(|error| disk("create", parent, &error))?;
     }
     let lock_path = beside(mirror, ".lock");
-    let lock = std::fs::File::create(&lock_path).map_err(|error| disk("create", &lock_path, &error))?;
+    let lock =
+        std::fs::File::create(&lock_path).map_err(|error| disk("create", &lock_path, &error))?;
     // Held until this process ends: a fetch that a dead parent left behind may still be dying.
-    lock.lock().map_err(|error| disk("lock", &lock_path, &error))?;
+    lock.lock()
+        .map_err(|error| disk("lock", &lock_path, &error))?;
     let new = beside(mirror, ".new");
     let old = beside(mirror, ".old");
     for leftover in [&new, &old] {
@@ -230,7 +258,10 @@ fn update(order: &Order, tally: &Tally) -> Result<Vec<String>> {
             })?;
             fetch(order, &new, tally)?;
             if mirror.exists() {
-                notes.push(format!("the mirror of {} was made anew: {why}", order.shown));
+                notes.push(format!(
+                    "the mirror of {} was made anew: {why}",
+                    order.shown
+                ));
                 std::fs::rename(mirror, &old).map_err(|error| disk("rename", mirror, &error))?;
             }
             std::fs::rename(&new, mirror).map_err(|error| disk("rename", &new, &error))?;
@@ -410,7 +441,9 @@ fn take_over_head(repo: &gix::Repository, refs: &[Ref]) -> gix::Result<()> {
             full_ref_name,
             target,
             ..
-        } if full_ref_name == "HEAD" => FullName::try_from(target.clone()).ok().map(Target::Symbolic),
+        } if full_ref_name == "HEAD" => FullName::try_from(target.clone())
+            .ok()
+            .map(Target::Symbolic),
         Ref::Direct {
             full_ref_name,
             object,
@@ -438,7 +471,10 @@ fn prune(repo: &gix::Repository, refs: &[Ref]) -> gix::Result<()> {
     for branch in repo.references()?.local_branches()? {
         let branch = branch.map_err(gix::Error::from)?;
         if !remote.contains(branch.name().as_bstr()) {
-            gone.push(RefEdit::delete(branch.name().to_owned(), PreviousValue::Any));
+            gone.push(RefEdit::delete(
+                branch.name().to_owned(),
+                PreviousValue::Any,
+            ));
         }
     }
     if !gone.is_empty() {

@@ -69,7 +69,10 @@ impl Mirror {
         let shown = public.to_bstring().to_string();
         match &parsed.scheme {
             Scheme::File => {
-                if parsed.host().is_some_and(|host| !host.is_empty() && host != "localhost") {
+                if parsed
+                    .host()
+                    .is_some_and(|host| !host.is_empty() && host != "localhost")
+                {
                     return Err(usage(format!("{shown} is on another machine")));
                 }
                 let path = gix::path::from_bstr(parsed.path.as_ref() as &gix::bstr::BStr)
@@ -97,7 +100,9 @@ impl Mirror {
                     local: false,
                 })
             }
-            _ => Err(usage(format!("{shown} has a scheme that cannot be fetched"))),
+            _ => Err(usage(format!(
+                "{shown} has a scheme that cannot be fetched"
+            ))),
         }
     }
 
@@ -152,14 +157,24 @@ impl Mirror {
 
 /// `HOST-PATH-HASH`: readable, one directory, and never the same for two URLs.
 fn directory_name(host: &str, path: &str, shown: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
     let text: String = format!("{host}-{}", path.trim_matches('/'))
         .chars()
         .map(plain)
         .take(80)
         .collect();
     let hash = Sha256::digest(shown.as_bytes());
-    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = hash
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{}-{hash}", text.trim_start_matches('.'))
 }
 
@@ -212,7 +227,12 @@ impl Running {
         let mut lines = BufReader::new(output).lines();
         let mut doing = "connecting".to_string();
         let stalled = |doing: &str| self.late("moved nothing for", fetching.stall, doing);
-        match timeout_at(Instant::now() + fetching.stall, input.write_all(text.as_bytes())).await {
+        match timeout_at(
+            Instant::now() + fetching.stall,
+            input.write_all(text.as_bytes()),
+        )
+        .await
+        {
             Err(_) => return Err(stalled(&doing)),
             // A child that is gone already says why on its output, or by its silence there.
             Ok(Ok(()) | Err(_)) => {}
@@ -243,7 +263,9 @@ impl Running {
             Kind::TryAgain,
             format!("the process that fetched {} died", self.shown),
         )
-        .next("nothing: it is tried again; if it stays, look for the kernel's out-of-memory messages");
+        .next(
+            "nothing: it is tried again; if it stays, look for the kernel's out-of-memory messages",
+        );
         Err(self.with_errors(fault).await)
     }
 
@@ -278,7 +300,9 @@ impl Running {
             .rev()
             .take(3)
             .collect();
-        fault.causes.extend(last.into_iter().rev().map(str::to_string));
+        fault
+            .causes
+            .extend(last.into_iter().rev().map(str::to_string));
         fault
     }
 

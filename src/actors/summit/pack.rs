@@ -202,12 +202,13 @@ fn list(
         .map_err(|error| damaged(above, tree, &error))?;
     for entry in object.iter() {
         let entry = entry.map_err(|error| damaged(above, tree, &error))?;
-        let name = std::str::from_utf8(entry.filename()).map_err(|error| {
-            unpackable(&entry.filename().to_string(), &error).at(above, 0, 0)
-        })?;
+        let name = std::str::from_utf8(entry.filename())
+            .map_err(|error| unpackable(&entry.filename().to_string(), &error).at(above, 0, 0))?;
         // git refuses such names, but objects can be written without git.
         if name.is_empty() || name == "." || name == ".." || name.contains('/') {
-            return Err(Fault::new(Kind::Recipe, format!("{name:?} is no file name")).at(above, 0, 0));
+            return Err(
+                Fault::new(Kind::Recipe, format!("{name:?} is no file name")).at(above, 0, 0),
+            );
         }
         let path = format!("{above}{name}");
         match entry.kind() {
@@ -235,7 +236,11 @@ fn append(
     header.set_mtime(0);
     header.set_uid(0);
     header.set_gid(0);
-    header.set_mode(if kind == EntryKind::BlobExecutable { 0o755 } else { 0o644 });
+    header.set_mode(if kind == EntryKind::BlobExecutable {
+        0o755
+    } else {
+        0o644
+    });
     if kind == EntryKind::Link {
         let target = std::str::from_utf8(bytes).map_err(std::io::Error::other)?;
         header.set_entry_type(tar::EntryType::Symlink);

@@ -114,20 +114,28 @@ impl Repo {
         let repo = self.inner.to_thread_local();
         let Some(branch) = branch else {
             let head = repo.head_id().map_err(|error| {
-                git_fault(Kind::NotFound, "the repository's HEAD names no commit", &error)
-                    .next("commit something, or name a branch (`--branch`)")
+                git_fault(
+                    Kind::NotFound,
+                    "the repository's HEAD names no commit",
+                    &error,
+                )
+                .next("commit something, or name a branch (`--branch`)")
             })?;
             return self.peel(&repo, head.detach());
         };
         let full = format!("refs/heads/{}", branch.trim_start_matches("refs/heads/"));
-        let found = repo
-            .try_find_reference(full.as_str())
-            .map_err(|error| git_fault(Kind::Usage, format!("{branch:?} is no branch name"), &error))?;
+        let found = repo.try_find_reference(full.as_str()).map_err(|error| {
+            git_fault(Kind::Usage, format!("{branch:?} is no branch name"), &error)
+        })?;
         let Some(mut reference) = found else {
             return Err(no_branch(&repo, branch));
         };
         let id = reference.peel_to_id().map_err(|error| {
-            git_fault(Kind::Operator, format!("branch {branch} cannot be followed"), &error)
+            git_fault(
+                Kind::Operator,
+                format!("branch {branch} cannot be followed"),
+                &error,
+            )
         })?;
         self.peel(&repo, id.detach())
     }
@@ -273,13 +281,19 @@ fn no_branch(repo: &gix::Repository, branch: &str) -> Fault {
     }
     let next = match fault::nearest(branch, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {near}?"),
-        None if names.is_empty() => "the repository has no branch at all; commit something".to_string(),
+        None if names.is_empty() => {
+            "the repository has no branch at all; commit something".to_string()
+        }
         None => {
             names.truncate(8);
             format!("its branches are {}", names.join(", "))
         }
     };
-    Fault::new(Kind::NotFound, format!("the repository has no branch {branch}")).next(next)
+    Fault::new(
+        Kind::NotFound,
+        format!("the repository has no branch {branch}"),
+    )
+    .next(next)
 }
 
 /// Looks for recipes in a tree.
@@ -307,7 +321,10 @@ impl<'a> Walk<'a> {
             if self.found.len() > limit::RECIPES_MAX {
                 return Err(Fault::new(
                     Kind::Recipe,
-                    format!("the repository has more than {} recipes", limit::RECIPES_MAX),
+                    format!(
+                        "the repository has more than {} recipes",
+                        limit::RECIPES_MAX
+                    ),
                 )
                 .next("split it into several projects"));
             }
@@ -337,7 +354,9 @@ impl<'a> Walk<'a> {
         let below = format!("{dir}/");
         let first = self.previous.partition_point(|entry| entry.dir < below);
         let rest = self.previous.get(first..).unwrap_or_default();
-        let nested = rest.iter().take_while(|entry| entry.dir.starts_with(&below));
+        let nested = rest
+            .iter()
+            .take_while(|entry| entry.dir.starts_with(&below));
         if nested
             .clone()
             .any(|entry| matches!(entry.reading, Reading::Faulty { .. }))
@@ -467,7 +486,11 @@ fn refuse_namesakes(mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
         };
         let fault = Fault::new(
             Kind::Recipe,
-            format!("{} is the name of the recipe in {} too", entry.name(), other.dir),
+            format!(
+                "{} is the name of the recipe in {} too",
+                entry.name(),
+                other.dir
+            ),
         )
         .next("rename one of them, or remove it")
         .at(join(&entry.dir, "stone.yaml"), 0, 0);
@@ -488,10 +511,7 @@ fn refuse_namesakes(mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
 
 /// What the manifest beside a recipe says of its packages. A manifest that cannot be read is said as a warning, and the
 /// recipe counts as one that has none: it can still be built.
-fn read_manifest(
-    repo: &gix::Repository,
-    manifest: Option<(String, ObjectId)>,
-) -> Result<Manifest> {
+fn read_manifest(repo: &gix::Repository, manifest: Option<(String, ObjectId)>) -> Result<Manifest> {
     let Some((path, id)) = manifest else {
         return Ok(Manifest::None);
     };
