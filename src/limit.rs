@@ -4,6 +4,14 @@
 pub const NAME_BYTES_MAX: usize = 128;
 /// A value in the store: sled 0.34.7 leaks disk for values from some 16 KiB on, so larger things are blobs.
 pub const STORE_VALUE_BYTES_MAX: usize = 8 * 1024;
+/// All changes of one commit: some 8,000 of the largest rows.
+pub const STORE_SET_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The store takes no more changes when its disk has less room than this.
+pub const STORE_FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+/// Room that is kept back so that a full disk can still be opened and tidied.
+pub const STORE_BALLAST_BYTES: u64 = 32 * 1024 * 1024;
+/// Timed exports of the store that are kept.
+pub const STORE_EXPORTS_KEPT: usize = 7;
 /// A `stone.yaml`; the largest real one has 60 KiB.
 pub const RECIPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// A `manifest.<arch>.bin`; the largest real one has 100 KiB.

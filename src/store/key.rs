@@ -196,7 +196,10 @@ mod tests {
             [0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 3],
             "an attempt"
         );
-        assert_eq!(Stamp(-1).to_bytes(), [0x7f, 255, 255, 255, 255, 255, 255, 255]);
+        assert_eq!(
+            Stamp(-1).to_bytes(),
+            [0x7f, 255, 255, 255, 255, 255, 255, 255]
+        );
         assert_eq!("a\0b".to_string().to_bytes(), [97, 0, 255, 98, 0, 1]);
         let name: RecipeName = "xz".parse().unwrap();
         assert_eq!((name, 7u32).to_bytes(), [120, 122, 0, 1, 0, 0, 0, 7]);

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Key;
+use super::overlay::Entry;
 use crate::fault::{Fault, Kind, Result};
 use crate::limit;
 
@@ -73,21 +74,20 @@ fn unknown_shape<R: Row>(shape: u8) -> Fault {
     )
 }
 
-/// One change of a tree, as bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// The tree.
-    pub tree: &'static str,
-    /// The key within the tree.
-    pub key: Vec<u8>,
-    /// `None`: the row goes.
-    pub value: Option<Vec<u8>>,
+/// The bytes that a row is found under: `tree 00 key`. All trees lie in one physical sled tree.
+pub(super) fn stored_key<R: Row>(key: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(R::TREE.len() + 1 + key.len());
+    bytes.extend_from_slice(R::TREE.as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(key);
+    bytes
 }
 
 /// Changes over any trees that become durable together or not at all. Later changes of the same row win.
 #[derive(Debug, Default)]
 pub struct WriteSet {
-    writes: Vec<Write>,
+    entries: Vec<Entry>,
+    bytes: usize,
     /// The first row that could not be encoded; `commit` refuses the whole set with it.
     fault: Option<Fault>,
 }
@@ -101,11 +101,7 @@ impl WriteSet {
     /// The row is there afterwards.
     pub fn put<R: Row>(&mut self, row: &R) -> &mut WriteSet {
         match encode(row) {
-            Ok(value) => self.writes.push(Write {
-                tree: R::TREE,
-                key: row.key().to_bytes(),
-                value: Some(value),
-            }),
+            Ok(value) => self.push(stored_key::<R>(&row.key().to_bytes()), Some(value)),
             Err(fault) => {
                 self.fault.get_or_insert(fault);
             }
@@ -115,17 +111,14 @@ impl WriteSet {
 
     /// No row of that key is there afterwards.
     pub fn delete<R: Row>(&mut self, key: &R::Key) -> &mut WriteSet {
-        self.writes.push(Write {
-            tree: R::TREE,
-            key: key.to_bytes(),
-            value: None,
-        });
+        self.push(stored_key::<R>(&key.to_bytes()), None);
         self
     }
 
     /// All changes of `other`, after those of `self`.
     pub fn extend(&mut self, other: WriteSet) -> &mut WriteSet {
-        self.writes.extend(other.writes);
+        self.bytes += other.bytes;
+        self.entries.extend(other.entries);
         if let Some(fault) = other.fault {
             self.fault.get_or_insert(fault);
         }
@@ -134,19 +127,96 @@ impl WriteSet {
 
     /// How many changes.
     pub fn len(&self) -> usize {
-        self.writes.len()
+        self.entries.len()
     }
 
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.fault.is_none()
+        self.entries.is_empty() && self.fault.is_none()
+    }
+
+    pub(super) fn push(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.bytes += key.len() + value.as_ref().map_or(0, Vec::len) + 8;
+        self.entries.push((key, value));
     }
 
     /// The changes in order, or why the set is refused.
-    pub(super) fn into_writes(self) -> Result<Vec<Write>> {
-        match self.fault {
-            Some(fault) => Err(fault),
-            None => Ok(self.writes),
+    pub(super) fn into_entries(self) -> Result<Vec<Entry>> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
         }
+        if self.bytes > limit::STORE_SET_BYTES_MAX {
+            return Err(Fault::bug(format!(
+                "{} changes of {} bytes in one commit, the store takes {} bytes; nothing was written",
+                self.entries.len(),
+                self.bytes,
+                limit::STORE_SET_BYTES_MAX
+            )));
+        }
+        Ok(self.entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Pair(u64, String);
+    impl Row for Pair {
+        const TREE: &'static str = "pair";
+        const SHAPE: u8 = 2;
+        type Key = u64;
+        fn key(&self) -> u64 {
+            self.0
+        }
+        fn older(shape: u8, body: &[u8]) -> Option<Pair> {
+            match shape {
+                1 => postcard::from_bytes(body)
+                    .ok()
+                    .map(|number| Pair(number, String::new())),
+                _ => None,
+            }
+        }
+    }
+
+    #[test]
+    fn row_bytes_are_frozen() {
+        let row = Pair(300, "ab".into());
+        assert_eq!(encode(&row).unwrap(), [2, 0xac, 2, 2, b'a', b'b']);
+        assert_eq!(
+            stored_key::<Pair>(&300u64.to_bytes()),
+            b"pair\0\0\0\0\0\0\0\x01\x2c"
+        );
+    }
+
+    #[test]
+    fn rows_of_an_older_shape_are_read_and_of_a_newer_one_refused_by_name() {
+        assert_eq!(decode::<Pair>(&[1, 7]).unwrap(), Pair(7, String::new()));
+        let fault = decode::<Pair>(&[3, 7]).unwrap_err();
+        assert!(fault.what.contains("pair has shape 3"), "{fault}");
+        assert!(!fault.next.is_empty());
+    }
+
+    #[test]
+    fn damaged_rows_are_faults_and_never_a_panic() {
+        for bytes in [
+            &[][..],
+            &[2],
+            &[2, 1, 9, b'a'],
+            &[2, 1, 1, b'a', 0],
+            &[2, 255, 255],
+        ] {
+            assert!(decode::<Pair>(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_at_the_limit_is_taken_and_one_past_it_is_not() {
+        let row = |len| Pair(1, "x".repeat(len));
+        assert!(encode(&row(limit::STORE_VALUE_BYTES_MAX - 4)).is_ok());
+        assert!(encode(&row(limit::STORE_VALUE_BYTES_MAX - 3)).is_err());
     }
 }

@@ -1,103 +1,188 @@
-//! The one thread that changes the database. Many sets become one group: applied together, made durable with one
-//! `fdatasync`, then answered.
+//! The one thread that takes changes. Many sets become one group: one frame of the journal, one `fdatasync`, then all
+//! are answered.
 
-use std::fs::File;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::row::Write;
+use super::engine::{Shared, lock};
+use super::files;
+use super::keep::disk_full;
+use super::overlay::Entry;
 use crate::fault::{Fault, Kind, Result};
 
 /// Sets that wait for the writer; a committer beyond them waits for room.
-const QUEUED_SETS_MAX: usize = 1_024;
+pub(super) const QUEUED_SETS_MAX: usize = 1_024;
 /// Sets in one group.
 const GROUP_SETS_MAX: usize = 512;
+/// How long a group waits for the committers of the group before it, who are likely to come again at once.
+const GATHER_MAX: Duration = Duration::from_micros(100);
+/// How long a committer waits for sled to take what the journal has no more room for.
+const ROOM_MAX: Duration = Duration::from_secs(30);
 
 /// What the writer is asked.
 pub(super) struct Ask {
-    /// The changes.
-    pub writes: Vec<Write>,
-    /// Told when they are durable.
-    pub done: oneshot::Sender<Result<()>>,
+    pub entries: Vec<Entry>,
+    /// The same as a frame's payload.
+    pub payload: Vec<u8>,
+    pub done: Done,
 }
 
-/// The writer's address and its thread.
+/// Who is told when the set is durable.
+pub(super) enum Done {
+    Thread(SyncSender<Result<()>>),
+    Task(oneshot::Sender<Result<()>>),
+}
+
+impl Done {
+    fn tell(self, outcome: Result<()>) {
+        // The committer may have gone away; what was decided stands all the same.
+        match self {
+            Done::Thread(to) => drop(to.send(outcome)),
+            Done::Task(to) => drop(to.send(outcome)),
+        }
+    }
+}
+
 pub(super) struct Writer {
-    asks: Option<SyncSender<Ask>>,
-    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    generation: u64,
+    /// A disk that refused to sync has an unknown state: nothing more is promised on it.
+    broken: Option<Fault>,
 }
 
 impl Writer {
-    pub(super) fn start(db: sled::Db, file: File) -> Result<Writer> {
-        let (asks, inbox) = sync_channel(QUEUED_SETS_MAX);
-        let thread = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || run(&db, &file, &inbox))
-            .map_err(|error| {
-                Fault::new(Kind::Builder, "cannot start the store's writer thread").because(&error)
-            })?;
-        Ok(Writer {
-            asks: Some(asks),
-            thread: Some(thread),
-        })
+    pub(super) fn new(shared: Arc<Shared>, generation: u64) -> Writer {
+        Writer {
+            shared,
+            generation,
+            broken: None,
+        }
     }
 
-    pub(super) fn send(&self, ask: Ask) -> Result<()> {
-        let gone = || Fault::bug("the store's writer thread has ended");
-        let asks = self.asks.as_ref().ok_or_else(gone)?;
-        asks.send(ask).map_err(|_| gone())
+    pub(super) fn run(mut self, inbox: &Receiver<Ask>) {
+        let mut group: Vec<Ask> = Vec::with_capacity(GROUP_SETS_MAX);
+        let mut before = 0;
+        while let Ok(first) = inbox.recv() {
+            group.push(first);
+            gather(inbox, &mut group, before);
+            before = group.len();
+            let outcome = self.write(&group);
+            if outcome.is_ok() {
+                self.adopt(&mut group);
+            }
+            group
+                .drain(..)
+                .for_each(|ask| ask.done.tell(outcome.clone()));
+        }
     }
-}
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.asks = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the writer was already told to every committer as "the writer has ended".
-            drop(thread.join());
+    /// On disk afterwards, or not there.
+    fn write(&mut self, group: &[Ask]) -> Result<()> {
+        if let Some(fault) = &self.broken {
+            return Err(fault.clone());
+        }
+        self.await_room()?;
+        let shared = &self.shared;
+        let free = files::free_bytes(&shared.dir).unwrap_or(u64::MAX);
+        if free < shared.options.free_bytes_min {
+            return Err(disk_full(&shared.dir, "take changes"));
+        }
+        let payloads = group.iter().map(|ask| ask.payload.as_slice());
+        let checkpointed = shared.checkpointed.load(Ordering::Acquire);
+        let mut journal = lock(&shared.journal);
+        match journal.append(self.generation + 1, payloads, checkpointed) {
+            Ok(()) => {
+                self.generation += 1;
+                Ok(())
+            }
+            Err(error) => {
+                let fault = match error.kind() {
+                    std::io::ErrorKind::StorageFull => disk_full(&shared.dir, "take changes"),
+                    _ => Fault::new(Kind::Operator, "the disk refused to make a change durable")
+                        .because(&error)
+                        .next("check the disk (dmesg), then start again"),
+                };
+                // A frame that is half there must not be found at the next start.
+                if journal.unwrite().is_err() || error.kind() != std::io::ErrorKind::StorageFull {
+                    self.broken = Some(fault.clone());
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    fn await_room(&self) -> Result<()> {
+        let shared = &self.shared;
+        let full = |shared: &Shared| {
+            lock(&shared.journal).is_full(shared.checkpointed.load(Ordering::Acquire))
+        };
+        let since = Instant::now();
+        loop {
+            if shared.troubled.load(Ordering::Acquire)
+                && let Some(fault) = lock(&shared.desk).trouble.clone()
+            {
+                return Err(fault);
+            }
+            if !full(shared) {
+                return Ok(());
+            }
+            if since.elapsed() > ROOM_MAX {
+                return Err(Fault::new(
+                    Kind::TryAgain,
+                    format!(
+                        "the store's disk did not keep up for {} s",
+                        ROOM_MAX.as_secs()
+                    ),
+                ));
+            }
+            let mut desk = lock(&shared.desk);
+            desk.urgent = true;
+            shared.wake.notify_all();
+            let waited = shared.room.wait_timeout(desk, Duration::from_millis(100));
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Readers see the group from here on.
+    fn adopt(&self, group: &mut [Ask]) {
+        let shared = &self.shared;
+        let mut overlay = shared
+            .overlay
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let first = overlay.active_len() == 0;
+        let entries = group
+            .iter_mut()
+            .flat_map(|ask| std::mem::take(&mut ask.entries));
+        overlay.adopt(self.generation, entries);
+        let heavy = shared.is_heavy(&overlay);
+        drop(overlay);
+        if first || heavy {
+            let mut desk = lock(&shared.desk);
+            desk.pending = true;
+            desk.urgent |= heavy;
+            shared.wake.notify_all();
         }
     }
 }
 
-fn run(db: &sled::Db, file: &File, inbox: &Receiver<Ask>) {
-    let mut group = Vec::with_capacity(GROUP_SETS_MAX);
-    while let Ok(first) = inbox.recv() {
-        group.push(first);
-        while group.len() < GROUP_SETS_MAX
-            && let Ok(ask) = inbox.try_recv()
-        {
-            group.push(ask);
-        }
-        let outcome = write_group(db, file, &group);
-        for ask in group.drain(..) {
-            // The committer may have gone away; its rows are durable all the same.
-            drop(ask.done.send(outcome.clone()));
+/// Takes all that wait; and if more came last time, gives them a moment to come again.
+fn gather(inbox: &Receiver<Ask>, group: &mut Vec<Ask>, before: usize) {
+    let since = Instant::now();
+    while group.len() < GROUP_SETS_MAX {
+        match inbox.try_recv() {
+            Ok(ask) => group.push(ask),
+            Err(TryRecvError::Disconnected) => return,
+            Err(TryRecvError::Empty) => {
+                if group.len() >= before || since.elapsed() >= GATHER_MAX {
+                    return;
+                }
+                std::thread::yield_now();
+            }
         }
     }
 }
-
-fn write_group(db: &sled::Db, file: &File, group: &[Ask]) -> Result<()> {
-    let mut batch = sled::Batch::default();
-    for write in group.iter().flat_map(|ask| &ask.writes) {
-        let mut key = Vec::with_capacity(write.tree.len() + 1 + write.key.len());
-        key.extend_from_slice(write.tree.as_bytes());
-        key.push(0);
-        key.extend_from_slice(&write.key);
-        match &write.value {
-            Some(value) => batch.insert(key, value.as_slice()),
-            None => batch.remove(key),
-        }
-    }
-    let failed = |error: &dyn std::error::Error| {
-        Fault::new(Kind::Operator, "the store could not write").because(error)
-    };
-    db.apply_batch(batch).map_err(|error| failed(&error))?;
-    db.flush().map_err(|error| failed(&error))?;
-    file.sync_data().map_err(|error| failed(&error))
-}
-
-/// Only for the type of `Store`.
-pub(super) type SharedWriter = Arc<Writer>;
