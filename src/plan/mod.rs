@@ -1,24 +1,37 @@
 //! The order of the farm: which jobs exist, what each waits for, with what it is built, where it runs and when.
 //! Pure values; written by the summit alone. Two halves that meet in job numbers:
 //!
-//! - `Planner` knows recipes, packages and names: who provides what, which jobs are wanted, the edges between them, the
+//! - [`Planner`] knows recipes, packages and names: who provides what, which jobs are wanted, the edges between them, the
 //!   cuts of cycles, and the packages of a build root.
 //! - `schedule::Schedule` knows ready jobs and builders: who runs what, and why something does not run.
 //!
 //! ```text
-//! let mut planner = Planner::new();
-//! planner.set_profile(&profile, needs);                   // again whenever it changes
-//! planner.set_project(&project, rules);
-//! planner.set_index(Source::channel(&profile), &metas);   // the published channel, each remote, the base
-//! planner.set_catalog(&catalog);                          // costs what changed against the last one
-//! for wanted in planner.jobs_wanted() { /* record Planned, then: */ planner.open(&wanted.target, job); }
-//! planner.settle(steps);                                  // cuts what is cyclic among the open jobs
-//! for (job, readiness) in planner.take_changes() { /* tell the schedule: ready or blocked */ }
-//! let closure = planner.closure(&target)?;                // goes into the order to the builder
-//! planner.change_index(&source, &gone, &came);            // a publication; then close(&target), settle, take_changes
+//! let mut planner = Planner::new(Edges::All);
+//! planner.set_profile(&profile);                              // again whenever it changes
+//! planner.set_project(&project.name, rules);                  // profiles, priority, rebuild policy
+//! planner.set_index(&Source::channel(&profile), &metas);      // the published channel, and each remote
+//! planner.set_base(&Source::base(&profile.base), &provides);  // what is there without packages
+//! planner.set_catalog(&catalog);                              // costs what changed against the last one
+//! for wanted in planner.jobs_wanted() { /* record Planned, then: */ planner.open(&wanted.target, job, &wanted.because); }
+//! for (job, readiness) in planner.settle(limit::PLAN_STEPS) { /* tell the schedule: ready or blocked */ }
+//! let closure = planner.closure(&target);                     // goes into the order to the builder, or says what is missing
+//! // A publication: change_index(&source, &gone, &came), close(&target), settle. A failure: fail(&target), settle.
+//! // After a start: open() every target whose newest job is not over, open() and fail() those whose newest job failed.
 //! ```
 
+pub mod cycles;
+pub mod graph;
+pub mod names;
+mod order;
+pub mod planner;
+pub mod providers;
+mod resolve;
+#[cfg(test)]
+pub mod sample;
 pub mod schedule;
+#[cfg(test)]
+mod tests;
+mod wanted;
 pub mod why;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +42,7 @@ use crate::model::{Base, Because, Profile, Target};
 use crate::recipe::NeedOrigin;
 use crate::stone::Dependency;
 
+pub use planner::Planner;
 pub use why::{
     BuilderFit, FailedTest, Forecast, Passes, Reason, Term, Test, Verdict, Wait, WaitKind, Why,
 };
@@ -75,17 +89,6 @@ pub enum ServedBy {
     Remote,
     /// The base.
     Base,
-}
-
-/// What every build root of a profile needs beside what recipes ask for.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProfileNeeds {
-    /// The base set; empty unless the base is `stones`.
-    pub always: Vec<Dependency>,
-    /// The compiler of recipes that are built with clang.
-    pub llvm: Vec<Dependency>,
-    /// The compiler of recipes that are built with gcc.
-    pub gnu: Vec<Dependency>,
 }
 
 /// When recipes are built again although their release did not change. Grows at the end only.
@@ -178,12 +181,12 @@ pub struct Cycle {
 }
 
 /// Whether a job can be given to a builder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
     /// All that it needs is there.
     Ready,
-    /// It waits for these; never empty.
-    Waits(Vec<Wait>),
+    /// It waits; `Planner::waits_for` says for what.
+    Waits,
 }
 
 /// One package of a build root.
@@ -219,5 +222,5 @@ pub struct Unplannable {
     pub fault: Fault,
 }
 
-/// A job's number with what changed about it.
+/// An open job whose readiness is new.
 pub type Change = (JobId, Readiness);

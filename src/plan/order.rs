@@ -1,0 +1,259 @@
+//! The order among open targets: what cycles they form, which edges are cut, who became ready, and how long the chains are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::cycles::{self, Link};
+use super::graph::RecipeIx;
+use super::planner::{Planner, ProfileIx};
+use super::{Change, Cut, Cycle, Readiness, ServedBy};
+use crate::id::{JobId, ProfileName};
+use crate::model::Target;
+
+/// Recipes that need each other, in places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CycleRow {
+    pub members: Vec<RecipeIx>,
+    /// (recipe, provider)
+    pub cuts: Vec<(RecipeIx, RecipeIx)>,
+    pub cuts_min: usize,
+}
+
+impl Planner {
+    /// Works out what follows from all that changed since the last call: edges, cycles and their cuts (with this many steps of
+    /// search), and which open jobs are ready or wait now and did not before.
+    pub fn settle(&mut self, steps: u64) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for p in 0..ProfileIx::try_from(self.profiles.len()).unwrap_or(ProfileIx::MAX) {
+            let mut dirty: BTreeSet<RecipeIx> = self
+                .dirty
+                .range((p, 0)..=(p, RecipeIx::MAX))
+                .map(|(_, r)| *r)
+                .collect();
+            self.refresh_edges(p, &dirty);
+            if self.row(p).is_some_and(|row| row.stale) {
+                dirty.extend(self.reorder(p, steps));
+            }
+            for r in dirty {
+                changes.extend(self.recheck(p, r));
+            }
+        }
+        self.dirty.clear();
+        changes
+    }
+
+    /// Renews the edges of these open targets.
+    fn refresh_edges(&mut self, p: ProfileIx, dirty: &BTreeSet<RecipeIx>) {
+        for r in dirty {
+            if !self.row(p).is_some_and(|row| row.open.contains_key(r)) {
+                continue;
+            }
+            let providers: Box<[RecipeIx]> = self.providers_of(p, *r).into_keys().collect();
+            let Some(row) = self.profiles.get_mut(usize::from(p)) else {
+                continue;
+            };
+            let Some(open) = row.open.get_mut(r) else {
+                continue;
+            };
+            for provider in &providers {
+                let dependants = row.dependants.entry(*provider).or_default();
+                if !dependants.contains(r) {
+                    dependants.push(*r);
+                }
+            }
+            row.stale |= open.providers != providers;
+            open.providers = providers;
+        }
+    }
+
+    /// Condenses the open targets and cuts what is cyclic. Returns the targets that wait for something else now.
+    fn reorder(&mut self, p: ProfileIx, steps: u64) -> BTreeSet<RecipeIx> {
+        let Some(row) = self.row(p) else {
+            return BTreeSet::new();
+        };
+        let places: Vec<RecipeIx> = row.open.keys().copied().collect();
+        let at: HashMap<RecipeIx, u32> = (0..).zip(&places).map(|(at, r)| (*r, at)).collect();
+        let mut links: Vec<Link> = Vec::new();
+        for (from, open) in (0..).zip(row.open.values()) {
+            let inside = open
+                .providers
+                .iter()
+                .filter_map(|provider| at.get(provider));
+            links.extend(inside.map(|to| Link {
+                from,
+                to: *to,
+                cheap: true,
+            }));
+        }
+        let mut served: BTreeMap<(RecipeIx, RecipeIx), Option<ServedBy>> = BTreeMap::new();
+        let groups = cycles::components(places.len(), &links);
+        for link in cycles::inner_links(&groups, &mut links) {
+            let pair = (places.get(link.from as usize), places.get(link.to as usize));
+            if let (Some(r), Some(provider)) = pair {
+                let by = self.edge_served_by(p, *r, *provider);
+                link.cheap = by.is_some();
+                served.insert((*r, *provider), by);
+            }
+        }
+        let opened = cycles::open(&groups, &links, steps);
+        let place = |ix: u32| places.get(ix as usize).copied();
+        let rows: Vec<CycleRow> = opened
+            .into_iter()
+            .map(|cycle| CycleRow {
+                members: cycle.members.into_iter().filter_map(place).collect(),
+                cuts: cycle
+                    .cuts
+                    .into_iter()
+                    .filter_map(|(from, to)| Some((place(from)?, place(to)?)))
+                    .collect(),
+                cuts_min: cycle.cuts_min,
+            })
+            .collect();
+        let cuts: HashMap<(RecipeIx, RecipeIx), Option<ServedBy>> = rows
+            .iter()
+            .flat_map(|row| &row.cuts)
+            .map(|pair| (*pair, served.get(pair).copied().flatten()))
+            .collect();
+        let Some(row) = self.profiles.get_mut(usize::from(p)) else {
+            return BTreeSet::new();
+        };
+        let old = std::mem::replace(&mut row.cuts, cuts);
+        row.cycles = rows;
+        row.stale = false;
+        let gone = old
+            .iter()
+            .filter(|(pair, by)| row.cuts.get(pair) != Some(by));
+        let new = row
+            .cuts
+            .iter()
+            .filter(|(pair, by)| old.get(pair) != Some(by));
+        gone.chain(new).map(|((r, _), _)| *r).collect()
+    }
+
+    /// What stands in for a provider towards one recipe: the least settled of what its needs come from.
+    pub(super) fn edge_served_by(
+        &self,
+        p: ProfileIx,
+        r: RecipeIx,
+        provider: RecipeIx,
+    ) -> Option<ServedBy> {
+        let row = self.row(p)?;
+        let mut worst = None;
+        for (name, _) in self.needs(row, r) {
+            if self.provider_of(p, name) == Some(provider) {
+                worst = worst.max(Some(self.stand_in(row, name)?));
+            }
+        }
+        worst
+    }
+
+    /// Whether the target is ready now; `None` if it is not open or was told before.
+    fn recheck(&mut self, p: ProfileIx, r: RecipeIx) -> Option<Change> {
+        let row = self.row(p)?;
+        let open = row.open.get(&r).filter(|open| !open.failed)?;
+        let mut readiness = Readiness::Ready;
+        let mut names = Vec::new();
+        if open
+            .providers
+            .iter()
+            .any(|provider| self.blocks(row, r, *provider).is_some())
+        {
+            readiness = Readiness::Waits;
+        } else {
+            let search = self.search(p, r, |_| false);
+            if !search.missing.is_empty() {
+                readiness = Readiness::Waits;
+                names.extend(search.missing.into_iter().map(|missing| missing.name));
+            }
+        }
+        for name in names {
+            let waiting = self.waiting_for.entry(name).or_default();
+            if !waiting.contains(&(p, r)) {
+                waiting.push((p, r));
+            }
+        }
+        let open = self.profiles.get_mut(usize::from(p))?.open.get_mut(&r)?;
+        let news = open.reported != Some(readiness);
+        open.reported = Some(readiness);
+        news.then_some((open.job, readiness))
+    }
+
+    /// The cycles among the open targets of a profile, largest first.
+    pub fn cycles(&self, profile: &ProfileName) -> Vec<Cycle> {
+        let Some((p, row)) = self
+            .profile_ix(profile)
+            .and_then(|p| Some((p, self.row(p)?)))
+        else {
+            return Vec::new();
+        };
+        let mut all: Vec<Cycle> = row
+            .cycles
+            .iter()
+            .map(|cycle| {
+                let mut members: Vec<Target> = cycle
+                    .members
+                    .iter()
+                    .filter_map(|r| self.target(p, *r))
+                    .collect();
+                members.sort();
+                let mut cuts: Vec<Cut> = cycle
+                    .cuts
+                    .iter()
+                    .filter_map(|(r, provider)| self.cut(p, *r, *provider))
+                    .collect();
+                cuts.sort_by(|a, b| (&a.recipe, &a.provider).cmp(&(&b.recipe, &b.provider)));
+                Cycle {
+                    members,
+                    cuts,
+                    cuts_min: cycle.cuts_min,
+                }
+            })
+            .collect();
+        all.sort_by(|a, b| {
+            b.members
+                .len()
+                .cmp(&a.members.len())
+                .then_with(|| a.members.cmp(&b.members))
+        });
+        all
+    }
+
+    fn cut(&self, p: ProfileIx, r: RecipeIx, provider: RecipeIx) -> Option<Cut> {
+        let row = self.row(p)?;
+        let needs = self.needs(row, r).into_iter();
+        let mut dependencies: Vec<_> = needs
+            .filter(|(name, _)| self.provider_of(p, *name) == Some(provider))
+            .filter_map(|(name, _)| self.names.name(name).cloned())
+            .collect();
+        dependencies.sort();
+        Some(Cut {
+            recipe: self.target(p, r)?,
+            provider: self.target(p, provider)?,
+            dependencies,
+            served_by: row.cuts.get(&(r, provider)).copied().flatten(),
+        })
+    }
+
+    /// Predicted seconds from each open job's start to the end of the longest chain that waits for it.
+    pub fn paths(&self, seconds: impl Fn(&Target) -> f64) -> Vec<(JobId, f64)> {
+        let mut all = Vec::new();
+        for (p, row) in (0..).zip(&self.profiles) {
+            let places: Vec<RecipeIx> = row.open.keys().copied().collect();
+            let at: HashMap<RecipeIx, u32> = (0..).zip(&places).map(|(at, r)| (*r, at)).collect();
+            let mut before: Vec<Vec<u32>> = Vec::with_capacity(places.len());
+            for (r, open) in &row.open {
+                let uncut = open
+                    .providers
+                    .iter()
+                    .filter(|q| !row.cuts.contains_key(&(*r, **q)));
+                before.push(uncut.filter_map(|q| at.get(q).copied()).collect());
+            }
+            let costs: Vec<f64> = places
+                .iter()
+                .map(|r| self.target(p, *r).map_or(0.0, |target| seconds(&target)))
+                .collect();
+            let paths = cycles::longest_paths(&before, &costs);
+            all.extend(row.open.values().map(|open| open.job).zip(paths));
+        }
+        all
+    }
+}
