@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use massif::fault::Kind;
 use massif::id::{Arch, CommitId, ProjectName};
 use massif::model::Catalog;
 
+use crate::common::git_server;
 use crate::common::repo::Repo as Made;
 
 const ARCH: Arch = Arch::X86_64;
@@ -68,6 +68,21 @@ fn a_vanished_repository_is_the_operators_move() {
         fault.what.starts_with("there is no repository at"),
         "{fault}"
     );
+}
+
+#[test]
+fn another_users_repository_is_read_and_its_configuration_starts_no_program() {
+    let mut made = Made::new();
+    let tip = made.write("a", "1").commit("first");
+    let config = made.path().join(".git/config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let evil = "[core]\n\tfsmonitor = /bin/false\n[include]\n\tpath = /nonexistent\n";
+    std::fs::write(&config, text + evil).unwrap();
+    for path in [made.path().to_owned(), made.path().join(".git")] {
+        // Only root can give files away; for others this is one of their own.
+        let _ = std::os::unix::fs::chown(&path, Some(12_345), Some(12_345));
+        assert_eq!(Repo::open(&path).unwrap().tip(None).unwrap(), tip);
+    }
 }
 
 #[test]
@@ -175,33 +190,6 @@ fn fetching(stall_ms: u64) -> Fetching {
     }
 }
 
-/// A git server on the loopback interface: `git daemon` for each connection. `None` without the git program.
-fn serve(base: &Path) -> Option<String> {
-    Command::new("git").arg("--version").output().ok()?;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let base = base.to_owned();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let input = std::os::fd::OwnedFd::from(stream.try_clone().unwrap());
-            let output = std::os::fd::OwnedFd::from(stream);
-            let mut child = Command::new("git")
-                .args(["daemon", "--inetd", "--export-all"])
-                .arg(format!("--base-path={}", base.display()))
-                .env("GIT_CONFIG_COUNT", "1")
-                .env("GIT_CONFIG_KEY_0", "safe.directory")
-                .env("GIT_CONFIG_VALUE_0", "*")
-                .stdin(input)
-                .stdout(output)
-                .stderr(std::process::Stdio::null())
-                .spawn()
-                .unwrap();
-            std::thread::spawn(move || child.wait());
-        }
-    });
-    Some(format!("git://{address}"))
-}
-
 fn skipped(why: &str) {
     println!("skipped: {why}");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}");
@@ -215,7 +203,7 @@ async fn a_mirror_follows_its_remote_through_rewrites_and_heals_itself() {
         .commit("first");
     made.commit_on("refs/heads/gone", "other", None);
     let base = made.path().parent().unwrap();
-    let Some(server) = serve(base) else {
+    let Some(server) = git_server::daemon(base) else {
         return skipped("git is not installed");
     };
     let name = made.path().file_name().unwrap().to_str().unwrap();
@@ -269,6 +257,46 @@ async fn a_mirror_follows_its_remote_through_rewrites_and_heals_itself() {
     let fault = none.sync(&means, |_| {}).await.unwrap_err();
     assert_eq!(fault.kind, Kind::Network);
     assert!(!none.path().exists());
+}
+
+#[tokio::test]
+async fn a_remote_behind_https_is_fetched_when_its_certificate_is_trusted() {
+    let mut made = Made::new();
+    let first = made.write("a", "1").commit("first");
+    let Some((server, certificate)) = git_server::https(made.path().parent().unwrap()) else {
+        return skipped("git is not installed");
+    };
+    let name = made.path().file_name().unwrap().to_str().unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let mirror = Mirror::of(&format!("{server}/{name}"), &state.path().join("mirrors")).unwrap();
+    let fault = mirror.sync(&fetching(20_000), |_| {}).await.unwrap_err();
+    assert_eq!(fault.kind, Kind::Network);
+    assert!(fault.to_string().contains("certificate"), "{fault}");
+
+    // The variable that the system's certificate store listens to, for the child only.
+    std::fs::write(state.path().join("ca.pem"), certificate).unwrap();
+    let program = state.path().join("massif");
+    let script = format!(
+        "#!/bin/sh\nSSL_CERT_FILE={} exec {} \"$@\"\n",
+        state.path().join("ca.pem").display(),
+        env!("CARGO_BIN_EXE_massif")
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(
+        &program,
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let trusting = Fetching {
+        program,
+        ..fetching(20_000)
+    };
+    mirror.sync(&trusting, |_| {}).await.unwrap();
+    let tip = || Repo::open(mirror.path()).unwrap().tip(None).unwrap();
+    assert_eq!(tip(), first);
+    let second = made.write("a", "2").commit("second");
+    mirror.sync(&trusting, |_| {}).await.unwrap();
+    assert_eq!(tip(), second);
 }
 
 #[test]
