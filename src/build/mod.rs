@@ -3,6 +3,8 @@
 
 pub mod archive;
 pub mod base;
+pub mod debug;
+pub mod emit;
 pub mod gitsource;
 pub mod layers;
 pub mod mask;

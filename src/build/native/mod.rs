@@ -1,12 +1,19 @@
 //! The native executor: one order becomes packages. It prepares (upstreams, layers, unpacking), runs the phases of the
 //! recipe in one sandbox session, splits, collects and writes the artefacts. It decides nothing and keeps no state.
 
+mod inputs;
+mod log;
+mod package;
+mod prepare;
+mod run;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::build::gitsource::GitMirror;
 use crate::build::layers::Layers;
 use crate::build::sandbox;
 use crate::build::upstream::Upstreams;
@@ -14,6 +21,14 @@ use crate::fault::Fault;
 use crate::id::Digest;
 use crate::model::order::{Artefact, BuildOrder, Usage};
 use crate::model::who::Blame;
+
+pub use inputs::add_stone;
+
+/// What our own lines in a log start with.
+pub const LANDMARK: &str = "==>";
+
+/// Who hears what a build tells.
+type Events<'a> = &'a (dyn Fn(BuildEvent) + Send + Sync);
 
 /// A step of a build, as the log and the dashboard name it. Grows at the end only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,6 +146,8 @@ pub struct BuildContext {
     pub layers: Layers,
     /// The upstream cache.
     pub upstreams: Upstreams,
+    /// Where the objects of git upstreams come from.
+    pub git: GitMirror,
     /// Where blobs lie.
     pub blob: BlobPath,
     /// Ends the build when cancelled.
@@ -151,14 +168,17 @@ pub async fn build(
     order: &BuildOrder,
     events: &(dyn Fn(BuildEvent) + Send + Sync),
 ) -> Result<Built, Failure> {
-    let _ = (ctx, order, events);
-    Err(Failure {
-        blame: Blame::Builder,
-        stage: Stage::Prepare,
-        code: None,
-        cancelled: false,
-        fault: Fault::bug("builds are not built yet"),
-        tail: Vec::new(),
-        usage: Usage::default(),
-    })
+    run::build(ctx, order, events).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Builds run in tasks of their own, so their future must be able to move between threads.
+    #[test]
+    fn a_build_can_be_spawned() {
+        fn spawnable<T: Send>(_: impl Fn(&'static BuildContext, &'static BuildOrder) -> T) {}
+        spawnable(|ctx, order| build(ctx, order, &|_| {}));
+    }
 }

@@ -1,0 +1,582 @@
+//! The way of one build from order to artefacts: stages in their order, the clock over each, and whose doing an end was.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+
+use super::log::Log;
+use super::prepare::{self, Places};
+use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, inputs, package};
+use crate::build::base::Base;
+use crate::build::layers::{self, Held};
+use crate::build::sandbox::{Bind, Exit, LogReader, Session, Spec, Step, StepEnd, mason_binds};
+use crate::fault::{Fault, Kind, Result};
+use crate::id::Arch;
+use crate::limit;
+use crate::model::order::{BuildOrder, Usage};
+use crate::model::profile::{self, IsaLevel};
+use crate::model::who::Blame;
+use crate::recipe::Recipe;
+use crate::recipe::script::{self, Phase, Scripts, Setting};
+use crate::recipe::tuning::Isa;
+
+/// Where the scripts of the phases are seen inside.
+const SCRIPTS: &str = "/mason/scripts";
+/// Below this, whatever went wrong is the disk's doing.
+const DISK_FULL_BYTES: u64 = 16 * 1024 * 1024;
+const DISK_FULL_INODES: u64 = 100;
+/// Between two events about the log.
+const TELL: Duration = Duration::from_millis(100);
+
+/// Why a build ended before its time.
+pub(super) struct End {
+    blame: Blame,
+    fault: Fault,
+    code: Option<i32>,
+    cancelled: bool,
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> End {
+        let blame = match fault.kind {
+            Kind::Recipe | Kind::Usage => Blame::Recipe,
+            Kind::Upstream => Blame::Upstream,
+            Kind::Network | Kind::Unreachable => Blame::Network,
+            Kind::Operator | Kind::NotPermitted => Blame::Operator,
+            Kind::Builder | Kind::Conflict | Kind::NotFound | Kind::TryAgain | Kind::Bug => {
+                Blame::Builder
+            }
+        };
+        End {
+            blame,
+            fault,
+            code: None,
+            cancelled: false,
+        }
+    }
+}
+
+type Ended<T> = std::result::Result<T, End>;
+
+/// One build under way.
+pub(super) struct Run<'a> {
+    pub(super) ctx: &'a BuildContext,
+    pub(super) order: &'a BuildOrder,
+    pub(super) log: &'a Log,
+    events: Events<'a>,
+    begun: Instant,
+    stage: Stage,
+    stage_begun: Instant,
+    stages_ms: Vec<(Stage, u64)>,
+    usage: Usage,
+}
+
+pub(super) async fn build(
+    ctx: &BuildContext,
+    order: &BuildOrder,
+    events: Events<'_>,
+) -> std::result::Result<Built, Failure> {
+    let log = match Log::create(&ctx.log, order.limits.log_bytes.min(limit::LOG_BYTES_MAX)) {
+        Ok(log) => log,
+        Err(error) => return Err(no_log(&ctx.log, &error)),
+    };
+    let now = Instant::now();
+    let mut run = Run {
+        ctx,
+        order,
+        log: &log,
+        events,
+        begun: now,
+        stage: Stage::Prepare,
+        stage_begun: now,
+        stages_ms: Vec::new(),
+        usage: Usage::default(),
+    };
+    run.header();
+    let result = run.whole().await;
+    run.leave_stage();
+    run.usage.wall_ms = Some(millis(run.begun));
+    match result {
+        Ok(artefacts) => {
+            run.landmark(&format!("made {} files", artefacts.len()));
+            run.usage.log_bytes = Some(log.close());
+            Ok(Built {
+                artefacts,
+                usage: run.usage,
+                stages_ms: run.stages_ms,
+            })
+        }
+        Err(end) => {
+            let end = run.settle_blame(end);
+            let tail = log.last_lines();
+            run.landmark(&format!(
+                "{} failed, by {}: {}",
+                run.stage.as_str(),
+                end.blame,
+                end.fault
+            ));
+            run.usage.log_bytes = Some(log.close());
+            Err(Failure {
+                blame: end.blame,
+                stage: run.stage,
+                code: end.code,
+                cancelled: end.cancelled,
+                fault: end.fault,
+                tail,
+                usage: run.usage,
+            })
+        }
+    }
+}
+
+fn no_log(path: &Path, error: &std::io::Error) -> Failure {
+    Failure {
+        blame: Blame::Builder,
+        stage: Stage::Prepare,
+        code: None,
+        cancelled: false,
+        fault: prepare::disk(path, error),
+        tail: Vec::new(),
+        usage: Usage::default(),
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Run<'_> {
+    fn header(&self) {
+        let (order, ctx) = (self.order, self.ctx);
+        let moment = jiff::Timestamp::now();
+        self.log.say(&format!(
+            "{LANDMARK} {} {}-{} (build release {}), attempt {}, profile {}, on {} slot {}, {moment:.0}",
+            order.recipe, order.version, order.release, order.build_release, order.attempt, order.profile.name, ctx.host, ctx.slot
+        ));
+        self.log.say(&format!(
+            "{LANDMARK} base {}, {} input packages, {} jobs, SOURCE_DATE_EPOCH {}",
+            order.profile.base,
+            order.inputs.len(),
+            self.jobs(),
+            order.source_date_epoch
+        ));
+        (self.events)(BuildEvent::Entered(Stage::Prepare));
+    }
+
+    pub(super) fn jobs(&self) -> u32 {
+        let cores = match self.ctx.cores.len() {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            cores => cores,
+        };
+        self.order
+            .jobs
+            .unwrap_or(u32::try_from(cores).unwrap_or(1))
+            .max(1)
+    }
+
+    fn mark(&self, text: &str) -> String {
+        let at = self.begun.elapsed().as_secs_f64();
+        format!("{LANDMARK} [{at:8.3}] {text}\n")
+    }
+
+    fn landmark(&self, text: &str) {
+        let bytes = self.log.write(self.mark(text).as_bytes());
+        (self.events)(BuildEvent::LogGrew { bytes });
+    }
+
+    /// A line for people, in the log and beside it.
+    pub(super) fn note(&self, text: &str) {
+        self.landmark(&format!("note: {text}"));
+        (self.events)(BuildEvent::Noted(text.to_owned()));
+    }
+
+    fn leave_stage(&mut self) {
+        let took = millis(self.stage_begun);
+        self.stages_ms.push((self.stage, took));
+        self.stage_begun = Instant::now();
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        self.leave_stage();
+        self.stage = stage;
+        (self.events)(BuildEvent::Entered(stage));
+    }
+
+    async fn whole(&mut self) -> Ended<Vec<crate::model::order::Artefact>> {
+        let places = Places::make(self.ctx)?;
+        let (recipe, scripts, held) = self.prepare(&places).await?;
+        let (mut session, reader) =
+            Session::start(self.spec(&places, &held, recipe.options.networking)).await?;
+        (self.events)(BuildEvent::Started {
+            init_pid: session.init_pid(),
+        });
+        let reading = pump(reader, self.log, self.events);
+        let work = async {
+            let done = self.phases(&recipe, &scripts, &places, &mut session).await;
+            match done {
+                Ok(()) => session.finish().await.map_err(End::from),
+                Err(end) => {
+                    // The step's own end is what counts; what cannot be killed shows when the slot is used again.
+                    let _ = session.kill().await;
+                    Err(end)
+                }
+            }
+        };
+        let (worked, ()) = futures_util::future::join(work, reading).await;
+        worked?;
+        self.check_log()?;
+        self.landmark("writing packages");
+        let artefacts = self.packages(recipe, scripts, &places).await?;
+        drop(held);
+        for dir in places.workings() {
+            layers::discard(&self.ctx.state_dir, dir)?;
+        }
+        Ok(artefacts)
+    }
+
+    fn check_log(&self) -> Ended<()> {
+        match self.log.broken() {
+            None => Ok(()),
+            Some(why) => Err(Fault::new(
+                Kind::Builder,
+                format!("the log could not be written: {why}"),
+            )
+            .next("look at the disk of this builder")
+            .into()),
+        }
+    }
+
+    /// Everything that needs no sandbox: recipe, upstreams, layers, sources. Ends at once when cancelled or out of time.
+    async fn prepare(&self, places: &Places) -> Ended<(Recipe, Scripts, Held)> {
+        let work = async {
+            let file = format!("{}/stone.yaml", self.order.recipe);
+            let tar = (self.ctx.blob)(self.order.recipe_tar.sha256);
+            let (recipe, warnings) = prepare::recipe(&tar, places, &file)?;
+            for warning in &warnings {
+                self.note(&warning.to_string());
+            }
+            let scripts = script::scripts(&recipe, &self.setting(&recipe))?;
+            for (phase, script) in scripts
+                .phases
+                .iter()
+                .map(|script| (script.phase, &script.text))
+            {
+                let path = places.scripts.join(stage_of(phase).as_str());
+                std::fs::write(&path, script).map_err(|error| prepare::disk(&path, &error))?;
+            }
+            let (held, fetched) =
+                tokio::try_join!(self.root(), prepare::fetch(self.ctx, &recipe, self.events))?;
+            for warning in &held.warnings {
+                self.note(warning);
+            }
+            let build_root = outside(&places.build, &scripts.build_root)?;
+            prepare::sources(self.ctx, &recipe, fetched, places, &build_root, self.events).await?;
+            let work_dir = outside(&places.build, &scripts.work_dir)?;
+            own_directories(&places.build, &work_dir, prepare::owner(self.ctx))?;
+            Ok::<_, Fault>((recipe, scripts, held))
+        };
+        tokio::select! {
+            done = work => Ok(done?),
+            () = self.ctx.cancel.cancelled() => Err(cancelled()),
+            () = tokio::time::sleep(self.time_left()) => Err(self.out_of_time("preparing")),
+        }
+    }
+
+    fn setting(&self, recipe: &Recipe) -> Setting {
+        let profile = &self.order.profile;
+        Setting {
+            isa: match (profile.arch, profile.level) {
+                (Arch::X86_64, IsaLevel::Baseline) => Isa::X86_64,
+                (Arch::X86_64, IsaLevel::V3x) => Isa::X86_64V3x,
+                (Arch::X86_64, IsaLevel::V4) => Isa::X86_64V4,
+                (Arch::Aarch64 | Arch::Riscv64 | Arch::X86, _) => Isa::Generic,
+            },
+            toolchain: recipe.toolchain.unwrap_or(profile.toolchain),
+            jobs: self.jobs(),
+            source_date_epoch: self.order.source_date_epoch,
+        }
+    }
+
+    /// Unpacks what is not in the layer cache yet and merges the root.
+    async fn root(&self) -> Result<Held> {
+        let (layers, blob) = (self.ctx.layers.clone(), self.ctx.blob.clone());
+        let inputs: Vec<_> = self.order.inputs.iter().map(|input| input.sha256).collect();
+        let base = match &self.order.profile.base {
+            profile::Base::Host => Base::Host,
+            profile::Base::Directory(path) => Base::Directory(path.into()),
+            profile::Base::Stones => Base::Stones,
+        };
+        let work = move || {
+            for input in &inputs {
+                inputs::add_stone(&layers, *input, &blob(*input))?;
+            }
+            layers.root(&base, &inputs)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result,
+            Err(error) => Err(Fault::bug("making the build root ended oddly").because(&error)),
+        }
+    }
+
+    fn spec(&self, places: &Places, held: &Held, network: bool) -> Spec {
+        let mut binds = mason_binds(&places.recipe, &self.ctx.attempt_dir);
+        binds.push(Bind::read_only(&places.scripts, SCRIPTS));
+        Spec {
+            state_dir: self.ctx.state_dir.clone(),
+            root: held.root.clone(),
+            binds,
+            outer_uid: self.ctx.outer_uid,
+            network,
+            cores: self.ctx.cores.clone(),
+            limits: self.ctx.limits,
+        }
+    }
+
+    /// Runs the recipe's phases and then the split, all in one session.
+    async fn phases(
+        &mut self,
+        recipe: &Recipe,
+        scripts: &Scripts,
+        places: &Places,
+        session: &mut Session,
+    ) -> Ended<()> {
+        for script in &scripts.phases {
+            let stage = stage_of(script.phase);
+            self.enter(stage);
+            let step = self.step(stage, &scripts.work_dir, scripts);
+            let end = self.run_step(session, step).await?;
+            if !end.ok() {
+                return Err(self.phase_failed(stage, end.exit));
+            }
+        }
+        self.enter(Stage::Package);
+        self.split(recipe, scripts, places, session).await
+    }
+
+    pub(super) fn step(&self, stage: Stage, cwd: &str, scripts: &Scripts) -> Step {
+        Step {
+            name: stage.as_str().to_owned(),
+            argv: vec![
+                "/usr/bin/bash".into(),
+                format!("{SCRIPTS}/{}", stage.as_str()),
+            ],
+            cwd: PathBuf::from(cwd),
+            env: scripts.env.clone().into_iter().collect(),
+            banner: self.mark(stage.as_str()),
+        }
+    }
+
+    /// One step under the clock. Cancelled or out of time, everything in the sandbox is killed.
+    pub(super) async fn run_step(&mut self, session: &mut Session, step: Step) -> Ended<StepEnd> {
+        let name = step.name.clone();
+        let phase_s = self.order.limits.phase_s.unwrap_or(u64::MAX);
+        let time = self.time_left().min(Duration::from_secs(phase_s));
+        let killer = session.killer();
+        let mut stopped = None;
+        let mut running = std::pin::pin!(session.run(step));
+        let clock = tokio::time::sleep(time);
+        tokio::pin!(clock);
+        let ended = loop {
+            tokio::select! {
+                ended = &mut running => break ended,
+                () = self.ctx.cancel.cancelled(), if stopped.is_none() => {
+                    killer.kill();
+                    stopped = Some(cancelled());
+                }
+                () = &mut clock, if stopped.is_none() => {
+                    killer.kill();
+                    stopped = Some(self.out_of_time(&name));
+                }
+            }
+        };
+        if let Some(end) = stopped {
+            return Err(end);
+        }
+        let end = ended?;
+        self.count(&end);
+        Ok(end)
+    }
+
+    fn count(&mut self, end: &StepEnd) {
+        let usage = &mut self.usage;
+        usage.cpu_ms = Some(usage.cpu_ms.unwrap_or(0) + end.cpu_ms);
+        let memory = end.rss_kib_max * 1024;
+        usage.memory_bytes = Some(usage.memory_bytes.unwrap_or(0).max(memory));
+    }
+
+    fn time_left(&self) -> Duration {
+        Duration::from_secs(self.order.limits.time_s).saturating_sub(self.begun.elapsed())
+    }
+
+    fn out_of_time(&self, what: &str) -> End {
+        let limits = self.order.limits;
+        let text = match limits.phase_s {
+            Some(phase_s) if phase_s < limits.time_s => {
+                format!(
+                    "{what} took longer than the {phase_s} s that a phase may, or the whole than {} s",
+                    limits.time_s
+                )
+            }
+            _ => format!(
+                "{what} was not done when the build had taken {} s",
+                limits.time_s
+            ),
+        };
+        Fault::new(Kind::Recipe, text)
+            .next("see in the log what it waits for; a recipe that needs longer needs a longer limit in its profile")
+            .into()
+    }
+
+    fn phase_failed(&self, stage: Stage, exit: Exit) -> End {
+        let (code, text) = match exit {
+            Exit::Code(code) => (code, format!("ended with code {code}")),
+            Exit::Signal(signal) => (128 + signal, format!("was ended by signal {signal}")),
+        };
+        let mut fault = Fault::new(
+            Kind::Recipe,
+            format!("{} of {} {text}", stage.as_str(), self.order.recipe),
+        )
+        .next(format!(
+            "read the end of its log: massif job log {}",
+            self.order.attempt.job
+        ));
+        fault.causes.extend(self.log.last_lines().last().cloned());
+        End {
+            code: Some(code),
+            ..fault.into()
+        }
+    }
+
+    /// A full disk, and a process that the kernel killed for want of memory, are never the recipe's doing.
+    fn settle_blame(&self, mut end: End) -> End {
+        if end.cancelled || end.blame == Blame::Operator {
+            return end;
+        }
+        let lines = self.log.last_lines();
+        let said = |text: &str| lines.iter().any(|line| line.contains(text));
+        let why = if is_full(&self.ctx.attempt_dir) || said("No space left on device") {
+            "the builder's disk is full"
+        } else if said("Input/output error") {
+            "the builder's disk cannot be read or written"
+        } else if end.blame == Blame::Recipe
+            && (end.code == Some(128 + 9)
+                || said("Cannot allocate memory")
+                || said("Killed signal terminated program"))
+        {
+            "the builder had too little memory"
+        } else {
+            return end;
+        };
+        end.blame = Blame::Builder;
+        end.fault.kind = Kind::Builder;
+        end.fault.causes.insert(0, end.fault.what.clone());
+        end.fault.what = why.to_owned();
+        end.fault.next = "make room on this builder; the job is tried again by itself".to_owned();
+        end
+    }
+
+    async fn packages(
+        &mut self,
+        recipe: Recipe,
+        scripts: Scripts,
+        places: &Places,
+    ) -> Ended<Vec<crate::model::order::Artefact>> {
+        let order = self.order.clone();
+        let (install, out, workers) = (places.install.clone(), places.out.clone(), self.jobs());
+        let work = move || package::write(&order, &recipe, &scripts, &install, &out, workers);
+        let made = match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result?,
+            Err(error) => {
+                return Err(Fault::bug("writing packages ended oddly")
+                    .because(&error)
+                    .into());
+            }
+        };
+        for note in &made.notes {
+            self.note(note);
+        }
+        Ok(made.artefacts)
+    }
+}
+
+fn cancelled() -> End {
+    End {
+        cancelled: true,
+        ..Fault::new(Kind::Operator, "the build was cancelled").into()
+    }
+}
+
+pub(super) fn stage_of(phase: Phase) -> Stage {
+    match phase {
+        Phase::Setup => Stage::Setup,
+        Phase::Build => Stage::Build,
+        Phase::Install => Stage::Install,
+        Phase::Check => Stage::Check,
+    }
+}
+
+/// A path of the sandbox below `/mason/build`, as the host sees it.
+fn outside(build: &Path, inside: &str) -> Result<PathBuf> {
+    match Path::new(inside).strip_prefix("/mason/build") {
+        Ok(rest) => prepare::below(build, &rest.to_string_lossy()),
+        Err(_) => Err(Fault::bug(format!("{inside} is not below /mason/build"))),
+    }
+}
+
+/// Makes the directories from `build` down to where the phases start, for the sandbox's user.
+fn own_directories(
+    build: &Path,
+    work_dir: &Path,
+    owner: crate::build::archive::Owner,
+) -> Result<()> {
+    std::fs::create_dir_all(work_dir).map_err(|error| prepare::disk(work_dir, &error))?;
+    let Some((uid, gid)) = owner else {
+        return Ok(());
+    };
+    for dir in work_dir
+        .ancestors()
+        .take_while(|dir| dir.starts_with(build))
+    {
+        std::os::unix::fs::lchown(dir, Some(uid), Some(gid))
+            .map_err(|error| prepare::disk(dir, &error))?;
+    }
+    Ok(())
+}
+
+fn is_full(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|disk| {
+        let counts_inodes = disk.f_files > 0;
+        disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES
+            || counts_inodes && disk.f_favail < DISK_FULL_INODES
+    })
+}
+
+/// Writes what the sandbox says into the log until it ends.
+async fn pump(mut reader: LogReader, log: &Log, events: Events<'_>) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut told = Instant::now();
+    let mut owed = None;
+    loop {
+        let wait = if owed.is_some() {
+            TELL
+        } else {
+            Duration::from_secs(3600)
+        };
+        match tokio::time::timeout(wait, reader.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => break,
+            Ok(Ok(read)) => owed = Some(log.write(buffer.get(..read).unwrap_or_default())),
+            Err(_) => {}
+        }
+        if let Some(bytes) = owed
+            && told.elapsed() >= TELL
+        {
+            events(BuildEvent::LogGrew { bytes });
+            told = Instant::now();
+            owed = None;
+        }
+    }
+    if let Some(bytes) = owed {
+        events(BuildEvent::LogGrew { bytes });
+    }
+}
