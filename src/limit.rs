@@ -40,6 +40,18 @@ pub const ADMIN_PAGE_ROWS_MAX: usize = 1_000;
 pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// A client of the admin socket that takes nothing for this long is cut off: it is stopped or gone.
 pub const ADMIN_WRITE_S: u64 = 20;
+/// Connections of callers who may only look: they cannot keep the farm's own people out.
+pub const ADMIN_VIEWERS_MAX: usize = 64;
+/// One request on the admin socket; the largest real ones carry some hundred names.
+pub const ADMIN_REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// The rest of a request must follow its first byte within this time.
+pub const ADMIN_REQUEST_S: u64 = 20;
+/// A client waits this long for the answer of a call that reads every file of something.
+pub const ADMIN_SLOW_CALL_S: u64 = 3_600;
+/// Bytes of a Unix socket's path (`sun_path` less its NUL); longer ones go through a directory descriptor.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// A client waits this long for a host to take its connection.
+pub const ADMIN_CONNECT_S: u64 = 10;
 /// A client waits this long for the answer of a call that does not stream. The host's own deadlines are shorter.
 pub const ADMIN_CALL_S: u64 = 60;
 /// Bytes of a log or file in one answer, unless asked for less: base64 of it stays far below a message's limit.

@@ -72,10 +72,10 @@ methods! {
     } -> Events;
 
     /// Reads the whole store, every blob and the chain of events.
-    StoreCheck: Operate {} -> StoreReport;
+    StoreCheck: Operate slow {} -> StoreReport;
 
     /// Writes a copy of the store while the host runs.
-    StoreBackup: Admin {
+    StoreBackup: Admin slow {
         /// A file that does not exist yet; null: one in the state directory's `backups`.
         path: Option<String>,
     } -> StoreCopy;

@@ -91,6 +91,8 @@ pub trait Method: Serialize + DeserializeOwned {
     const RIGHT: Right;
     /// Whether it may be called with `more`, and then answers many times.
     const STREAMS: bool;
+    /// Whether an answer may take minutes: it reads every file of something.
+    const SLOW: bool;
     /// What it answers.
     type Reply: Serialize + DeserializeOwned;
 
@@ -193,6 +195,8 @@ pub struct Facts {
     pub right: Right,
     /// Whether it may be called with `more`.
     pub streams: bool,
+    /// Whether an answer may take minutes.
+    pub slow: bool,
     /// Its description, line by line.
     pub about: &'static [&'static str],
     /// Type of its parameters: an object.
@@ -221,13 +225,14 @@ fn read_parameters<M: Method>(parameters: serde_json::Value) -> std::result::Res
     serde_json::from_value(parameters).map_err(|error| BadCall::BadParameters(error.to_string()))
 }
 
-/// An interface: `Name: Right { parameters } -> Reply`, `more` before the right when it streams.
+/// An interface: `Name: Right { parameters } -> Reply`, `more` after the right when it streams, `slow` when it may
+/// take minutes.
 macro_rules! methods {
     (
         $(#[$about:meta])* interface $interface:literal
         $(
             $(#[doc = $doc:literal])+
-            $name:ident: $right:ident $($more:ident)? { $( $(#[$field_meta:meta])* $field:ident: $type:ty, )* } -> $reply:ty;
+            $name:ident: $right:ident $($flag:ident)? { $( $(#[$field_meta:meta])* $field:ident: $type:ty, )* } -> $reply:ty;
         )*
     ) => {
         /// Name of the interface.
@@ -241,7 +246,8 @@ macro_rules! methods {
             impl $crate::admin::Method for $name {
                 const NAME: &'static str = concat!($interface, ".", stringify!($name));
                 const RIGHT: $crate::admin::Right = $crate::admin::Right::$right;
-                const STREAMS: bool = methods!(@streams $($more)?);
+                const STREAMS: bool = methods!(@streams $($flag)?);
+                const SLOW: bool = methods!(@slow $($flag)?);
                 type Reply = $reply;
             }
         )*
@@ -274,7 +280,9 @@ macro_rules! methods {
         pub const METHODS: &[$crate::admin::Facts] = &[ $( facts!($name, $($doc),+) ),* ];
     };
     (@streams more) => { true };
-    (@streams) => { false };
+    (@streams $($other:ident)?) => { false };
+    (@slow slow) => { true };
+    (@slow $($other:ident)?) => { false };
 }
 
 macro_rules! facts {
@@ -284,6 +292,7 @@ macro_rules! facts {
             short: stringify!($name),
             right: <$name as $crate::admin::Method>::RIGHT,
             streams: <$name as $crate::admin::Method>::STREAMS,
+            slow: <$name as $crate::admin::Method>::SLOW,
             about: &[$($doc),+],
             input: <$name as zlink::introspect::Type>::TYPE,
             output: <<$name as $crate::admin::Method>::Reply as zlink::introspect::Type>::TYPE,

@@ -83,7 +83,7 @@ methods! {
     } -> Version;
 
     /// Reads and hashes every file of the newest version.
-    ChannelVerify: View {
+    ChannelVerify: View slow {
         /// Its name.
         channel: String,
     } -> Verified;
@@ -111,7 +111,7 @@ methods! {
     } -> Package;
 
     /// Publishes package files as one new version.
-    PackageImport: Admin {
+    PackageImport: Admin slow {
         /// Paths on this host.
         files: Vec<String>,
         /// Null: the default channel.
@@ -119,7 +119,7 @@ methods! {
     } -> Imported;
 
     /// Publishes one package that provides what a directory (a root file system) provides and the farm's recipes do not.
-    PackageImportBase: Admin {
+    PackageImportBase: Admin slow {
         /// The package's name.
         name: String,
         /// The root directory on this host.

@@ -1,1 +1,3 @@
-//! (being written)
+//! What leaves the process: the admin socket, and with their issues the links between hosts and the package server.
+
+pub mod admin;
