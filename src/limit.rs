@@ -17,7 +17,7 @@ pub const RECIPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Values (scalars, lists, maps) in a `stone.yaml`, aliases counted as what they stand for; the largest real one has 2,000.
 pub const RECIPE_VALUES_MAX: usize = 50_000;
 /// Lists and maps inside each other in a `stone.yaml`; real ones have six.
-pub const RECIPE_DEPTH_MAX: usize = 32;
+pub const RECIPE_NESTING_MAX: usize = 32;
 /// A phase's script after expansion; the largest real one has 60 KiB.
 pub const SCRIPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A `manifest.<arch>.bin`; the largest real one has 100 KiB.

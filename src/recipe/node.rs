@@ -174,7 +174,7 @@ impl<'t> Builder<'t, '_> {
                     (copy.line, copy.column) = (line, column);
                     self.count(size(&copy), line, column)?;
                     // Without this, aliases in aliases would nest without end and recursion with them.
-                    if self.open.len() + depth(&copy) > limit::RECIPE_DEPTH_MAX {
+                    if self.open.len() + depth(&copy) > limit::RECIPE_NESTING_MAX {
                         return Err(self.fault(TOO_DEEP, line, column));
                     }
                     self.put(copy, 0)
@@ -193,7 +193,7 @@ impl<'t> Builder<'t, '_> {
     }
 
     fn begin(&mut self, node: Node<'t>, anchor: usize) -> Result<()> {
-        if self.open.len() >= limit::RECIPE_DEPTH_MAX {
+        if self.open.len() >= limit::RECIPE_NESTING_MAX {
             return Err(self.fault(TOO_DEEP, node.line, node.column));
         }
         self.open.push(Open {
