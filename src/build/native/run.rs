@@ -295,6 +295,7 @@ impl Run<'_> {
             toolchain: recipe.toolchain.unwrap_or(profile.toolchain),
             jobs: self.jobs(),
             source_date_epoch: self.order.source_date_epoch,
+            unknown_flags: Default::default(),
         }
     }
 
