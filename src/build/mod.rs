@@ -2,7 +2,9 @@
 //! knows no actor, no store and no network of hosts.
 
 pub mod archive;
+pub mod analyse;
 pub mod base;
+pub mod collect;
 pub mod debug;
 pub mod emit;
 pub mod gitsource;

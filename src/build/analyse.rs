@@ -1,0 +1,1 @@
+//! What the files of a package provide and need at run time.
