@@ -17,7 +17,7 @@ use sha2::Digest as _;
 use super::base::Base;
 use super::merge;
 use super::sandbox::Root;
-use super::trash::discard;
+pub use super::trash::discard;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Digest;
 use crate::stone::layout::Node;
@@ -145,7 +145,12 @@ impl Layers {
 
     /// Whether this package is unpacked and whole.
     pub fn has(&self, package: &Digest) -> bool {
-        self.pin_existing(&package.to_string()).is_some()
+        self.pin(package).is_some()
+    }
+
+    /// Keeps this package if it is unpacked and whole.
+    pub fn pin(&self, package: &Digest) -> Option<Pin> {
+        self.pin_existing(&package.to_string())
     }
 
     /// Unpacks one package from its file unless it is there; blocking. A failure leaves nothing behind.

@@ -9,6 +9,7 @@ pub mod debug;
 pub mod emit;
 pub mod gitsource;
 pub mod layers;
+pub mod leftovers;
 pub mod mask;
 mod merge;
 pub mod native;

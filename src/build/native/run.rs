@@ -309,8 +309,10 @@ impl Run<'_> {
             profile::Base::Stones => Base::Stones,
         };
         let work = move || {
+            // Pinned until the root holds them: another slot may be making room.
+            let mut pins = Vec::new();
             for input in &inputs {
-                inputs::add_stone(&layers, *input, &blob(*input))?;
+                pins.push(inputs::add_stone(&layers, *input, &blob(*input))?);
             }
             layers.root(&base, &inputs)
         };
