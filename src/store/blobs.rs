@@ -123,6 +123,19 @@ impl Blobs {
         Ok(bytes)
     }
 
+    /// Reads all of it and compares with its name.
+    pub fn verify(&self, sha256: &Digest) -> Result<()> {
+        let mut hash = Sha256::new();
+        files::hash_all(&mut self.file(sha256)?, &mut hash)
+            .map_err(|error| blob_failed(&self.path(sha256), "read", &error))?;
+        if hash.finalize().as_slice() == sha256.0 {
+            return Ok(());
+        }
+        let what = format!("blob {sha256} has other bytes than its name says");
+        Err(Fault::new(Kind::Operator, what)
+            .next("check the disk; remove that file and fetch or build it again"))
+    }
+
     /// Begins a blob; write to it and hand it to `finish`.
     pub fn begin(&self) -> Result<NewBlob> {
         let file = tempfile::Builder::new()

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::engine::{Shared, lock};
 use super::guard::guarded;
 use super::journal::write_entry;
+use super::keep::Keep;
 use super::lock::DirLock;
 use super::overlay::Rows;
 use super::row::{Row, WriteSet, decode, stored_key};
@@ -214,8 +215,17 @@ impl Store {
         }
     }
 
-    pub(super) fn shared(&self) -> &Shared {
-        &self.inner.shared
+    /// Moves everything acknowledged into sled and looks at it there while nothing changes it. Committers go on.
+    pub(super) fn frozen<T>(&self, look: impl FnOnce(&Keep) -> Result<T>) -> Result<T> {
+        let mut keep = lock(&self.inner.shared.keep);
+        let keep = keep.as_mut().ok_or_else(|| {
+            Fault::new(
+                Kind::TryAgain,
+                "the store is being opened anew after its disk was full",
+            )
+        })?;
+        self.inner.shared.drain(keep)?;
+        look(keep)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Writing files so that they are whole or not there after a crash.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
 
 /// Makes the entries of a directory durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -56,6 +58,19 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
 pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
     let found = rustix::fs::statvfs(dir)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Reads to the end into a hash.
+pub(super) fn hash_all(from: &mut dyn Read, hash: &mut Sha256) -> io::Result<()> {
+    let mut chunk = vec![0; 256 * 1024];
+    loop {
+        match from.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(read) => hash.update(chunk.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Opens for appending, making the file if need be.

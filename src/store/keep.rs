@@ -16,7 +16,7 @@ use super::{Options, files};
 use crate::fault::{Fault, Kind, Result};
 
 /// The one row that is in no tree: what sled has. A tree's name is never empty, so no key of a tree begins with 0.
-const META_KEY: &[u8] = b"\0meta";
+pub(super) const META_KEY: &[u8] = b"\0meta";
 const META_SHAPE: u8 = 1;
 /// Time between two writes of the side file while the store is busy.
 const SIDE_EVERY: Duration = Duration::from_secs(5);
@@ -109,7 +109,38 @@ pub(super) fn disk_full(dir: &Path, doing: &str) -> Fault {
     .next("free space there; the store goes on by itself, nothing acknowledged is lost")
 }
 
+/// Removes sled's snapshots: all, or those whose writing was cut short, which sled would take for the newest and call
+/// corrupt. Without a snapshot sled reads its log from the start; what is missing then, the counts tell.
+fn remove_snapshots(dir: &Path, all: bool) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(sled_dir(dir))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && (all || name.ends_with(".generating")) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn open_sled(dir: &Path, options: &Options) -> Result<std::result::Result<sled::Db, sled::Error>> {
+    let unfinished =
+        |error: std::io::Error| damaged(dir, "has snapshots that cannot be tidied").because(&error);
+    remove_snapshots(dir, false).map_err(unfinished)?;
+    match try_open_sled(dir, options) {
+        Ok(Err(sled::Error::Corruption { .. })) => {
+            tracing::warn!("sled calls its snapshot corrupt; reading its log from the start");
+            remove_snapshots(dir, true).map_err(unfinished)?;
+            try_open_sled(dir, options)
+        }
+        other => other,
+    }
+}
+
+fn try_open_sled(
+    dir: &Path,
+    options: &Options,
+) -> Result<std::result::Result<sled::Db, sled::Error>> {
     let config = sled::Config::new()
         .path(sled_dir(dir))
         .cache_capacity(options.cache_bytes)
@@ -117,6 +148,23 @@ fn open_sled(dir: &Path, options: &Options) -> Result<std::result::Result<sled::
         .flush_every_ms(Some(1_000));
     guarded(|| config.open())
         .map_err(|panic| damaged(dir, format!("is damaged: sled gave up ({panic})")))
+}
+
+/// The head row that these bytes are.
+pub(super) fn read_meta(dir: &Path, bytes: &[u8]) -> Result<Meta> {
+    match bytes.split_first() {
+        Some((&META_SHAPE, body)) => postcard::from_bytes(body)
+            .map_err(|error| damaged(dir, "has an unreadable head row").because(&error)),
+        Some((shape, _)) => Err(Fault::new(
+            Kind::Operator,
+            format!(
+                "the store in {} has layout {shape}, this massif knows {META_SHAPE}",
+                dir.display()
+            ),
+        )
+        .next("start the version of massif that wrote it, dump there, load here")),
+        None => Err(damaged(dir, "has an empty head row")),
+    }
 }
 
 impl Keep {
@@ -146,7 +194,7 @@ impl Keep {
             Err(panic) => return Err(damaged(dir, format!("is damaged: sled gave up ({panic})"))),
         };
         let meta = match stored {
-            Some(bytes) => Self::read_meta(dir, &bytes)?,
+            Some(bytes) => read_meta(dir, &bytes)?,
             None if fresh => Meta {
                 store: super::side::new_store_id(),
                 generation: 0,
@@ -175,20 +223,30 @@ impl Keep {
         Ok(keep)
     }
 
-    fn read_meta(dir: &Path, bytes: &[u8]) -> Result<Meta> {
-        match bytes.split_first() {
-            Some((&META_SHAPE, body)) => postcard::from_bytes(body)
-                .map_err(|error| damaged(dir, "has an unreadable head row").because(&error)),
-            Some((shape, _)) => Err(Fault::new(
-                Kind::Operator,
-                format!(
-                    "the store in {} has layout {shape}, this massif knows {META_SHAPE}",
-                    dir.display()
-                ),
-            )
-            .next("start the version of massif that wrote it, dump there, load here")),
-            None => Err(damaged(dir, "has an empty head row")),
-        }
+    /// A new, empty database below `dir` with this head.
+    pub(super) fn create(dir: &Path, options: &Options, meta: Meta) -> Result<Keep> {
+        let db = open_sled(dir, options)?.map_err(|error| sled_failed(dir, "be made", &error))?;
+        let file = File::open(sled_dir(dir).join("db"))
+            .map_err(|error| damaged(dir, "has lost its database file").because(&error))?;
+        let mut keep = Keep {
+            dir: dir.into(),
+            db: Arc::new(db),
+            file,
+            checkpointed: 0,
+            meta: Meta {
+                rows: Counts::new(),
+                ..meta
+            },
+            side_written: None,
+            side_generation: None,
+        };
+        keep.write_meta()?;
+        Ok(keep)
+    }
+
+    /// The state directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Counts the rows by reading every page: damage is found at the start and not in the middle of a build.

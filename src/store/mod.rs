@@ -15,7 +15,7 @@ pub mod blobs;
 mod db;
 mod engine;
 pub mod events;
-mod export;
+pub mod export;
 pub mod farm;
 mod files;
 mod guard;
@@ -23,9 +23,13 @@ mod journal;
 mod keep;
 mod key;
 mod lock;
+pub mod logs;
 mod overlay;
 mod row;
 mod side;
+pub mod trees;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use append::AppendLog;
@@ -34,6 +38,7 @@ pub use db::{Scan, Store};
 pub use files::{sync_dir, write_atomic, write_atomic_with};
 pub use key::Key;
 pub use lock::DirLock;
+pub use logs::{LogWriter, Logs};
 pub use row::{Row, WriteSet, decode, encode};
 
 /// How a store is opened.

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use super::Key;
 use super::overlay::Entry;
 use crate::fault::{Fault, Kind, Result};
+use crate::id::Digest;
 use crate::limit;
 
 /// A row of a tree. `SHAPE` is the first byte of every stored row: raise it when the type changes, and teach
@@ -20,6 +21,11 @@ pub trait Row: Serialize + DeserializeOwned {
 
     /// Where this row is kept.
     fn key(&self) -> Self::Key;
+
+    /// The blobs that this row names: `check` looks for them.
+    fn blobs(&self) -> Vec<Digest> {
+        Vec::new()
+    }
 
     /// A row of an earlier shape, brought up to the present one; `None`: that shape never existed.
     fn older(_shape: u8, _body: &[u8]) -> Option<Self> {
