@@ -3,7 +3,7 @@
 //!
 //! - [`Planner`] knows recipes, packages and names: who provides what, which jobs are wanted, the edges between them, the
 //!   cuts of cycles, and the packages of a build root.
-//! - `schedule::Schedule` knows ready jobs and builders: who runs what, and why something does not run.
+//! - [`Schedule`] knows ready jobs and builders: who runs what, and why something does not run.
 //!
 //! ```text
 //! let mut planner = Planner::new(Edges::All);
@@ -43,6 +43,9 @@ use crate::recipe::NeedOrigin;
 use crate::stone::Dependency;
 
 pub use planner::Planner;
+pub use schedule::{
+    Assignment, BuilderSpec, Happened, Isolation, JobSpec, Requirements, Schedule, Trust,
+};
 pub use why::{
     BuilderFit, FailedTest, Forecast, Passes, Reason, Term, Test, Verdict, Wait, WaitKind, Why,
 };

@@ -1,12 +1,44 @@
 //! Who runs what: the incremental dispatcher. The live farm and the simulation use this same code.
 //!
-//! Facts go in as [`Happened`]; `Schedule::decide` gives out work and books it at once; what could not be recorded comes back as
+//! Facts go in as [`Happened`]; [`Schedule::decide`] gives out work and books it at once; what could not be recorded comes back as
 //! [`Happened::GivenBack`]. No event scans the queue.
+//!
+//! ```text
+//! let mut schedule = Schedule::new();
+//! schedule.take(Happened::Builder(spec), now);
+//! schedule.take(Happened::Added(job), now);           // blocked
+//! schedule.take(Happened::Ready(id), now);
+//! for assignment in schedule.decide(now) { /* record it, or give it back */ }
+//! schedule.next_wake_ms();                            // decide again then, even if nothing happens
+//! let why = schedule.explain(id, &planner.waits_for(&target), now);
+//! ```
+//!
+//! Which job comes first is a sum of seconds that a person can read: `path` (predicted seconds to the end of the longest chain behind
+//! it), `raise` (a person's steps of [`RAISE_STEP_S`]), `share` (minus what its account used over its weight). A job that waited
+//! longer than its limit goes before all of these, oldest limit first; so every wait is bounded:
+//! `WAIT_S` + 3 x (open work when it became ready / speed of the builders that can run it), plus the longest job twice.
+
+mod book;
+mod decide;
+mod explain;
+mod fleet;
+mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
+pub use book::Schedule;
+
 use crate::id::{Arch, HostId, HostName, JobId};
 use crate::model::IsaLevel;
+
+/// What one step of `raise` is worth: more than the usual distance between two jobs, less than the longest chain.
+pub const RAISE_STEP_S: i64 = 10_000;
+/// A runnable job that waited this long, and twice the time that all open work should take, goes first.
+pub const WAIT_S: f64 = 3_600.0;
+/// No limit is longer than this (7 days).
+pub const WAIT_S_MAX: f64 = 604_800.0;
 
 /// What a builder may build for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,6 +75,22 @@ pub struct Requirements {
     pub memory_mib: u32,
     /// Peak disk as predicted.
     pub disk_mib: u32,
+}
+
+impl Requirements {
+    /// Rounded up, so that jobs that ask for almost the same stand in one queue.
+    pub fn rounded(mut self) -> Requirements {
+        self.cores = self.cores.max(1);
+        self.memory_mib = round_up(self.memory_mib);
+        self.disk_mib = round_up(self.disk_mib);
+        self
+    }
+}
+
+/// To multiples of 256 below 4 Gi, and of a sixteenth of the next power of two above.
+fn round_up(mib: u32) -> u32 {
+    let step = (mib.max(1).checked_next_power_of_two().unwrap_or(1 << 31) / 16).max(256);
+    mib.checked_next_multiple_of(step).unwrap_or(mib)
 }
 
 /// A job as the dispatcher sees it.

@@ -1,0 +1,448 @@
+//! The decision: which ready job goes to which builder. Looks at builders that have new room and at queues that have new jobs,
+//! and at nothing else.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::book::{Doing, JobRow, Schedule};
+use super::fleet::{Builder, BuilderIx, Reservation};
+use super::queue::ClassIx;
+use super::{Assignment, Requirements};
+use crate::id::{JobId, Now};
+
+/// How many of the best jobs are weighed when a builder is not simply given the first one.
+const LOOK_AHEAD: usize = 32;
+/// How many patient builders are looked at again per decision.
+const PATIENT_MAX: usize = 16;
+/// A better builder has to end this much sooner, as a share, before anything waits for it.
+const BETTER_BY: f64 = 0.02;
+
+/// What a look at the queue gave.
+enum Pick {
+    Job(JobId),
+    /// Nothing fits.
+    Nothing,
+    /// Something fits, and ends sooner on a builder that is busy now.
+    Patience,
+}
+
+impl Schedule {
+    /// Gives out work and books it. What is returned runs as far as this value is concerned.
+    pub fn decide(&mut self, now: Now) -> Vec<Assignment> {
+        let now_ms = now.mono_ms;
+        let mut given = Vec::new();
+        self.ring(now_ms);
+        if self.farm_hold.is_some() {
+            return given;
+        }
+        let waiting: Vec<BuilderIx> = self.patient.iter().take(PATIENT_MAX).copied().collect();
+        for ix in waiting {
+            self.patient.remove(&ix);
+            self.fresh.insert(ix);
+        }
+        while let Some(ix) = self.fresh.pop_first() {
+            self.fill(ix, now_ms, &mut given);
+        }
+        while let Some(class) = self.news.pop_first() {
+            self.place(class, now_ms, &mut given);
+        }
+        given
+    }
+
+    /// When to decide again although nothing happened, in milliseconds of the monotonic clock.
+    pub fn next_wake_ms(&self) -> Option<u64> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        // A builder that is busy for longer than predicted is no longer worth waiting for.
+        let better = self.patient.first().and_then(|ix| {
+            let speed = self.fleet.get(*ix)?.speed();
+            let ends = self
+                .fleet
+                .faster_ends(speed)
+                .filter_map(|(_, ends)| ends.first());
+            ends.map(|(end, ..)| end + 1_000).min()
+        });
+        timer.into_iter().chain(better).min()
+    }
+
+    /// Takes the timers that are due.
+    fn ring(&mut self, now_ms: u64) {
+        while let Some((at, job)) = self.timers.first().copied().filter(|(at, _)| *at <= now_ms) {
+            self.timers.remove(&(at, job));
+            if let Some(row) = self.jobs.get_mut(&job) {
+                row.refusals.retain(|(_, until, _)| *until > now_ms);
+                self.change(job, now_ms, |_| {});
+            }
+        }
+    }
+
+    /// Gives a builder all that it can take.
+    fn fill(&mut self, ix: BuilderIx, now_ms: u64, given: &mut Vec<Assignment>) {
+        while self.fleet.idle.contains(&ix) {
+            match self.pick(ix, now_ms) {
+                Pick::Job(job) => {
+                    if !self.assign(job, ix, now_ms, given) {
+                        return;
+                    }
+                }
+                Pick::Nothing => return,
+                Pick::Patience => {
+                    self.patient.insert(ix);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Finds builders for the jobs of a class.
+    fn place(&mut self, class: ClassIx, now_ms: u64, given: &mut Vec<Assignment>) {
+        let Some(needs) = self.queue.needs(class).copied() else {
+            return;
+        };
+        let mut tried: Vec<BuilderIx> = Vec::new();
+        while !self.queue.is_empty_class(class) {
+            let idle = self.fleet.idle.iter().filter(|ix| !tried.contains(ix));
+            let best = idle
+                .filter_map(|ix| Some((*ix, self.fleet.get(*ix)?)))
+                .filter(|(_, builder)| builder.fits_now(&needs))
+                .max_by(|(a_ix, a), (b_ix, b)| {
+                    let room = |builder: &Builder| {
+                        builder.free.slots as f64 / f64::from(builder.spec.slots.max(1))
+                    };
+                    let spare = |builder: &Builder| Reverse(builder.free.memory_mib);
+                    a.speed()
+                        .total_cmp(&b.speed())
+                        .then(room(a).total_cmp(&room(b)))
+                        .then(spare(a).cmp(&spare(b)))
+                        .then(b_ix.cmp(a_ix))
+                })
+                .map(|(ix, _)| ix);
+            let Some(ix) = best else {
+                if tried.is_empty() {
+                    self.reserve_for_class(class, &needs, now_ms);
+                }
+                return;
+            };
+            match self.pick(ix, now_ms) {
+                Pick::Job(job) if self.assign(job, ix, now_ms, given) => {}
+                Pick::Job(_) | Pick::Nothing => tried.push(ix),
+                Pick::Patience => {
+                    self.patient.insert(ix);
+                    tried.push(ix);
+                }
+            }
+        }
+    }
+
+    fn assign(
+        &mut self,
+        job: JobId,
+        ix: BuilderIx,
+        now_ms: u64,
+        given: &mut Vec<Assignment>,
+    ) -> bool {
+        let Some(builder) = self.fleet.get(ix).map(|builder| builder.spec.id) else {
+            return false;
+        };
+        let spare = self
+            .jobs
+            .get(&job)
+            .map(|row| row.spec.needs)
+            .zip(self.runs_past(job, ix, now_ms));
+        let Some(slot) = self.start(job, ix, None, now_ms) else {
+            return false;
+        };
+        if let Some((needs, true)) = spare
+            && let Some(reservation) = self.fleet.get_mut(ix).and_then(|b| b.reserved.as_mut())
+        {
+            reservation.spare.take(&needs);
+        }
+        self.patient.remove(&ix);
+        given.push(Assignment { job, builder, slot });
+        true
+    }
+
+    /// Whether a job would still run when the reserved one should start.
+    fn runs_past(&self, job: JobId, ix: BuilderIx, now_ms: u64) -> Option<bool> {
+        let builder = self.fleet.get(ix)?;
+        let reservation = builder.reserved.as_ref().filter(|r| r.job != job)?;
+        let seconds = self.jobs.get(&job)?.spec.seconds;
+        Some(now_ms + builder.takes_ms(seconds) > reservation.at_ms)
+    }
+
+    /// The job that this builder should start now.
+    fn pick(&mut self, ix: BuilderIx, now_ms: u64) -> Pick {
+        let Some(builder) = self.fleet.get(ix) else {
+            return Pick::Nothing;
+        };
+        if let Some(reservation) = &builder.reserved
+            && builder.fits_now(&reservation.needs)
+        {
+            return Pick::Job(reservation.job);
+        }
+        if let Some(job) = self.pick_overdue(ix, now_ms) {
+            return Pick::Job(job);
+        }
+        let Some(builder) = self.fleet.get(ix) else {
+            return Pick::Nothing;
+        };
+        let plain =
+            builder.reserved.is_none() && self.fleet.faster_ends(builder.speed()).next().is_none();
+        let mut blocked: Option<(ClassIx, Requirements)> = None;
+        let mut found: Vec<(i64, JobId)> = Vec::new();
+        let mut more = false;
+        for (head, class) in self.queue.by_priority() {
+            if found.len() >= LOOK_AHEAD
+                && found.iter().filter(|(key, _)| *key >= head).count() >= LOOK_AHEAD
+            {
+                more = true;
+                break;
+            }
+            let Some(needs) = self.queue.needs(class) else {
+                continue;
+            };
+            if !builder.fits_now(needs) {
+                if blocked.is_none() && found.is_empty() && builder.fits_ever(needs) {
+                    blocked = Some((class, *needs));
+                }
+                continue;
+            }
+            // The first one will do, unless this builder refused it.
+            let first = self.queue.best_jobs(class, 1);
+            if plain
+                && let Some((_, job)) = first.first()
+                && self.may_run(*job, ix, now_ms)
+            {
+                found.extend(first);
+                break;
+            }
+            let jobs = self.queue.best_jobs(class, LOOK_AHEAD);
+            more |= jobs.len() == LOOK_AHEAD;
+            found.extend(
+                jobs.into_iter()
+                    .filter(|(_, job)| self.may_run(*job, ix, now_ms)),
+            );
+            if plain && !found.is_empty() {
+                break;
+            }
+        }
+        found.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        found.truncate(LOOK_AHEAD);
+        let pick = match (plain, found.first()) {
+            (_, None) => Pick::Nothing,
+            (true, Some((_, job))) => Pick::Job(*job),
+            (false, Some(_)) => self.pick_patiently(ix, &found, more, now_ms),
+        };
+        if let Some((class, needs)) = blocked {
+            self.reserve_here(ix, class, &needs, now_ms);
+        }
+        pick
+    }
+
+    /// The job whose limit is over for the longest time, of those that fit. Keeps the builder free for one that would fit later.
+    fn pick_overdue(&mut self, ix: BuilderIx, now_ms: u64) -> Option<JobId> {
+        let mut keep: Option<(JobId, Requirements)> = None;
+        let builder = self.fleet.get(ix)?;
+        for (_, class) in self.queue.by_due().take_while(|(due, _)| *due <= now_ms) {
+            let needs = self.queue.needs(class)?;
+            let oldest = self
+                .queue
+                .due_jobs(class)
+                .take_while(|(due, _)| *due <= now_ms);
+            let mut jobs = oldest.map(|(_, job)| job).take(LOOK_AHEAD);
+            if builder.fits_now(needs) {
+                if let Some(job) = jobs.find(|job| self.may_run(*job, ix, now_ms)) {
+                    return Some(job);
+                }
+            } else if keep.is_none() && builder.fits_ever(needs) && builder.takes_work() {
+                let free = jobs.find(|job| !self.reserved.contains_key(job));
+                keep = free.map(|job| (job, *needs));
+            }
+        }
+        if let Some((job, needs)) = keep {
+            self.reserve(ix, job, &needs, now_ms, true);
+        }
+        None
+    }
+
+    /// Among jobs that fit, best first, the first one that would not end sooner by waiting for a faster builder that is busy now.
+    fn pick_patiently(
+        &self,
+        ix: BuilderIx,
+        found: &[(i64, JobId)],
+        more: bool,
+        now_ms: u64,
+    ) -> Pick {
+        let Some(builder) = self.fleet.get(ix) else {
+            return Pick::Nothing;
+        };
+        // When a faster builder is free: (moment, speed, who); what is promised to it moves the moment.
+        let mut frees: BinaryHeap<Reverse<(u64, i64, BuilderIx)>> = BinaryHeap::new();
+        for (_, ends) in self.fleet.faster_ends(builder.speed()) {
+            let soonest = ends.iter().take(LOOK_AHEAD);
+            frees.extend(soonest.map(|(end, ix, _)| Reverse(((*end).max(now_ms + 1), 0, *ix))));
+        }
+        for (_, job) in found {
+            let Some(row) = self.jobs.get(job) else {
+                continue;
+            };
+            let here = now_ms + builder.takes_ms(row.spec.seconds);
+            let margin = (builder.takes_ms(row.spec.seconds) as f64 * BETTER_BY) as u64;
+            let mut passed = Vec::new();
+            let mut better = None;
+            while let Some(Reverse((free, _, other))) = frees.pop() {
+                let Some(other_builder) = self.fleet.get(other) else {
+                    continue;
+                };
+                passed.push(Reverse((free, 0, other)));
+                if free >= here {
+                    break;
+                }
+                let end = free + other_builder.takes_ms(row.spec.seconds);
+                if other_builder.takes_work()
+                    && other_builder.fits_ever(&row.spec.needs)
+                    && end + margin < here
+                {
+                    better = Some((end, other));
+                    passed.pop();
+                    break;
+                }
+            }
+            frees.extend(passed);
+            match better {
+                None => return Pick::Job(*job),
+                Some((end, other)) => frees.push(Reverse((end, 0, other))),
+            }
+        }
+        // All of the best jobs end sooner elsewhere; behind them there is work that matters less.
+        if more {
+            let last = self.queue.by_priority().filter_map(|(_, class)| {
+                let needs = self.queue.needs(class)?;
+                builder
+                    .fits_now(needs)
+                    .then(|| self.queue.last_job(class))?
+            });
+            let last = last.filter(|(_, job)| self.may_run(*job, ix, now_ms)).min();
+            if let Some((_, job)) = last {
+                return Pick::Job(job);
+            }
+        }
+        Pick::Patience
+    }
+
+    /// Whether this job may start on this builder as far as refusals and the builder's reservation go.
+    fn may_run(&self, job: JobId, ix: BuilderIx, now_ms: u64) -> bool {
+        let (Some(row), Some(builder)) = (self.jobs.get(&job), self.fleet.get(ix)) else {
+            return false;
+        };
+        !is_refused(row, ix, now_ms) && slips_in(row, builder, now_ms)
+    }
+
+    /// Keeps this builder free for the best job of a class, unless it or the job is spoken for.
+    fn reserve_here(&mut self, ix: BuilderIx, class: ClassIx, needs: &Requirements, now_ms: u64) {
+        let best = self.queue.best_jobs(class, 1);
+        if let Some((_, job)) = best.first()
+            && self
+                .jobs
+                .get(job)
+                .is_some_and(|row| !is_refused(row, ix, now_ms))
+        {
+            self.reserve(ix, *job, needs, now_ms, false);
+        }
+    }
+
+    /// Keeps the builder free that could take the class's best job soonest, if the job comes before all others that fit there.
+    fn reserve_for_class(&mut self, class: ClassIx, needs: &Requirements, now_ms: u64) {
+        let Some((head, job)) = self.queue.best_jobs(class, 1).first().copied() else {
+            return;
+        };
+        // Only a job that asks for more than a slot can be passed by others for ever.
+        if self.reserved.contains_key(&job)
+            || self
+                .queue
+                .by_priority()
+                .next()
+                .is_some_and(|(best, _)| best > head)
+        {
+            return;
+        }
+        let idle = self
+            .fleet
+            .idle
+            .iter()
+            .filter_map(|ix| Some((*ix, self.fleet.get(*ix)?)));
+        let soonest = idle
+            .filter(|(_, builder)| builder.reserved.is_none())
+            .filter_map(|(ix, builder)| Some((builder.free_at(needs, now_ms)?.0, ix)))
+            .min();
+        if let Some((_, ix)) = soonest {
+            self.reserve(ix, job, needs, now_ms, false);
+        }
+    }
+
+    fn reserve(
+        &mut self,
+        ix: BuilderIx,
+        job: JobId,
+        needs: &Requirements,
+        now_ms: u64,
+        strict: bool,
+    ) {
+        if self.reserved.contains_key(&job) {
+            return;
+        }
+        let Some(builder) = self.fleet.get_mut(ix) else {
+            return;
+        };
+        let old = builder.reserved.as_ref();
+        if old.is_some_and(|old| old.strict || !strict) {
+            return;
+        }
+        if let Some((at_ms, spare)) = builder.free_at(needs, now_ms) {
+            let old = builder.reserved.replace(Reservation {
+                job,
+                needs: *needs,
+                at_ms,
+                spare,
+                strict,
+            });
+            if let Some(old) = old {
+                self.reserved.remove(&old.job);
+            }
+            self.reserved.insert(job, ix);
+        }
+    }
+}
+
+/// Whether a builder refused this job and its time is not over.
+pub(super) fn is_refused(row: &JobRow, ix: BuilderIx, now_ms: u64) -> bool {
+    row.refusals
+        .iter()
+        .any(|(other, until, _)| *other == ix && *until > now_ms)
+}
+
+/// Whether a job leaves the builder free in time for the one that it is kept for.
+pub(super) fn slips_in(row: &JobRow, builder: &Builder, now_ms: u64) -> bool {
+    match &builder.reserved {
+        None => true,
+        Some(reservation) if reservation.job == row.spec.job => true,
+        Some(reservation) if reservation.strict => false,
+        Some(reservation) => {
+            reservation.spare.holds(&row.spec.needs)
+                || now_ms + builder.takes_ms(row.spec.seconds) <= reservation.at_ms
+        }
+    }
+}
+
+impl Schedule {
+    /// Where a job runs, and since when.
+    pub fn running(&self, job: JobId) -> Option<(crate::id::HostId, u32, u64)> {
+        match self.jobs.get(&job)?.doing {
+            Doing::Running {
+                builder,
+                since_ms,
+                slot,
+            } => Some((self.fleet.get(builder)?.spec.id, slot, since_ms)),
+            Doing::Blocked | Doing::Stopped | Doing::Queued(_) => None,
+        }
+    }
+}
