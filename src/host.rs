@@ -1,1 +1,357 @@
-//! (being written)
+//! Assembles a host: the one file that knows store, actors and net. Starts what its roles need, says `ready`, and stops in
+//! order when asked to.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorRef};
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::actors::avalanche::{self, Avalanche, builder::Tools};
+use crate::actors::desk::{self, Desk};
+use crate::actors::post::{Post, names};
+use crate::actors::root::{self, Root};
+use crate::actors::summit::{self, Summit};
+use crate::actors::vessel::{self, Vessel};
+use crate::build::layers::Layers;
+use crate::build::upstream::{Mirror, Upstreams};
+use crate::config::{HostOptions, Slots};
+use crate::fault::{Fault, Kind, Result};
+use crate::health::Floors;
+use crate::id::HostName;
+use crate::limit;
+use crate::model::{IsaLevel, Profile, Role};
+use crate::net::{admin, http, identity::Identity, quic};
+use crate::store::taken::Taken;
+use crate::store::{Blobs, DirLock, Options, Store};
+
+/// A running host. `stop` ends it in order; dropping it leaves that to the process's end.
+pub struct Host {
+    /// Answers calls without a socket, for programs that carry a farm inside.
+    pub desk: Desk,
+    /// Path of its admin socket.
+    pub socket: std::path::PathBuf,
+    /// Where other hosts reach it.
+    pub quic: std::net::SocketAddr,
+    /// Where clients fetch packages.
+    pub http: std::net::SocketAddr,
+    stop: CancellationToken,
+    root: ActorRef<root::Msg>,
+    ended: tokio::task::JoinHandle<()>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+    endpoint: quic::Endpoint,
+    store: Store,
+    _lock: DirLock,
+}
+
+fn failed(what: &str, path: &Path, error: &dyn std::error::Error) -> Fault {
+    Fault::new(Kind::Operator, format!("cannot {what} {}", path.display()))
+        .because(error)
+        .next("choose a directory of your own with --dir")
+}
+
+/// Makes the state directory and what belongs into it, with the modes that keep it safe.
+fn prepare_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    let make = |path: &Path, mode: u32| {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+        made.map_err(|error| failed("make", path, &error))
+    };
+    let fresh = !dir.exists();
+    make(dir, 0o711)?;
+    if fresh {
+        // The umask may have taken bits away that the sandbox's unprivileged id needs.
+        let mode = std::fs::Permissions::from_mode(0o711);
+        std::fs::set_permissions(dir, mode).map_err(|error| failed("open up", dir, &error))?;
+    }
+    for (name, mode) in [
+        ("store", 0o700),
+        ("keys", 0o700),
+        ("blobs", 0o711),
+        ("mirrors", 0o711),
+        ("layers", 0o755),
+        ("upstreams", 0o711),
+        ("attempts", 0o711),
+        ("logs", 0o755),
+        ("public", 0o755),
+        ("trash", 0o711),
+        ("backups", 0o700),
+    ] {
+        make(&dir.join(name), mode)?;
+    }
+    for name in ["store", "keys"] {
+        let path = dir.join(name);
+        let mode = std::fs::metadata(&path).map_err(|error| failed("look at", &path, &error))?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let what = format!("{} may be read by others (mode {:o})", path.display(), mode & 0o777);
+            return Err(Fault::new(Kind::Operator, what).next(format!("chmod 700 {}", path.display())));
+        }
+    }
+    Ok(())
+}
+
+/// Cores of each slot: as even as it goes, and shared when there are more slots than cores.
+fn slot_cores(slots: Slots) -> Vec<Vec<u32>> {
+    let cores: Vec<u32> = match nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)) {
+        Ok(set) => (0..u32::try_from(nix::sched::CpuSet::count()).unwrap_or(1024))
+            .filter(|core| set.is_set(*core as usize).unwrap_or(false))
+            .collect(),
+        Err(_) => vec![0],
+    };
+    let count = match slots {
+        // A build with fewer than four cores waits for its linker more than it gains from company.
+        Slots::Auto => u32::try_from(cores.len().div_ceil(4)).unwrap_or(1).max(1),
+        Slots::Count(count) => count,
+    };
+    let count = count as usize;
+    (0..count)
+        .map(|slot| {
+            let share: Vec<u32> = cores.iter().copied().skip(slot % cores.len().max(1)).step_by(count.min(cores.len()).max(1)).collect();
+            if count <= cores.len() { share } else { share.into_iter().take(1).collect() }
+        })
+        .collect()
+}
+
+/// The processor levels that run on this machine: by what the processor says, not by its name.
+fn isa_levels() -> Vec<IsaLevel> {
+    let mut levels = vec![IsaLevel::Baseline];
+    #[cfg(target_arch = "x86_64")]
+    {
+        let v3 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("f16c")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("movbe");
+        let x = is_x86_feature_detected!("aes")
+            && is_x86_feature_detected!("pclmulqdq")
+            && is_x86_feature_detected!("rdrand")
+            && is_x86_feature_detected!("xsaveopt");
+        let v4 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512cd")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        if v3 && x {
+            levels.push(IsaLevel::V3x);
+            if v4 {
+                levels.push(IsaLevel::V4);
+            }
+        }
+    }
+    levels
+}
+
+fn own_name(options: &HostOptions) -> Result<HostName> {
+    if let Some(name) = &options.config.name {
+        return Ok(name.clone());
+    }
+    let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let short: String = machine.split('.').next().unwrap_or_default().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let name = if short.is_empty() { "host" } else { &short };
+    name.parse().or_else(|_| "host".parse()).map_err(|error| Fault::bug("the host has no name").because(&error))
+}
+
+fn named<T: std::str::FromStr<Err = crate::id::BadId>>(text: &str) -> Result<T> {
+    text.parse().map_err(|error| Fault::bug("a built-in name is none").because(&error))
+}
+
+/// Mirrors of git upstreams, beside those of projects.
+fn git_mirror(dir: &Path) -> crate::build::gitsource::GitMirror {
+    let mirrors = dir.join("mirrors");
+    Arc::new(move |url| {
+        let mirrors = mirrors.clone();
+        Box::pin(async move {
+            let mirror = summit::mirror::Mirror::of(&url, &mirrors)?;
+            mirror.sync(&summit::mirror::Fetching::default(), |_| {}).await?;
+            Ok(mirror.path().to_path_buf())
+        })
+    })
+}
+
+fn upstreams(options: &HostOptions) -> Result<Upstreams> {
+    let mirrors = options.config.mirrors.iter().map(|text| text.parse::<Mirror>()).collect::<Result<Vec<_>>>()?;
+    Ok(Upstreams::new(options.dir.join("upstreams"), mirrors))
+}
+
+impl Host {
+    /// Starts a host and returns when it serves.
+    pub async fn start(options: &HostOptions) -> Result<Host> {
+        let started = Instant::now();
+        let dir = options.dir.clone();
+        prepare_dir(&dir)?;
+        let lock = DirLock::take(&dir)?;
+        let opened = dir.clone();
+        let (store, blobs) = tokio::task::spawn_blocking(move || {
+            Ok::<_, Fault>((Store::open(&opened, &Options::default())?, Blobs::open(&opened)?))
+        })
+        .await
+        .map_err(|error| Fault::bug("opening the store broke off").because(&error))??;
+        let kept: Vec<String> = store.scan::<Taken>().map(|row| Ok(row?.attempt.to_string())).collect::<Result<_>>()?;
+        let reclaimed = crate::build::leftovers::reclaim_dead(&dir, &|name| kept.iter().any(|kept| kept == name))?;
+        if reclaimed != crate::build::leftovers::Reclaimed::default() {
+            tracing::info!(?reclaimed, "removed what an earlier run left");
+        }
+        let identity = Identity::load_or_create(&dir.join("keys"), crate::actors::now().wall)?;
+        let own = identity.host_id();
+        let name = own_name(options)?;
+        let config = &options.config;
+        let listener = admin::Listener::bind(&options.socket)?;
+        let endpoint = quic::Endpoint::bind(config.listen, &identity)?;
+        let web = TcpListener::bind(config.http).await.map_err(|error| {
+            Fault::new(Kind::Operator, format!("cannot serve packages on {}", config.http))
+                .because(&error)
+                .next("another program uses the port: give another address with --http")
+        })?;
+        let http = web.local_addr().map_err(|error| Fault::bug("a bound socket has no address").because(&error))?;
+        let quic = endpoint.local_addr()?;
+
+        let (recorded, _) = broadcast::channel(1024);
+        let (view, channels) = watch::channel(vessel::View::default());
+        let post = Post { own, dir: dir.clone() };
+        let upstreams = upstreams(options)?;
+        let first_profile = match config.profiles.first() {
+            Some(profile) => Some(profile.to_profile()?),
+            None => Some(Profile::laptop(named("default")?, named("main")?)),
+        };
+        let stop = CancellationToken::new();
+        let (root, ended) = Actor::spawn(None, Root, stop.clone())
+            .await
+            .map_err(|error| Fault::bug("the root actor did not start").because(&error))?;
+        if config.roles.contains(&Role::Vessel) {
+            let teller = post.clone();
+            let arguments = vessel::Args {
+                dir: dir.clone(),
+                store: store.clone(),
+                blobs: blobs.clone(),
+                view,
+                tell: Arc::new(move |told| teller.vessel_tells(own, told)),
+            };
+            let open: Vec<_> = first_profile.iter().map(|profile| (profile.channel.clone(), profile.arch)).collect();
+            root::start(&root, names::VESSEL, move || (Vessel, arguments.clone())).await?;
+            for (channel, arch) in open {
+                desk::ask(names::VESSEL, |reply| vessel::Message::Open(channel, arch, reply)).await??;
+            }
+        }
+        if config.roles.contains(&Role::Summit) {
+            let arguments = summit::Args {
+                own,
+                name: name.clone(),
+                vessel: own,
+                dir: dir.clone(),
+                store: store.clone(),
+                blobs: blobs.clone(),
+                post: post.clone(),
+                channels: channels.clone(),
+                recorded: recorded.clone(),
+                first_profile,
+                poll: Duration::from_secs(config.poll_s),
+                lease: Duration::from_secs(config.lease_s),
+                upstreams: upstreams.clone(),
+            };
+            root::start(&root, names::SUMMIT, move || (Summit, arguments.clone())).await?;
+        }
+        if config.roles.contains(&Role::Avalanche) {
+            let arguments = avalanche::Args {
+                own,
+                name: name.clone(),
+                summit: own,
+                vessel: own,
+                dir: dir.clone(),
+                store: store.clone(),
+                blobs: blobs.clone(),
+                post: post.clone(),
+                slots: slot_cores(config.slots),
+                levels: isa_levels(),
+                floors: Floors { disk_bytes: limit::DISK_FLOOR_BYTES, inodes: limit::INODE_FLOOR },
+                lease_s: config.lease_s,
+                tools: Arc::new(Tools { blobs: blobs.clone(), layers: Layers::open(&dir)?, upstreams, git: git_mirror(&dir) }),
+            };
+            root::start(&root, names::AVALANCHE, move || (Avalanche, arguments.clone())).await?;
+            let masked = dir.clone();
+            // Builds wait for the mask by themselves; made now, the first of them waits less.
+            tokio::task::spawn_blocking(move || {
+                if let Err(fault) = crate::build::mask::ensure(&masked) {
+                    tracing::warn!(%fault, "cannot make the mask of this machine's development files");
+                }
+            });
+        }
+        post.peer_up(own);
+        let desk = Desk(Arc::new(desk::Inner {
+            own,
+            name,
+            roles: config.roles.clone(),
+            dir: dir.clone(),
+            socket: options.socket.clone(),
+            quic: Some(quic),
+            http: Some(http),
+            started,
+            store: store.clone(),
+            blobs,
+            recorded,
+            channels,
+        }));
+        let answer = desk.clone();
+        let handle = move |caller, call, more| answer.clone().handle(caller, call, more);
+        let servers = vec![
+            tokio::spawn(admin::serve(listener, handle, stop.clone())),
+            tokio::spawn(http::serve(web, dir.join("public"), stop.clone())),
+        ];
+        Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, endpoint, store, _lock: lock })
+    }
+
+    /// The line that scripts wait for.
+    pub fn ready_line(&self) -> String {
+        format!("ready admin={} quic={} http={}", self.socket.display(), self.quic, self.http)
+    }
+
+    /// Returns when something inside decided that the host cannot go on.
+    pub async fn failed(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Gives running builds back, closes everything, and returns when all is on disk.
+    pub async fn stop(self) {
+        let deadline = Duration::from_secs(limit::STOP_S);
+        let stopping = async {
+            // Without an answer its builds die with the process, and the next start finds their rows.
+            desk::ask(names::AVALANCHE, avalanche::Msg::Leave).await.ok();
+            self.root.cast(root::Msg::Stop).ok();
+            self.ended.await.ok();
+            self.stop.cancel();
+            self.endpoint.close().await;
+            for server in self.servers {
+                server.await.ok();
+            }
+            let store = self.store;
+            // The last handle closes it, which waits for its threads.
+            tokio::task::spawn_blocking(move || drop(store)).await.ok();
+        };
+        if tokio::time::timeout(deadline, stopping).await.is_err() {
+            tracing::warn!("stopping took longer than {} s; the rest is done at the next start", limit::STOP_S);
+        }
+    }
+}
+
+/// Runs a host in the foreground until SIGTERM, SIGINT or a failure that it cannot mend.
+pub async fn run(options: HostOptions) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let hear = |kind| signal(kind).map_err(|error| Fault::new(Kind::Operator, "cannot listen to signals").because(&error));
+    let (mut term, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    let host = Host::start(&options).await?;
+    println!("{}", host.ready_line());
+    // Nobody may be waiting for it: not every host is started by a service manager.
+    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    let failure = tokio::select! {
+        _ = term.recv() => None,
+        _ = interrupt.recv() => None,
+        () = host.failed() => Some(Fault::bug("the host cannot go on; the log above says why").next("start it again; `massif doctor` may say more")),
+    };
+    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
+    host.stop().await;
+    failure.map_or(Ok(()), Err)
+}

@@ -133,3 +133,17 @@ pub const STOP_S: u64 = 5;
 pub const PLAN_STEPS: u64 = 1_000_000;
 
 const _: () = assert!(HEARTBEAT_S * 3 < LEASE_S);
+/// Seconds that an attempt may take unless its profile says otherwise: a day, which the largest builds stay below.
+pub const ATTEMPT_S_MAX: u64 = 86_400;
+/// Silence without processor time and I/O after which an attempt is stalled, unless its history says otherwise.
+pub const SILENCE_S_MAX: u64 = 3_600;
+/// Attempts of a job whose upstream cannot be fetched or has other bytes.
+pub const UPSTREAM_ATTEMPTS_MAX: u32 = 3;
+/// A remote's `stone.index`; one of 4,000 packages has 1.8 MB.
+pub const INDEX_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Predicted seconds of a build of which nothing is known.
+pub const UNKNOWN_BUILD_S: f64 = 60.0;
+/// What a builder keeps free of each file system that it uses.
+pub const DISK_FLOOR_BYTES: u64 = 512 * 1024 * 1024;
+/// Inodes that a builder keeps free.
+pub const INODE_FLOOR: u64 = 10_000;

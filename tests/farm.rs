@@ -4,3 +4,5 @@ mod common;
 mod intake;
 mod admin;
 mod sandbox;
+mod ring;
+mod tidy;

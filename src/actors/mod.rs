@@ -1,6 +1,12 @@
 //! The actors of a host and what they share: summit decides, avalanche builds, vessel publishes, post carries between
 //! hosts, desk answers people. Each owns its trees; others send it facts and questions.
 
+pub mod avalanche;
+pub mod desk;
+pub mod events;
+pub mod post;
+pub mod root;
+pub mod shop;
 pub mod summit;
 pub mod vessel;
 
@@ -40,4 +46,20 @@ pub fn now() -> crate::id::Now {
         wall: crate::id::Stamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
         mono_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
+}
+
+/// Sends a message to an actor again and again until it is gone.
+pub fn tick<M: ractor::Message>(to: &ractor::ActorRef<M>, every: std::time::Duration, message: impl Fn() -> M + Send + 'static) {
+    let to = to.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            if to.cast(message()).is_err() {
+                return;
+            }
+        }
+    });
 }

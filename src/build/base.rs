@@ -77,6 +77,16 @@ impl Base {
     }
 }
 
+impl From<&crate::model::Base> for Base {
+    fn from(base: &crate::model::Base) -> Base {
+        match base {
+            crate::model::Base::Host => Base::Host,
+            crate::model::Base::Directory(path) => Base::Directory(path.into()),
+            crate::model::Base::Stones => Base::Stones,
+        }
+    }
+}
+
 /// Directories of `usr` that packages and programs add to, with their times: another one when something was installed.
 fn fingerprint(usr: &Path) -> Vec<u8> {
     let mut hash = sha2::Sha256::new();

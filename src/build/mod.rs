@@ -5,6 +5,7 @@ pub mod archive;
 pub mod analyse;
 pub mod base;
 pub mod collect;
+pub mod base_package;
 pub mod debug;
 pub mod emit;
 pub mod gitsource;

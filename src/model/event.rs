@@ -212,6 +212,11 @@ pub enum Event {
         /// Its name.
         name: ProfileName,
     },
+    /// A package stands for what a base provides: it is issued again when that changes, and never goes into a build root.
+    BaseDeclared {
+        /// The package.
+        base: super::project::BasePackage,
+    },
 }
 
 /// What follows for a job whose attempt ended without packages. Grows at the end only.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::event::{Event, Recorded, Then};
 use super::job::{Attempt, AttemptState, Job, JobState, Target};
 use super::profile::Profile;
-use super::project::Project;
+use super::project::{BasePackage, Project};
 use super::who::Hold;
-use crate::id::{AttemptId, HostId, HostName, JobId, ProfileName, ProjectName, RecipeName, Seq};
+use crate::id::{AttemptId, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName, Seq};
 
 /// All that is known, as values. Jobs that are over stay until the store forgets them.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +30,8 @@ pub struct Farm {
     pub recipe_holds: BTreeMap<(ProjectName, RecipeName), Hold>,
     /// Hosts that are or were part of the farm.
     pub hosts: BTreeMap<HostId, HostName>,
+    /// Packages that stand for a base.
+    pub base_packages: BTreeMap<PackageName, BasePackage>,
     /// The newest job of each target.
     newest: HashMap<Target, JobId>,
 }
@@ -53,6 +55,8 @@ pub struct Change {
     pub recipe_holds: Vec<((ProjectName, RecipeName), Option<Hold>)>,
     /// New or renamed.
     pub hosts: Vec<(HostId, HostName)>,
+    /// New or changed.
+    pub base_packages: Vec<BasePackage>,
 }
 
 /// Why an event cannot be taken: it is kept in the log of the host and changes nothing.
@@ -173,6 +177,7 @@ impl Farm {
             | Event::ProfileSet { .. }
             | Event::ProfileRemoved { .. }
             | Event::HostSeen { .. }
+            | Event::BaseDeclared { .. }
             | Event::RecipeHeld { .. }
             | Event::RecipeReleased { .. } => self.weigh_declared(recorded),
             Event::Planned { .. } => self.weigh_planned(recorded),
@@ -255,6 +260,12 @@ impl Farm {
                     name: name.to_string(),
                 })?;
                 change.profiles_gone.push(name.clone());
+            }
+            Event::BaseDeclared { base } => {
+                if self.base_packages.get(&base.name) == Some(base) {
+                    return Err(Refusal::Repeat);
+                }
+                change.base_packages.push(base.clone());
             }
             Event::HostSeen { host, name } => {
                 if self.hosts.get(host) == Some(name) {
@@ -678,6 +689,7 @@ impl Farm {
             };
         }
         self.hosts.extend(change.hosts);
+        self.base_packages.extend(change.base_packages.into_iter().map(|base| (base.name.clone(), base)));
     }
 }
 
@@ -692,5 +704,6 @@ impl Change {
         self.attempts.extend(later.attempts);
         self.recipe_holds.extend(later.recipe_holds);
         self.hosts.extend(later.hosts);
+        self.base_packages.extend(later.base_packages);
     }
 }

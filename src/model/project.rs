@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CommitId, Digest, ProjectName, Stamp};
+use crate::id::{Arch, ChannelName, CommitId, Digest, PackageName, ProjectName, Stamp};
 
 /// One project as the farm remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,4 +34,17 @@ pub struct Tip {
     pub recipes: u32,
     /// Faulty ones.
     pub faulty: u32,
+}
+
+/// A package that stands for what a base provides, so that clients can resolve everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BasePackage {
+    /// Its name.
+    pub name: PackageName,
+    /// The root directory that it was made from.
+    pub dir: String,
+    /// Where it is published.
+    pub channel: ChannelName,
+    /// What it runs on.
+    pub arch: Arch,
 }

@@ -141,6 +141,30 @@ impl Planner {
         edges
     }
 
+    /// Where a name comes from for a target, for people: `recipe`, `published`, `remote`, `base` or `nothing`, and who.
+    pub fn serves(&self, target: &Target, name: &Dependency) -> (&'static str, Option<String>) {
+        let Some((p, _)) = self.find(target) else {
+            return ("nothing", None);
+        };
+        let (Some(row), Some(name)) = (self.row(p), self.names.get(name)) else {
+            return ("nothing", None);
+        };
+        if let Some(provider) = self.provider_of(p, name) {
+            return ("recipe", self.target(p, provider).map(|target| target.recipe.to_string()));
+        }
+        match self.look_up(row, name) {
+            Some(Found::Package(place, slot)) => {
+                let kind = match row.sources.get(place).map(Source::kind) {
+                    Some(ServedBy::Remote) => "remote",
+                    Some(ServedBy::Published | ServedBy::Base) | None => "published",
+                };
+                (kind, self.package(row, place, slot).map(|package| package.name.to_string()))
+            }
+            Some(Found::Base) => ("base", None),
+            None => ("nothing", None),
+        }
+    }
+
     /// Where a name comes from in this profile, recipes aside.
     pub(super) fn look_up(&self, p: &ProfileRow, name: NameId) -> Option<Found> {
         let arch = p.profile.as_ref()?.arch;

@@ -83,6 +83,16 @@ impl Store {
         lock(&self.inner.shared.desk).trouble.clone()
     }
 
+    /// The id that this store was made with.
+    pub fn id(&self) -> String {
+        self.frozen(|keep| Ok(keep.meta.store_id.to_string())).unwrap_or_default()
+    }
+
+    /// The last group of changes that it holds.
+    pub fn generation(&self) -> u64 {
+        self.frozen(|keep| Ok(keep.meta.generation)).unwrap_or_default()
+    }
+
     /// Makes the set durable, all of it or nothing. Blocks: from async code use `commit_async`.
     pub fn commit(&self, set: WriteSet) -> Result<()> {
         let (done, answer) = sync_channel(1);

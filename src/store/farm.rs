@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Row, Store, WriteSet};
 use crate::fault::Result;
-use crate::id::{AttemptId, HostId, HostName, JobId, ProfileName, ProjectName, RecipeName};
-use crate::model::{Attempt, Change, Farm, Hold, Job, Profile, Project};
+use crate::id::{AttemptId, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName};
+use crate::model::{Attempt, BasePackage, Change, Farm, Hold, Job, Profile, Project};
 
 impl Row for Project {
     const TREE: &'static str = "project";
@@ -13,6 +13,9 @@ impl Row for Project {
     type Key = ProjectName;
     fn key(&self) -> ProjectName {
         self.name.clone()
+    }
+    fn blobs(&self) -> Vec<Digest> {
+        self.tip.iter().map(|tip| tip.catalog).collect()
     }
 }
 
@@ -81,6 +84,15 @@ impl Row for KnownHost {
     }
 }
 
+impl Row for BasePackage {
+    const TREE: &'static str = "base_package";
+    const SHAPE: u8 = 1;
+    type Key = PackageName;
+    fn key(&self) -> PackageName {
+        self.name.clone()
+    }
+}
+
 /// The rows of a change, ready to be committed with the events that caused it.
 pub fn writes(change: &Change) -> WriteSet {
     let mut set = WriteSet::new();
@@ -118,6 +130,9 @@ pub fn writes(change: &Change) -> WriteSet {
             name: name.clone(),
         });
     }
+    change.base_packages.iter().for_each(|row| {
+        set.put(row);
+    });
     set
 }
 
@@ -147,6 +162,9 @@ pub fn load(store: &Store) -> Result<Farm> {
     for row in store.scan::<KnownHost>() {
         let KnownHost { id, name } = row?;
         change.hosts.push((id, name));
+    }
+    for row in store.scan::<BasePackage>() {
+        change.base_packages.push(row?);
     }
     let mut farm = Farm::default();
     farm.adopt(change);

@@ -27,6 +27,7 @@ pub mod logs;
 mod overlay;
 mod row;
 mod side;
+pub mod taken;
 pub mod trees;
 #[cfg(test)]
 mod tests;

@@ -64,7 +64,7 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
 /// Every tree of this program. A row type that is missing here is told by `check` as unknown.
 pub fn known() -> Vec<Tree> {
     use super::farm::{KnownHost, RecipeHold};
-    use crate::model::{Attempt, Job, Profile, Project};
+    use crate::model::{Attempt, BasePackage, Job, Profile, Project};
     vec![
         Tree::of::<events::EventRow>(),
         Tree::of::<Project>(),
@@ -73,6 +73,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<Attempt>(),
         Tree::of::<RecipeHold>(),
         Tree::of::<KnownHost>(),
+        Tree::of::<BasePackage>(),
+        Tree::of::<super::taken::Taken>(),
     ]
 }
 

@@ -1,4 +1,6 @@
 //! Helpers that several test modules share.
 
+pub mod farm;
 pub mod git_server;
+pub mod python;
 pub mod repo;

@@ -1,8 +1,197 @@
-//! Decides what is built where.
+//! summit: decides what is built, in which order and where. Sole writer of the trees `project`, `profile`, `job`,
+//! `attempt`, `recipe_hold`, `host` and of the log of events; everybody else sends it facts and questions.
+//!
+//! After each message it settles: jobs that should exist are planned, what can start is given out, until nothing more
+//! follows. Nobody is told anything before it is on disk.
 
+pub mod answer;
+pub mod attempts;
 mod catalog_blob;
+pub mod estimates;
 pub mod fetch;
+pub mod intake;
+pub mod lookup;
 pub mod mirror;
+pub mod orders;
 mod pack;
+pub mod plan;
 pub mod reader;
+pub mod remotes;
+pub mod request;
+pub mod state;
+pub mod view;
 pub mod watcher;
+pub mod why;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::{broadcast, watch};
+
+use self::state::State;
+use super::post::Post;
+use super::vessel;
+use crate::admin::{Caller, Reply};
+use crate::fault::Result;
+use crate::id::{AttemptId, ChannelName, HostId, HostName, RecipeName};
+use crate::model::{Base, BuildOrder, Hold, Profile, Recorded, Say};
+use crate::stone::{Dependency, Meta};
+use crate::store::{Blobs, Store};
+
+/// What summit hears.
+#[derive(Debug)]
+pub enum Msg {
+    /// A host says something.
+    Said {
+        /// Who.
+        from: HostId,
+        /// What.
+        say: Say,
+    },
+    /// A watcher has looked at a repository.
+    Heard(watcher::Heard),
+    /// Vessel's channels moved: the view has them.
+    ChannelsMoved,
+    /// The order for an attempt is ready to be sent, or cannot be made.
+    OrderReady {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The order.
+        order: Box<Result<BuildOrder>>,
+    },
+    /// A remote index was read.
+    RemoteRead {
+        /// Its URL or path.
+        uri: String,
+        /// What is in it; `None`: as before.
+        packages: Result<Option<Vec<Meta>>>,
+    },
+    /// A base was looked at.
+    BaseRead {
+        /// Which.
+        base: Base,
+        /// What it provides.
+        provides: Result<Vec<Dependency>>,
+    },
+    /// A host can be spoken to (again).
+    PeerUp(HostId),
+    /// Time passed.
+    Tick,
+    /// A person asks or wants something.
+    Ask {
+        /// Who.
+        caller: Caller,
+        /// What.
+        call: Box<crate::admin::summit::Call>,
+        /// The answer.
+        reply: RpcReplyPort<Result<Reply>>,
+    },
+    /// Which job a person means, with its attempts.
+    Locate(String, RpcReplyPort<Result<lookup::Located>>),
+    /// What the host's page shows of the farm.
+    Status(RpcReplyPort<view::FarmStatus>),
+    /// What the farm's recipes provide: a base package must not provide it too.
+    Provided(RpcReplyPort<Vec<Dependency>>),
+    /// The packages of these sources went back: their recipes are held, so that the next poll does not undo it.
+    HoldSources {
+        /// The channel.
+        channel: ChannelName,
+        /// The sources.
+        sources: Vec<RecipeName>,
+        /// The hold of whoever rolled back.
+        hold: Hold,
+        /// Told when it is recorded.
+        reply: RpcReplyPort<Result<()>>,
+    },
+    /// Something happened elsewhere that belongs into the log of events.
+    Note {
+        /// Who caused it.
+        who: crate::model::Who,
+        /// What.
+        event: Box<crate::model::Event>,
+        /// Told when it is recorded.
+        reply: RpcReplyPort<Result<()>>,
+    },
+}
+
+/// What it needs to start.
+#[derive(Clone)]
+pub struct Args {
+    /// This host.
+    pub own: HostId,
+    /// Its name.
+    pub name: HostName,
+    /// The host that publishes.
+    pub vessel: HostId,
+    /// The state directory.
+    pub dir: PathBuf,
+    /// Rows.
+    pub store: Store,
+    /// Blobs.
+    pub blobs: Blobs,
+    /// To other actors.
+    pub post: Post,
+    /// Vessel's channels.
+    pub channels: watch::Receiver<vessel::View>,
+    /// Every recorded event, for those who watch.
+    pub recorded: broadcast::Sender<Recorded>,
+    /// A profile to begin with, when there is none.
+    pub first_profile: Option<Profile>,
+    /// Time between two looks at a repository.
+    pub poll: Duration,
+    /// How long an attempt belongs to a builder without news.
+    pub lease: Duration,
+    /// Where archives are looked for, for `recipe show`.
+    pub upstreams: crate::build::upstream::Upstreams,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub struct Summit;
+
+impl Actor for Summit {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Args;
+
+    /// Memory is rebuilt from the store.
+    async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> std::result::Result<State, ActorProcessingErr> {
+        let mut state = State::load(me.clone(), args).await?;
+        state.settle().await?;
+        super::tick(&me, Duration::from_millis(500), || Msg::Tick);
+        Ok(state)
+    }
+
+    async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> std::result::Result<(), ActorProcessingErr> {
+        match msg {
+            Msg::Said { from, say } => state.said(from, say).await?,
+            Msg::Heard(heard) => state.heard(heard).await?,
+            Msg::ChannelsMoved => state.channels_moved(),
+            Msg::OrderReady { attempt, order } => state.order_ready(attempt, *order).await?,
+            Msg::RemoteRead { uri, packages } => state.remote_read(&uri, packages),
+            Msg::BaseRead { base, provides } => state.base_read(&base, provides),
+            Msg::PeerUp(peer) => state.peer_up(peer),
+            Msg::Tick => state.tick().await?,
+            Msg::Ask { caller, call, reply } => state.asked(&caller, *call, reply).await?,
+            Msg::Locate(text, reply) => {
+                reply.send(state.locate(&text)).ok();
+            }
+            Msg::Status(reply) => {
+                reply.send(state.status()).ok();
+            }
+            Msg::Provided(reply) => {
+                reply.send(state.provided()).ok();
+            }
+            Msg::HoldSources { channel, sources, hold, reply } => {
+                state.hold_sources(&channel, &sources, &hold).await?;
+                reply.send(Ok(())).ok();
+            }
+            Msg::Note { who, event, reply } => {
+                let noted = state.record_one(who, *event).await?;
+                reply.send(noted.map_err(|refusal| state::refused(&refusal))).ok();
+            }
+        }
+        state.settle().await
+    }
+}

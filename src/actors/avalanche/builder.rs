@@ -1,0 +1,235 @@
+//! One build as a task of its own: fetches the inputs, calls the executor, and reports its end to avalanche.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use ractor::ActorRef;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Msg;
+use crate::build::gitsource::GitMirror;
+use crate::build::layers::Layers;
+use crate::build::native::{self, BuildContext, BuildEvent};
+use crate::build::sandbox::{Limits, SANDBOX_UID};
+use crate::build::upstream::Upstreams;
+use crate::fault::{Fault, Kind, Result};
+use crate::id::{AttemptId, HostName};
+use crate::model::{Blame, BuildOrder, Executor, InputFrom, Outcome, Usage};
+use crate::store::Blobs;
+
+/// What all builds of a host share.
+#[derive(Clone)]
+pub struct Tools {
+    /// Blobs of this host.
+    pub blobs: Blobs,
+    /// The layer cache.
+    pub layers: Layers,
+    /// The upstream cache and its mirrors.
+    pub upstreams: Upstreams,
+    /// Mirrors of git upstreams.
+    pub git: GitMirror,
+}
+
+/// One order and where it is built.
+pub struct Job {
+    /// The order.
+    pub order: BuildOrder,
+    /// The slot.
+    pub slot: u32,
+    /// Its cores; empty: all.
+    pub cores: Vec<u32>,
+    /// The state directory.
+    pub dir: PathBuf,
+    /// The host's name, for the log.
+    pub host: HostName,
+}
+
+/// Where a build stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// `fetch`, `prepare`, `setup`, `build`...
+    pub stage: String,
+    /// Seconds since it began.
+    pub elapsed_s: u64,
+    /// Bytes in its log.
+    pub log_bytes: u64,
+    /// What is going on beside the stage.
+    pub doing: Option<String>,
+}
+
+/// A look at a running build, and the means to end it.
+pub struct Watch {
+    seen: Arc<Mutex<Seen>>,
+    began: Instant,
+    cancel: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+/// An avalanche that fails leaves no build behind.
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Watch {
+    /// Where it stands now.
+    pub fn look(&self) -> Seen {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.elapsed_s = self.began.elapsed().as_secs();
+        seen
+    }
+
+    /// Ends it; `Msg::Finished` says when it has ended.
+    pub fn cancel(&self, why: &str) {
+        tracing::info!(why, "a build is cancelled");
+        self.cancel.cancel();
+    }
+
+    /// Ends it and returns when no process of it is left; nobody is told.
+    pub async fn kill(mut self) {
+        self.cancel.cancel();
+        let Some(task) = self.task.take() else { return };
+        if tokio::time::timeout(std::time::Duration::from_secs(3), task).await.is_err() {
+            tracing::warn!("a build did not end in 3 s; its processes die with the sandbox");
+        }
+    }
+}
+
+/// The log of an attempt.
+pub fn log_path(dir: &Path, attempt: AttemptId) -> PathBuf {
+    dir.join("logs").join(format!("{attempt}.log"))
+}
+
+/// The directory of an attempt.
+pub fn attempt_dir(dir: &Path, attempt: AttemptId) -> PathBuf {
+    dir.join("attempts").join(attempt.to_string())
+}
+
+/// Where an attempt's artefacts lie.
+pub fn out_dir(dir: &Path, attempt: AttemptId) -> PathBuf {
+    attempt_dir(dir, attempt).join("out")
+}
+
+/// Throws the directory of an attempt away, in the background.
+pub fn discard(dir: &Path, attempt: AttemptId) {
+    let path = attempt_dir(dir, attempt);
+    if path.exists()
+        && let Err(fault) = crate::build::trash::discard(dir, &path)
+    {
+        tracing::warn!(%fault, %attempt, "cannot throw away an attempt's directory");
+    }
+}
+
+/// Starts a build; its end is told to `to`.
+pub fn start(to: ActorRef<Msg>, tools: Arc<Tools>, job: Job) -> Watch {
+    let seen = Arc::new(Mutex::new(Seen { stage: "fetch".into(), ..Seen::default() }));
+    let cancel = CancellationToken::new();
+    let attempt = job.order.attempt;
+    let (their_seen, their_cancel) = (seen.clone(), cancel.clone());
+    let task = tokio::spawn(async move {
+        // A panic in the executor is this host's failure, never the recipe's, and must free the slot.
+        let build = tokio::spawn(run(tools, job, their_seen, their_cancel));
+        let outcome = match build.await {
+            Ok(outcome) => outcome,
+            Err(error) => failed(Fault::bug(format!("the build of attempt {attempt} broke off")).because(&error)),
+        };
+        // When avalanche is gone, its restart finds the row and ends the attempt.
+        to.cast(Msg::Finished { attempt, outcome: Box::new(outcome) }).ok();
+    });
+    Watch { seen, began: Instant::now(), cancel, task: Some(task) }
+}
+
+fn failed(fault: Fault) -> Outcome {
+    Outcome::Failed { blame: Blame::Builder, phase: None, fault, usage: Usage::default() }
+}
+
+async fn run(tools: Arc<Tools>, job: Job, seen: Arc<Mutex<Seen>>, cancel: CancellationToken) -> Outcome {
+    if job.order.profile.executor == Executor::Boulder {
+        let fault = Fault::new(Kind::Operator, format!("profile {} asks for boulder", job.order.profile.name))
+            .next("this massif builds with its native executor only: change the profile's executor");
+        return Outcome::Failed { blame: Blame::Operator, phase: None, fault, usage: Usage::default() };
+    }
+    if let Err(fault) = inputs(&tools, &job.order).await {
+        return Outcome::Failed { blame: Blame::Network, phase: Some("fetch".into()), fault, usage: Usage::default() };
+    }
+    crate::actors::kill_point("builder:inputs-fetched");
+    let order = job.order;
+    let blobs = tools.blobs.clone();
+    let context = BuildContext {
+        state_dir: job.dir.clone(),
+        attempt_dir: attempt_dir(&job.dir, order.attempt),
+        log: log_path(&job.dir, order.attempt),
+        host: job.host.to_string(),
+        slot: job.slot,
+        cores: job.cores,
+        outer_uid: SANDBOX_UID + job.slot,
+        limits: Limits::default(),
+        layers: tools.layers.clone(),
+        upstreams: tools.upstreams.clone(),
+        git: tools.git.clone(),
+        blob: Arc::new(move |digest| blobs.path(&digest)),
+        cancel: cancel.clone(),
+    };
+    let built = native::build(&context, &order, &|event| note(&seen, event)).await;
+    crate::actors::kill_point("builder:built");
+    match built {
+        Ok(built) => Outcome::Built { artefacts: built.artefacts, usage: built.usage },
+        Err(failure) if failure.cancelled => Outcome::Cancelled,
+        Err(failure) => Outcome::Failed {
+            blame: failure.blame,
+            phase: Some(failure.stage.as_str().into()),
+            fault: failure.fault.bounded(),
+            usage: failure.usage,
+        },
+    }
+}
+
+fn note(seen: &Mutex<Seen>, event: BuildEvent) {
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    match event {
+        BuildEvent::Entered(stage) => {
+            seen.stage = stage.as_str().into();
+            seen.doing = None;
+            crate::actors::kill_point(match seen.stage.as_str() {
+                "prepare" => "builder:prepare",
+                "build" => "builder:build",
+                "package" => "builder:package",
+                _ => "builder:other-stage",
+            });
+        }
+        BuildEvent::LogGrew { bytes } => seen.log_bytes = bytes,
+        BuildEvent::Moved { what, bytes, of } => {
+            seen.doing = Some(match of {
+                Some(of) => format!("{what}: {} of {} KiB", bytes >> 10, of >> 10),
+                None => format!("{what}: {} KiB", bytes >> 10),
+            });
+        }
+        BuildEvent::Started { .. } => {}
+        BuildEvent::Noted(text) => seen.doing = Some(text),
+    }
+}
+
+/// Makes sure that every package of the build root is a blob of this host.
+async fn inputs(tools: &Tools, order: &BuildOrder) -> Result<()> {
+    for input in &order.inputs {
+        if tools.blobs.contains(&input.sha256) {
+            continue;
+        }
+        match &input.from {
+            InputFrom::Url(url) => {
+                let path = tools.upstreams.fetch(url, input.sha256, &|_| {}).await?;
+                let blobs = tools.blobs.clone();
+                let put = tokio::task::spawn_blocking(move || blobs.put_many(&[path], crate::limit::STONE_CONTENT_BYTES_MAX));
+                put.await.map_err(|error| Fault::bug("storing a package broke off").because(&error))??;
+            }
+            InputFrom::Farm => {
+                let what = format!("package {} ({}) is not on this host", input.name, input.sha256);
+                return Err(Fault::new(Kind::Network, what).next("massif channel verify shows what vessel still has"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Carries what actors say to the right actor of the right host. On the own host it is one cast; to other hosts it goes
+//! over the link of that peer. Nothing is kept here: who was away is told again by whoever has the rows (`model::say`).
+
+use std::path::PathBuf;
+
+use ractor::ActorRef;
+
+use super::{avalanche, summit, vessel};
+use crate::id::HostId;
+use crate::model::{Role, Say};
+
+/// Names under which the actors of a host are registered. Neighbours find each other by name, so that a restarted actor
+/// is found too.
+pub mod names {
+    /// The actor that decides.
+    pub const SUMMIT: &str = "summit";
+    /// The actor that builds.
+    pub const AVALANCHE: &str = "avalanche";
+    /// The actor that publishes.
+    pub const VESSEL: &str = "vessel";
+}
+
+/// The address book of a host. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Post {
+    /// The own host.
+    pub own: HostId,
+    /// Its state directory, where its builds leave their artefacts.
+    pub dir: PathBuf,
+}
+
+/// The running actor of this name, if there is one.
+pub fn find<M: ractor::Message>(name: &str) -> Option<ActorRef<M>> {
+    ractor::registry::where_is(name.to_string()).map(ActorRef::from)
+}
+
+impl Post {
+    /// Says something to an actor of a host. A loss is repaired when that peer is up again, so there is no answer.
+    pub fn say(&self, to: HostId, role: Role, say: Say) {
+        if to != self.own {
+            tracing::warn!(host = %to.short(), role = role.as_str(), "no link to that host; it will be told when it is there");
+            return;
+        }
+        let from = self.own;
+        let sent = match role {
+            Role::Summit => find(names::SUMMIT).map(|actor| actor.cast(summit::Msg::Said { from, say }).is_ok()),
+            Role::Avalanche => {
+                find(names::AVALANCHE).map(|actor| actor.cast(avalanche::Msg::Said { from, say }).is_ok())
+            }
+            Role::Vessel => match (find(names::VESSEL), self.for_vessel(from, say)) {
+                (Some(actor), Some(message)) => Some(actor.cast(message).is_ok()),
+                _ => None,
+            },
+            Role::Operator => None,
+        };
+        if sent != Some(true) {
+            tracing::debug!(role = role.as_str(), "not running; it will be told when it is");
+        }
+    }
+
+    /// What vessel is told in its own words.
+    fn for_vessel(&self, from: HostId, say: Say) -> Option<vessel::Message> {
+        match say {
+            Say::Expect(expectation) => Some(vessel::Message::Expect(expectation)),
+            Say::Forget { attempt } => Some(vessel::Message::Forget(attempt)),
+            Say::Offer { attempt, artefacts } => {
+                let from_dir = vessel::Source::Local(avalanche::builder::out_dir(&self.dir, attempt));
+                Some(vessel::Message::Offer { attempt, builder: from, artefacts, from: from_dir })
+            }
+            other => {
+                tracing::warn!(?other, "not for vessel");
+                None
+            }
+        }
+    }
+
+    /// What vessel says, on its way.
+    pub fn vessel_tells(&self, summit: HostId, told: vessel::Told) {
+        match told {
+            vessel::Told::Summit(say) => self.say(summit, Role::Summit, say),
+            vessel::Told::Builder(host, say) => self.say(host, Role::Avalanche, say),
+        }
+    }
+
+    /// Tells every actor of this host that a peer can be spoken to (again): they repeat what it may have missed.
+    pub fn peer_up(&self, peer: HostId) {
+        // Whoever is not running now looks at its rows when it starts.
+        // Vessel answers each repeated expectation and offer, so it needs no word of its own.
+        if let Some(actor) = find(names::AVALANCHE) {
+            actor.cast(avalanche::Msg::PeerUp(peer)).ok();
+        }
+        if let Some(actor) = find(names::SUMMIT) {
+            actor.cast(summit::Msg::PeerUp(peer)).ok();
+        }
+    }
+}

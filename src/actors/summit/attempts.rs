@@ -1,0 +1,232 @@
+//! What builders and vessel report, leases, and what follows for a job whose attempt ended.
+
+use super::state::{Builder, Done, Progress, State};
+use crate::fault::{Fault, Kind};
+use crate::health::Verdict;
+use crate::id::{AttemptId, HostId, Stamp};
+use crate::limit;
+use crate::model::{AttemptState, Blame, BuilderReport, Event, JobState, Outcome, Refusal, Role, Say, Then, Who};
+use crate::plan::schedule::{BuilderSpec, Happened, Isolation, Trust};
+
+/// A builder that is not heard of for this many leases takes no work.
+const SILENT_LEASES: u64 = 1;
+/// First back-off after a failure that was not the recipe's; doubles with each.
+const BACK_OFF_MS: i64 = 5_000;
+/// Longest back-off.
+const BACK_OFF_MS_MAX: i64 = 3_600_000;
+
+impl State {
+    /// One message of a host.
+    pub async fn said(&mut self, from: HostId, say: Say) -> Done<()> {
+        match say {
+            Say::Report(report) => self.reported(from, *report),
+            Say::Renew { attempts } => self.renewed(from, &attempts),
+            Say::Progress { attempt, stage, elapsed_s, log_bytes, doing } if self.holds(from, attempt) => {
+                self.progress.insert(attempt, Progress { stage, elapsed_s, log_bytes, doing });
+            }
+            Say::Accepted { attempt } if self.owns(from, attempt) => {
+                match self.record_one(Who::Key(from), Event::Accepted { attempt }).await? {
+                    Ok(()) | Err(Refusal::Repeat) => {}
+                    Err(refusal) => self.stop_attempt(attempt, from, &refusal.to_string()),
+                }
+            }
+            Say::Refused { attempt, why } if self.owns(from, attempt) => {
+                let now = crate::actors::now();
+                let until_ms = now.mono_ms + 10_000;
+                let happened = Happened::Refused { job: attempt.job, builder: from, why: why.what.clone().into(), until_ms };
+                self.schedule.take(happened, now);
+                let then = Then::Again { not_before: None, counts: false };
+                let event = Event::AttemptEnded { attempt, blame: Blame::Builder, fault: why.bounded(), then };
+                self.record_one(Who::Key(from), event).await?.ok();
+            }
+            Say::Ended { attempt, outcome } if self.owns(from, attempt) => self.ended(from, attempt, outcome).await?,
+            Say::Published { attempt, channel, version } if from == self.args.vessel => {
+                self.channels_moved();
+                let event = Event::Published { attempt, channel, version };
+                if let Err(refusal) = self.record_one(Who::Key(from), event).await?
+                    && refusal != Refusal::Repeat
+                {
+                    tracing::warn!(%attempt, %refusal, "vessel published what the farm does not know");
+                }
+                crate::actors::kill_point("summit:published-recorded");
+            }
+            Say::Rejected { attempt, blame, why } if from == self.args.vessel => {
+                let then = self.then(attempt, blame, &why);
+                let event = Event::AttemptEnded { attempt, blame, fault: why.bounded(), then };
+                self.record_one(Who::Key(from), event).await?.ok();
+                if let Some(builder) = self.farm.attempts.get(&attempt).map(|known| known.builder) {
+                    self.stop_attempt(attempt, builder, "vessel refused what it made");
+                }
+            }
+            other => tracing::warn!(from = %from.short(), ?other, "not from that host, or not about an attempt of its own"),
+        }
+        Ok(())
+    }
+
+    /// Whether this host was given that attempt.
+    fn owns(&self, host: HostId, attempt: AttemptId) -> bool {
+        self.farm.attempts.get(&attempt).is_some_and(|known| known.builder == host)
+    }
+
+    /// Whether that attempt is running there, as far as the rows know.
+    fn holds(&self, host: HostId, attempt: AttemptId) -> bool {
+        self.farm.attempts.get(&attempt).is_some_and(|known| {
+            known.builder == host && matches!(known.state, AttemptState::Assigned | AttemptState::Building)
+        })
+    }
+
+    fn reported(&mut self, from: HostId, report: BuilderReport) {
+        let now = crate::actors::now();
+        let spec = builder_spec(from, &report, None);
+        self.builders.insert(from, Builder { report, heard_ms: now.mono_ms });
+        self.schedule.take(Happened::Builder(spec), now);
+    }
+
+    fn renewed(&mut self, from: HostId, attempts: &[AttemptId]) {
+        let now = crate::actors::now();
+        if let Some(builder) = self.builders.get_mut(&from) {
+            builder.heard_ms = now.mono_ms;
+        }
+        for attempt in attempts {
+            if self.holds(from, *attempt) && self.farm.live_attempt(attempt.job).is_some_and(|live| live.id == *attempt) {
+                self.leases.insert(*attempt, now.mono_ms + self.lease_ms());
+            } else {
+                self.stop_attempt(*attempt, from, "it is not yours any more");
+            }
+        }
+    }
+
+    async fn ended(&mut self, from: HostId, attempt: AttemptId, outcome: Outcome) -> Done<()> {
+        let who = Who::Key(from);
+        let answer = match outcome {
+            Outcome::Built { artefacts, usage: _ } => {
+                let bytes = artefacts.iter().map(|artefact| artefact.blob.size).sum();
+                let artefacts = u32::try_from(artefacts.len()).unwrap_or(u32::MAX);
+                self.record_one(who, Event::Built { attempt, artefacts, bytes }).await?
+            }
+            Outcome::Failed { blame, phase, fault, usage: _ } => {
+                let then = self.then(attempt, blame, &fault);
+                let mut fault = fault.bounded();
+                if let Some(phase) = phase.filter(|phase| !fault.what.contains(phase.as_str())) {
+                    fault.what = format!("{phase}: {}", fault.what);
+                }
+                self.record_one(who, Event::AttemptEnded { attempt, blame, fault, then }).await?
+            }
+            Outcome::Cancelled => {
+                let fault = Fault::new(Kind::TryAgain, "the builder stopped it");
+                let then = Then::Again { not_before: None, counts: false };
+                self.record_one(who, Event::AttemptEnded { attempt, blame: Blame::Operator, fault, then }).await?
+            }
+        };
+        match answer {
+            Ok(()) | Err(Refusal::Repeat) => self.args.post.say(from, Role::Avalanche, Say::Heard { attempt }),
+            Err(refusal) => {
+                tracing::warn!(%attempt, %refusal, "a report came too late; the builder may forget it");
+                self.stop_attempt(attempt, from, &refusal.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows for the job of an attempt that made nothing.
+    fn then(&self, attempt: AttemptId, blame: Blame, fault: &Fault) -> Then {
+        let Some(job) = self.farm.jobs.get(&attempt.job) else { return Then::Over };
+        if job.state.is_over() {
+            return Then::Over;
+        }
+        let given_back = fault.kind == Kind::TryAgain;
+        let tries_max = match blame {
+            Blame::Recipe | Blame::Operator => 1,
+            Blame::Upstream => limit::UPSTREAM_ATTEMPTS_MAX,
+            Blame::Builder | Blame::Network => limit::TRIES_MAX,
+        };
+        if given_back {
+            return Then::Again { not_before: None, counts: false };
+        }
+        if job.failures + 1 >= tries_max {
+            return Then::GiveUp;
+        }
+        let wait_ms = BACK_OFF_MS.saturating_mul(1 << job.failures.min(16)).min(BACK_OFF_MS_MAX);
+        Then::Again { not_before: Some(Stamp(crate::actors::now().wall.0 + wait_ms)), counts: true }
+    }
+
+    /// Tells a builder that an attempt is not wanted, and vessel not to expect it.
+    pub fn stop_attempt(&self, attempt: AttemptId, builder: HostId, why: &str) {
+        self.args.post.say(builder, Role::Avalanche, Say::Cancel { attempt, why: why.to_string() });
+        self.args.post.say(self.args.vessel, Role::Vessel, Say::Forget { attempt });
+    }
+
+    /// Ends attempts without news, and takes silent builders out of the count.
+    pub async fn tick(&mut self) -> Done<()> {
+        let now = crate::actors::now();
+        let expired: Vec<AttemptId> =
+            self.leases.iter().filter(|(_, until)| **until <= now.mono_ms).map(|(attempt, _)| *attempt).collect();
+        for attempt in expired {
+            self.leases.remove(&attempt);
+            let Some(builder) = self.farm.attempts.get(&attempt).map(|known| known.builder) else { continue };
+            let seconds = self.args.lease.as_secs();
+            let fault = Fault::new(Kind::Builder, format!("no news of the builder for {seconds} s"))
+                .next("look at the builder; the job goes elsewhere");
+            let then = Then::Again { not_before: None, counts: false };
+            self.record_one(Who::Farm, Event::AttemptEnded { attempt, blame: Blame::Builder, fault, then }).await?.ok();
+            self.stop_attempt(attempt, builder, "its lease ended");
+        }
+        let silent_ms = self.lease_ms() * SILENT_LEASES;
+        for (id, builder) in &self.builders {
+            let silent = now.mono_ms.saturating_sub(builder.heard_ms) > silent_ms;
+            if silent {
+                let why = format!("not heard of for {} s", now.mono_ms.saturating_sub(builder.heard_ms) / 1000);
+                let spec = builder_spec(*id, &builder.report, Some(why));
+                self.schedule.take(Happened::Builder(spec), now);
+            }
+        }
+        Ok(())
+    }
+
+    /// A host is there (again): says what it may have missed.
+    pub fn peer_up(&mut self, peer: HostId) {
+        let live: Vec<_> =
+            self.farm.attempts.values().filter(|attempt| attempt.state.is_live()).map(|attempt| attempt.id).collect();
+        for attempt in live {
+            let Some(known) = self.farm.attempts.get(&attempt).cloned() else { continue };
+            if self.farm.jobs.get(&attempt.job).is_none_or(|job| job.tries != attempt.try_no || job.state.is_over()) {
+                continue;
+            }
+            if known.builder == peer || peer == self.args.vessel {
+                self.prepare_order(attempt);
+            }
+        }
+    }
+
+    /// Whether a job is being built or published.
+    pub fn is_busy(&self, job: crate::id::JobId) -> bool {
+        let state = self.farm.jobs.get(&job).map(|job| job.state);
+        matches!(state, Some(JobState::Building | JobState::Publishing))
+    }
+}
+
+/// A builder as the dispatcher sees it.
+pub fn builder_spec(id: HostId, report: &BuilderReport, silent: Option<String>) -> BuilderSpec {
+    let away = silent.or_else(|| report.leaving.clone()).or_else(|| match report.judgement.verdict {
+        Verdict::Fit | Verdict::Stalled => None,
+        Verdict::Low | Verdict::Unknown => {
+            let evidence = report.judgement.evidence.join("; ");
+            Some(format!("{}: {evidence}", report.judgement.verdict.as_str()))
+        }
+    });
+    let mib = |bytes: Option<u64>| bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+    BuilderSpec {
+        id,
+        name: report.name.clone(),
+        archs: vec![report.arch],
+        level: report.levels.iter().copied().max().unwrap_or(crate::model::IsaLevel::Baseline),
+        trust: Trust::Trusted,
+        isolation: Isolation::Sandbox,
+        slots: u32::try_from(report.slot_cores.len()).unwrap_or(u32::MAX),
+        cores: report.slot_cores.iter().sum(),
+        memory_mib: mib(report.memory_bytes),
+        disk_mib: mib(report.sample.disks.iter().map(|disk| disk.free_bytes).min().flatten()),
+        speed: 1.0,
+        away: away.map(Into::into),
+    }
+}

@@ -1,0 +1,181 @@
+//! Projects: their watchers, and catalogs as they come in.
+
+use std::sync::Arc;
+
+use ractor::ActorProcessingErr;
+
+use super::state::{Done, State};
+use super::watcher::{Heard, Settings, Watcher};
+use super::{Msg, reader};
+use crate::fault::{Fault, Result};
+use crate::id::{Arch, ProjectName};
+use crate::limit;
+use crate::model::{Catalog, Event, Reading, Tip, Who};
+use crate::plan::ProjectRules;
+
+impl State {
+    /// Takes a project's recorded catalog up and starts to watch its repository.
+    pub async fn know_project(&mut self, name: &ProjectName) {
+        let Some(project) = self.farm.projects.get(name).cloned() else { return };
+        self.planner.set_project(name, self.rules());
+        let mut previous = None;
+        if let Some(tip) = &project.tip {
+            let (blobs, digest) = (self.args.blobs.clone(), tip.catalog);
+            let read = tokio::task::spawn_blocking(move || {
+                reader::decode(&blobs.read(&digest, limit::CATALOG_BYTES_MAX as u64)?)
+            });
+            match read.await {
+                Ok(Ok(catalog)) => {
+                    let catalog = Arc::new(catalog);
+                    self.planner.set_catalog(&catalog);
+                    self.catalogs.insert(name.clone(), catalog.clone());
+                    previous = Some(catalog);
+                }
+                Ok(Err(fault)) => tracing::warn!(project = %name, %fault, "the kept catalog cannot be read; the repository will be read again"),
+                Err(error) => tracing::warn!(project = %name, %error, "reading the kept catalog broke off"),
+            }
+        }
+        let me = self.me.clone();
+        let settings = Settings {
+            project: name.clone(),
+            url: project.url.clone(),
+            branch: project.branch.clone(),
+            arch: Arch::OF_THIS_PROGRAM,
+            poll: self.args.poll,
+            fetching: super::mirror::Fetching::default(),
+            mirrors: self.args.dir.join("mirrors"),
+        };
+        // A summit that restarts starts its own watchers.
+        let report = Arc::new(move |heard| {
+            me.cast(Msg::Heard(heard)).ok();
+        });
+        match Watcher::start(settings, previous, report) {
+            Ok(watcher) => {
+                self.watchers.insert(name.clone(), watcher);
+                self.faults.remove(&format!("project {name}"));
+            }
+            Err(fault) => {
+                tracing::warn!(project = %name, %fault, "cannot watch");
+                self.faults.insert(format!("project {name}"), fault);
+            }
+        }
+    }
+
+    /// What the planner is told of every project: built for all profiles of this architecture.
+    pub fn rules(&self) -> ProjectRules {
+        ProjectRules {
+            profiles: self.farm.profiles.keys().cloned().collect(),
+            priority: 0,
+            rebuild: crate::plan::Rebuild::default(),
+        }
+    }
+
+    /// A watcher has looked.
+    pub async fn heard(&mut self, heard: Heard) -> Done<()> {
+        match heard {
+            Heard::TipMoved { project, catalog, notes } => {
+                for note in notes {
+                    tracing::info!(%project, note);
+                }
+                self.tip_moved(project, catalog).await?;
+            }
+            Heard::IntakeFault { project, fault } => {
+                tracing::warn!(%project, %fault, "intake");
+                self.faults.insert(format!("project {project}"), fault);
+                *self.intakes.entry(project).or_default() += 1;
+            }
+            Heard::IntakeMended { project } => {
+                self.faults.remove(&format!("project {project}"));
+                *self.intakes.entry(project).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tip_moved(&mut self, name: ProjectName, catalog: Arc<Catalog>) -> Done<()> {
+        let Some(project) = self.farm.projects.get(&name) else { return Ok(()) };
+        let first = project.tip.is_none();
+        let before = self.catalogs.get(&name).cloned();
+        let (blobs, bytes) = (self.args.blobs.clone(), catalog.clone());
+        let blob = tokio::task::spawn_blocking(move || blobs.put_bytes(&reader::encode(&bytes)?))
+            .await
+            .map_err(ActorProcessingErr::from)??;
+        let recipes = u32::try_from(catalog.entries.len()).unwrap_or(u32::MAX);
+        let faulty = catalog.entries.iter().filter(|entry| matches!(entry.reading, Reading::Faulty { .. })).count();
+        let tip = Tip {
+            commit: catalog.commit,
+            catalog: blob.sha256,
+            at: crate::actors::now().wall,
+            recipes,
+            faulty: u32::try_from(faulty).unwrap_or(u32::MAX),
+        };
+        let opens = first && catalog.entries.len() <= limit::FIRST_INTAKE_BUILDS_MAX;
+        let changed = differing(before.as_deref(), &catalog);
+        self.catalogs.insert(name.clone(), catalog.clone());
+        self.planner.set_catalog(&catalog);
+        let event = Event::TipMoved { project: name.clone(), tip, changed, opens };
+        self.record_one(Who::Farm, event).await?.ok();
+        crate::actors::kill_point("summit:tip-recorded");
+        self.replan = true;
+        self.faults.remove(&format!("project {name}"));
+        *self.intakes.entry(name).or_default() += 1;
+        Ok(())
+    }
+
+    /// Forgets a project that was removed.
+    pub fn forget_project(&mut self, name: &ProjectName) {
+        self.watchers.remove(name);
+        self.catalogs.remove(name);
+        self.intakes.remove(name);
+        self.planner.remove_project(name);
+        self.faults.remove(&format!("project {name}"));
+        self.replan = true;
+    }
+
+    /// The fault of a project's last intake.
+    pub fn project_fault(&self, name: &ProjectName) -> Option<&Fault> {
+        self.faults.get(&format!("project {name}"))
+    }
+
+    /// Looks at a project's remote now.
+    pub fn refresh(&self, name: &ProjectName) -> Result<()> {
+        match self.watchers.get(name) {
+            Some(watcher) => {
+                let mut asked = watcher.refresh();
+                let me = self.me.clone();
+                let name = name.clone();
+                // A look that finds nothing new reports nothing else; the intake counts all the same.
+                tokio::spawn(async move {
+                    if let Ok(Ok(_)) = (&mut asked).await {
+                        me.cast(Msg::Heard(Heard::IntakeMended { project: name })).ok();
+                    }
+                });
+                Ok(())
+            }
+            None => Err(self.project_fault(name).cloned().unwrap_or_else(|| Fault::bug("the project has no watcher"))),
+        }
+    }
+}
+
+/// Recipes that came, changed or went.
+fn differing(before: Option<&Catalog>, now: &Catalog) -> u32 {
+    let Some(before) = before else { return u32::try_from(now.entries.len()).unwrap_or(u32::MAX) };
+    let (mut old, mut new) = (before.entries.iter().peekable(), now.entries.iter().peekable());
+    let mut count = 0;
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return count,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(a), Some(b)) => a.dir.cmp(&b.dir),
+        };
+        count += match order {
+            std::cmp::Ordering::Less => u32::from(old.next().is_some()),
+            std::cmp::Ordering::Greater => u32::from(new.next().is_some()),
+            std::cmp::Ordering::Equal => {
+                let (a, b) = (old.next(), new.next());
+                u32::from(a.map(|entry| entry.tree) != b.map(|entry| entry.tree))
+            }
+        };
+    }
+}

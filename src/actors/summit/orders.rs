@@ -1,0 +1,174 @@
+//! From a decision to an order on its way: the assignment is recorded, the recipe packed at the recorded commit, vessel
+//! told what to expect, and the builder what to build.
+
+use super::mirror::Mirror;
+use super::reader::Repo;
+use super::state::{Done, State};
+use super::{Args, Msg};
+use crate::fault::{Fault, Kind, Result};
+use crate::id::AttemptId;
+use crate::model::{
+    AttemptState, Blame, BuildOrder, Event, Expectation, Input, InputFrom, Job, OrderLimits, Profile, Project, Role, Say,
+    Then, Who,
+};
+use crate::plan::schedule::Happened;
+use crate::plan::{Closure, Source};
+
+impl State {
+    /// Gives out what can start. Whether anything was recorded.
+    pub async fn give_out(&mut self) -> Done<bool> {
+        let now = crate::actors::now();
+        let assignments = self.schedule.decide(now);
+        if assignments.is_empty() {
+            return Ok(false);
+        }
+        let mut events = Vec::new();
+        for given in &assignments {
+            let Some(job) = self.farm.jobs.get(&given.job) else { continue };
+            let build_release = self.args.channels.borrow().next_build_release(&job.target.recipe, job.release);
+            let attempt = AttemptId { job: given.job, try_no: job.tries + 1 };
+            let event = Event::Assigned { attempt, builder: given.builder, slot: given.slot, build_release };
+            events.push((Who::Farm, event));
+        }
+        let attempts: Vec<_> = events
+            .iter()
+            .filter_map(|(_, event)| match event {
+                Event::Assigned { attempt, .. } => Some(*attempt),
+                _ => None,
+            })
+            .collect();
+        let answers = self.record(events).await?;
+        crate::actors::kill_point("summit:assigned");
+        for (attempt, answer) in attempts.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    self.leases.insert(attempt, now.mono_ms + self.lease_ms());
+                    self.prepare_order(attempt);
+                }
+                Err(_) => self.schedule.take(Happened::GivenBack(attempt.job), now),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes the order of a live attempt in a task of its own; `Msg::OrderReady` brings it back.
+    pub fn prepare_order(&mut self, attempt: AttemptId) {
+        let Some(job) = self.farm.jobs.get(&attempt.job).cloned() else { return };
+        let profile = self.farm.profiles.get(&job.target.profile).cloned();
+        let project = self.farm.projects.get(&job.target.project).cloned();
+        let closure = self.planner.closure(&job.target).map_err(|waits| {
+            let texts: Vec<String> = waits.iter().map(|wait| wait.text.clone()).collect();
+            Fault::new(Kind::TryAgain, format!("it waits for {} again", texts.join(", ")))
+        });
+        let (args, me) = (self.args.clone(), self.me.clone());
+        tokio::spawn(async move {
+            let order = tokio::task::spawn_blocking(move || {
+                let profile = profile.ok_or_else(|| gone("profile", job.target.profile.as_str()))?;
+                let project = project.ok_or_else(|| gone("project", job.target.project.as_str()))?;
+                make_order(&args, attempt, &job, &profile, &project, closure?)
+            });
+            let order = match order.await {
+                Ok(order) => order,
+                Err(error) => Err(Fault::bug("making an order broke off").because(&error)),
+            };
+            // A summit that is gone makes the order anew when it is back: the attempt is in its rows.
+            me.cast(Msg::OrderReady { attempt, order: Box::new(order) }).ok();
+        });
+    }
+
+    /// Sends an order, unless its attempt is over meanwhile.
+    pub async fn order_ready(&mut self, attempt: AttemptId, order: Result<BuildOrder>) -> Done<()> {
+        let Some(known) = self.farm.attempts.get(&attempt).cloned() else { return Ok(()) };
+        if !known.state.is_live() {
+            return Ok(());
+        }
+        let order = match order {
+            Ok(order) => order,
+            Err(fault) => {
+                let blame = if fault.kind == Kind::Recipe { Blame::Recipe } else { Blame::Operator };
+                let then = if fault.kind == Kind::TryAgain {
+                    Then::Again { not_before: None, counts: true }
+                } else {
+                    Then::GiveUp
+                };
+                let event = Event::AttemptEnded { attempt, blame, fault: fault.bounded(), then };
+                self.record_one(Who::Farm, event).await?.ok();
+                return Ok(());
+            }
+        };
+        let expectation = Expectation {
+            attempt,
+            builder: known.builder,
+            source: order.recipe.clone(),
+            version: order.version.clone(),
+            release: order.release,
+            build_release: order.build_release,
+            arch: order.profile.arch,
+            channel: order.profile.channel.clone(),
+        };
+        self.args.post.say(self.args.vessel, Role::Vessel, Say::Expect(Box::new(expectation)));
+        crate::actors::kill_point("summit:expected");
+        if known.state != AttemptState::Built {
+            self.args.post.say(known.builder, Role::Avalanche, Say::Build(Box::new(order)));
+        } else {
+            // Its builder repeats its offer by itself.
+            tracing::debug!(%attempt, "built already; vessel was told what to expect");
+        }
+        Ok(())
+    }
+
+    /// Where a project's commits can be read.
+    pub fn repository(&self, project: &Project) -> Result<Mirror> {
+        Mirror::of(&project.url, &self.args.dir.join("mirrors"))
+    }
+}
+
+fn gone(what: &str, name: &str) -> Fault {
+    Fault::new(Kind::NotFound, format!("{what} {name} is gone"))
+}
+
+fn make_order(
+    args: &Args,
+    attempt: AttemptId,
+    job: &Job,
+    profile: &Profile,
+    project: &Project,
+    closure: Closure,
+) -> Result<BuildOrder> {
+    let mirror = Mirror::of(&project.url, &args.dir.join("mirrors"))?;
+    let repo = Repo::open(mirror.path())?;
+    let packed = repo.pack(job.commit, &job.dir)?;
+    let changed = repo.changed_at(job.commit, &job.dir)?;
+    let recipe_tar = args.blobs.put_bytes(&packed)?;
+    let mut inputs = Vec::with_capacity(closure.packages.len());
+    for package in closure.packages {
+        let from = match &package.from {
+            Source::Channel(..) => InputFrom::Farm,
+            Source::Remote(uri) => InputFrom::Url(super::remotes::resolve(uri, &package.uri)),
+            Source::Base(_) => continue,
+        };
+        let name = package.name.parse().map_err(|error| {
+            Fault::new(Kind::Operator, "an index has a package with an impossible name").because(&error)
+        })?;
+        inputs.push(Input { name, sha256: package.sha256, size: package.size, from });
+    }
+    Ok(BuildOrder {
+        attempt,
+        recipe: job.target.recipe.clone(),
+        version: job.version.clone(),
+        release: job.release,
+        build_release: job.build_release,
+        profile: profile.into(),
+        recipe_tar,
+        source_date_epoch: changed.0 / 1000,
+        jobs: None,
+        inputs,
+        limits: OrderLimits {
+            phase_s: profile.phase_s_max,
+            time_s: crate::limit::ATTEMPT_S_MAX,
+            silence_s: crate::limit::SILENCE_S_MAX,
+            log_bytes: profile.log_bytes_max,
+            memory_bytes: None,
+        },
+    })
+}

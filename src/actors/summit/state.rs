@@ -1,0 +1,538 @@
+//! What summit knows, how an event is recorded, and what follows from the new state.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ractor::{ActorProcessingErr, ActorRef};
+
+use super::estimates::Estimates;
+use super::{Args, Msg, watcher};
+use crate::admin::view::ReleaseView;
+use crate::channel::{ChannelState, PublishedPackage};
+use crate::fault::{Fault, Kind};
+use crate::id::{Arch, AttemptId, ChannelName, HostId, JobId, ProjectName, RecipeName, Seq};
+use crate::model::{
+    AttemptState, Because, BuilderReport, Catalog, Change, Event, Farm, Job, JobState, Profile, Reading, Recorded, Refusal,
+    Target, Who,
+};
+use crate::plan::schedule::{Happened, Isolation, JobSpec, Requirements, Schedule, Trust};
+use crate::plan::{Edges, Planner, Readiness, Source};
+use crate::store::WriteSet;
+use crate::store::events::Chain;
+
+/// What an actor's function answers: an error ends the actor, and its restart rereads the store.
+pub type Done<T> = Result<T, ActorProcessingErr>;
+
+/// A builder as far as it told us.
+pub struct Builder {
+    /// Its last report.
+    pub report: BuilderReport,
+    /// When we last heard of it, in milliseconds of the monotonic clock.
+    pub heard_ms: u64,
+}
+
+/// Where a running attempt stands; lost with the process, and told again.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// `prepare`, `setup`, `build`...
+    pub stage: String,
+    /// Seconds since it began.
+    pub elapsed_s: u64,
+    /// Bytes in its log.
+    pub log_bytes: u64,
+    /// What is going on beside the stage.
+    pub doing: Option<String>,
+}
+
+/// All of it. The farm is what the rows say; the rest is derived or told again by others.
+pub struct State {
+    /// What it was started with.
+    pub args: Args,
+    /// The own address, for tasks that report back.
+    pub me: ActorRef<Msg>,
+    /// What the rows say.
+    pub farm: Farm,
+    /// The end of the log of events.
+    pub chain: Chain,
+    /// Names, edges and cuts.
+    pub planner: Planner,
+    /// Ready jobs and builders.
+    pub schedule: Schedule,
+    /// What each project holds at its recorded commit.
+    pub catalogs: BTreeMap<ProjectName, Arc<Catalog>>,
+    /// One per project.
+    pub watchers: BTreeMap<ProjectName, watcher::Watcher>,
+    /// Looks at each project's remote so far.
+    pub intakes: BTreeMap<ProjectName, u64>,
+    /// The channels as the planner knows them.
+    pub channels: BTreeMap<ChannelName, Arc<ChannelState>>,
+    /// What is published of each recipe, by channel and architecture.
+    pub releases: BTreeMap<(ChannelName, Arch), HashMap<RecipeName, ReleaseView>>,
+    /// Those that were heard of since the start.
+    pub builders: BTreeMap<HostId, Builder>,
+    /// Running attempts.
+    pub progress: HashMap<AttemptId, Progress>,
+    /// When each live attempt is given up, in milliseconds of the monotonic clock.
+    pub leases: BTreeMap<AttemptId, u64>,
+    /// Bases whose content is known or being looked at.
+    pub bases: BTreeSet<String>,
+    /// Faults of remotes and bases, by name.
+    pub faults: BTreeMap<String, Fault>,
+    /// Jobs that the planner knows as open.
+    pub open: BTreeSet<JobId>,
+    /// How long builds took.
+    pub estimates: Estimates,
+    /// Something changed that may make or unmake jobs.
+    pub replan: bool,
+    /// Bases are not known yet: planning waits for them, so that nothing is called missing that is there.
+    pub bases_pending: usize,
+}
+
+/// A refusal as a person meets it.
+pub fn refused(refusal: &Refusal) -> Fault {
+    let kind = match refusal {
+        Refusal::Unknown { .. } => Kind::NotFound,
+        Refusal::Exists { .. } | Refusal::State { .. } | Refusal::Stale { .. } | Refusal::Repeat => Kind::Conflict,
+    };
+    Fault::new(kind, refusal.to_string())
+}
+
+impl State {
+    /// Reads the store and starts the watchers.
+    pub async fn load(me: ActorRef<Msg>, args: Args) -> Done<State> {
+        let store = args.store.clone();
+        let (mut farm, chain) =
+            tokio::task::spawn_blocking(move || Ok::<_, Fault>((crate::store::farm::load(&store)?, Chain::load(&store)?)))
+                .await??;
+        farm.seq = chain.seq;
+        let mut state = State {
+            args,
+            me,
+            farm,
+            chain,
+            planner: Planner::new(Edges::All),
+            schedule: Schedule::new(),
+            catalogs: BTreeMap::new(),
+            watchers: BTreeMap::new(),
+            intakes: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            builders: BTreeMap::new(),
+            progress: HashMap::new(),
+            leases: BTreeMap::new(),
+            bases: BTreeSet::new(),
+            faults: BTreeMap::new(),
+            open: BTreeSet::new(),
+            estimates: Estimates::default(),
+            replan: true,
+            bases_pending: 0,
+        };
+        let own = Event::HostSeen { host: state.args.own, name: state.args.name.clone() };
+        let mut first = vec![(Who::Farm, own)];
+        if state.farm.profiles.is_empty()
+            && let Some(profile) = state.args.first_profile.clone()
+        {
+            first.push((Who::Farm, Event::ProfileSet { profile: Box::new(profile) }));
+        }
+        state.record(first).await?;
+        let profiles: Vec<Profile> = state.farm.profiles.values().cloned().collect();
+        profiles.iter().for_each(|profile| state.know_profile(profile));
+        state.never_in_roots();
+        state.channels_moved();
+        let projects: Vec<ProjectName> = state.farm.projects.keys().cloned().collect();
+        for project in &projects {
+            state.know_project(project).await;
+        }
+        for attempt in state.farm.attempts.values() {
+            state.estimates.learn_from(&state.farm, attempt);
+        }
+        state.know_jobs();
+        Ok(state)
+    }
+
+    /// After a start: tells planner and schedule what the rows say of jobs that are not over.
+    fn know_jobs(&mut self) {
+        let now = crate::actors::now();
+        let failed: Vec<_> = self.farm.jobs.values().filter(|job| job.state == JobState::Failed).cloned().collect();
+        for job in failed {
+            if self.farm.newest(&job.target).is_some_and(|newest| newest.id == job.id) {
+                self.planner.open(&job.target, job.id, &job.because);
+                self.planner.fail(&job.target);
+            }
+        }
+        let jobs: Vec<_> = self.farm.jobs.values().filter(|job| !job.state.is_over()).cloned().collect();
+        for job in jobs {
+            self.open_job(job.id);
+            if let Some(attempt) = self.farm.live_attempt(job.id).cloned() {
+                let (builder, slot) = (attempt.builder, attempt.slot);
+                if attempt.state != AttemptState::Built {
+                    self.leases.insert(attempt.id, now.mono_ms + self.lease_ms());
+                    self.schedule.take(Happened::Running { job: job.id, builder, slot, since_ms: now.mono_ms }, now);
+                }
+            }
+        }
+    }
+
+    /// Packages that stand for a base never go into a build root: the base is there already.
+    fn never_in_roots(&mut self) {
+        self.planner.set_never(self.farm.base_packages.keys().map(ToString::to_string));
+    }
+
+    /// How long an attempt belongs to a builder without news, in milliseconds.
+    pub fn lease_ms(&self) -> u64 {
+        u64::try_from(self.args.lease.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Records one event; the inner error says why it was refused, which changes nothing.
+    pub async fn record_one(&mut self, who: Who, event: Event) -> Done<Result<(), Refusal>> {
+        Ok(self.record(vec![(who, event)]).await?.pop().unwrap_or(Err(Refusal::Repeat)))
+    }
+
+    /// Weighs events one after another, each against the state that the one before it left, makes their rows and the
+    /// events durable in one commit, and answers for each whether it was taken.
+    ///
+    /// Memory takes a change in before the disk has it, because the next event of the batch must be weighed against it.
+    /// That is safe: nobody is told anything before the commit, and a failed commit ends the actor, whose restart
+    /// rereads the rows.
+    pub async fn record(&mut self, events: Vec<(Who, Event)>) -> Done<Vec<Result<(), Refusal>>> {
+        let at = crate::actors::now().wall;
+        let mut answers = Vec::with_capacity(events.len());
+        let mut all = Change::default();
+        let mut set = WriteSet::new();
+        let mut taken = Vec::new();
+        for (who, event) in events {
+            let recorded = Recorded { seq: Seq(self.farm.seq.0 + 1), at, who, event };
+            match self.farm.weigh(&recorded) {
+                Ok(change) => {
+                    self.farm.adopt(change.clone());
+                    all.append(change);
+                    self.farm.seq = recorded.seq;
+                    self.chain.append(&mut set, at, postcard::to_stdvec(&(&recorded.who, &recorded.event))?);
+                    taken.push(recorded);
+                    answers.push(Ok(()));
+                }
+                Err(Refusal::Repeat) => answers.push(Err(Refusal::Repeat)),
+                Err(refusal) => {
+                    tracing::warn!(event = ?recorded.event, %refusal, "refused");
+                    answers.push(Err(refusal));
+                }
+            }
+        }
+        if taken.is_empty() {
+            return Ok(answers);
+        }
+        let mut rows = crate::store::farm::writes(&all);
+        rows.extend(set);
+        crate::actors::kill_point("summit:before-commit");
+        self.args.store.commit_async(rows).await?;
+        crate::actors::kill_point("summit:after-commit");
+        for recorded in taken {
+            self.follow(&recorded.event);
+            // Nobody may be watching.
+            self.args.recorded.send(recorded).ok();
+        }
+        Ok(answers)
+    }
+
+    /// Keeps planner and schedule in step with a recorded event.
+    fn follow(&mut self, event: &Event) {
+        let now = crate::actors::now();
+        match event {
+            Event::Planned { job, target, .. } => {
+                let older: Vec<JobId> = self.open.iter().copied().filter(|id| id != job).collect();
+                for id in older {
+                    if self.farm.jobs.get(&id).is_some_and(|known| known.target == *target) {
+                        self.close_job(id);
+                    }
+                }
+                self.open_job(*job);
+            }
+            Event::Unwanted { job, .. } | Event::Cancelled { job } => self.close_job(*job),
+            Event::Retried { job } => self.open_job(*job),
+            Event::BaseDeclared { .. } => self.never_in_roots(),
+            Event::AttemptEnded { attempt, .. } => {
+                self.leases.remove(attempt);
+                self.progress.remove(attempt);
+                self.schedule.take(Happened::Ended(attempt.job), now);
+                self.job_may_start_again(attempt.job);
+            }
+            Event::Built { attempt, .. } => {
+                self.leases.remove(attempt);
+                self.progress.remove(attempt);
+                self.schedule.take(Happened::Ended(attempt.job), now);
+            }
+            Event::Published { attempt, .. } => {
+                self.close_job(attempt.job);
+                self.replan = true;
+            }
+            Event::JobHeld { job, hold } => {
+                let text = format!("held by {}: {}", hold.owner, hold.reason);
+                self.schedule.take(Happened::Held(*job, Some(text.into())), now);
+            }
+            Event::JobReleased { job } => self.schedule.take(Happened::Held(*job, None), now),
+            Event::Raised { job, raise } => self.schedule.take(Happened::Raised(*job, *raise), now),
+            Event::TipMoved { .. }
+            | Event::ProjectOpened { .. }
+            | Event::ProjectRemoved { .. }
+            | Event::ProfileSet { .. }
+            | Event::ProfileRemoved { .. }
+            | Event::RecipeHeld { .. }
+            | Event::RecipeReleased { .. }
+            | Event::Imported { .. }
+            | Event::RolledBack { .. } => self.replan = true,
+            Event::ProjectAdded { .. } | Event::Assigned { .. } | Event::Accepted { .. } | Event::HostSeen { .. } => {}
+        }
+    }
+
+    fn job_may_start_again(&mut self, id: JobId) {
+        let now = crate::actors::now();
+        let Some(job) = self.farm.jobs.get(&id).cloned() else { return };
+        if job.state == JobState::Failed {
+            self.planner.fail(&job.target);
+            self.schedule.take(Happened::Gone(id), now);
+            self.open.remove(&id);
+            return;
+        }
+        if job.state != JobState::Open {
+            return self.close_job(id);
+        }
+        if let Some(not_before) = job.not_before {
+            let wait_ms = u64::try_from(not_before.0 - now.wall.0).unwrap_or(0);
+            self.schedule.take(Happened::NotBefore(id, now.mono_ms + wait_ms), now);
+        }
+        if self.planner.waits_for(&job.target).is_empty() {
+            self.schedule.take(Happened::Ready(id), now);
+        }
+    }
+
+    /// Tells planner and schedule of a job that is to be built.
+    fn open_job(&mut self, id: JobId) {
+        let Some(job) = self.farm.jobs.get(&id).cloned() else { return };
+        let now = crate::actors::now();
+        self.planner.open(&job.target, id, &job.because);
+        if let Some(spec) = self.job_spec(&job) {
+            self.schedule.take(Happened::Added(spec), now);
+        }
+        if let Some(hold) = &job.hold {
+            let text = format!("held by {}: {}", hold.owner, hold.reason);
+            self.schedule.take(Happened::Held(id, Some(text.into())), now);
+        }
+        self.open.insert(id);
+    }
+
+    fn close_job(&mut self, id: JobId) {
+        if self.open.remove(&id)
+            && let Some(job) = self.farm.jobs.get(&id).cloned()
+        {
+            self.planner.close(&job.target);
+            self.schedule.take(Happened::Gone(id), crate::actors::now());
+        }
+        self.cancel_stale_attempt(id);
+    }
+
+    /// An attempt whose job is over is of no use: its builder stops, vessel does not expect it any more.
+    fn cancel_stale_attempt(&mut self, id: JobId) {
+        let Some(job) = self.farm.jobs.get(&id) else { return };
+        if !matches!(job.state, JobState::Cancelled | JobState::Superseded) {
+            return;
+        }
+        let state = job.state.as_str();
+        if let Some(attempt) = self.farm.attempts_of(id).next_back().cloned() {
+            self.leases.remove(&attempt.id);
+            self.progress.remove(&attempt.id);
+            self.stop_attempt(attempt.id, attempt.builder, &format!("the job is {state}"));
+        }
+    }
+
+    /// Repeats until nothing follows: plans what should exist, gives out what can start.
+    pub async fn settle(&mut self) -> Done<()> {
+        // Each round either records something or ends; a bound keeps a bug from spinning.
+        for _ in 0..64 {
+            let planned = self.plan_what_is_wanted().await?;
+            self.pass_on_changes();
+            if !planned && !self.give_out().await? {
+                return Ok(());
+            }
+        }
+        tracing::error!("the farm did not settle in 64 rounds; it goes on with the next message");
+        Ok(())
+    }
+
+    /// Makes jobs that should exist and ends those that should not. Whether anything was recorded.
+    async fn plan_what_is_wanted(&mut self) -> Done<bool> {
+        if !self.replan || self.bases_pending > 0 {
+            return Ok(false);
+        }
+        self.replan = false;
+        let mut events = Vec::new();
+        for wanted in self.planner.jobs_wanted() {
+            let target = &wanted.target;
+            let Some(project) = self.farm.projects.get(&target.project) else { continue };
+            if !project.builds_all || self.farm.recipe_holds.contains_key(&(target.project.clone(), target.recipe.clone())) {
+                continue;
+            }
+            let settled = self.farm.newest(target).is_some_and(|job| {
+                job.tree == wanted.tree && job.release == wanted.release && job.state != JobState::Superseded && job.state != JobState::Published
+            });
+            if !settled && let Some(event) = self.planned(target, wanted.because.clone()) {
+                events.push((Who::Farm, event));
+            }
+        }
+        for id in &self.open {
+            if let Some(why) = self.unwanted(*id) {
+                events.push((Who::Farm, Event::Unwanted { job: *id, why }));
+            }
+        }
+        number(&mut events, self.farm.last_job);
+        let any = !events.is_empty();
+        self.record(events).await?;
+        Ok(any)
+    }
+
+    /// Why a job of a recipe that changed or went away is of no use.
+    fn unwanted(&self, id: JobId) -> Option<String> {
+        let job = self.farm.jobs.get(&id)?;
+        let Some(catalog) = self.catalogs.get(&job.target.project) else {
+            let gone = !self.farm.projects.contains_key(&job.target.project);
+            return gone.then(|| "its project was removed".into());
+        };
+        let entry = catalog.entries.iter().find(|entry| *entry.name() == job.target.recipe);
+        match entry.map(|entry| &entry.reading) {
+            None => Some("the recipe is gone from the repository".into()),
+            Some(Reading::Faulty { fault, .. }) => Some(format!("the recipe cannot be read any more: {}", fault.what)),
+            Some(Reading::Good(_)) => None,
+        }
+    }
+
+    /// The event that makes a job for a recipe as it is now; its number is settled by `number`.
+    pub fn planned(&self, target: &Target, because: Because) -> Option<Event> {
+        let catalog = self.catalogs.get(&target.project)?;
+        let entry = catalog.entries.iter().find(|entry| *entry.name() == target.recipe)?;
+        let Reading::Good(facts) = &entry.reading else { return None };
+        let next = self.args.channels.borrow().next_build_release(&facts.name, facts.release);
+        Some(Event::Planned {
+            job: JobId(0),
+            target: target.clone(),
+            version: facts.version.clone(),
+            release: facts.release,
+            build_release: next,
+            commit: catalog.commit,
+            dir: entry.dir.clone(),
+            tree: entry.tree,
+            because,
+        })
+    }
+
+    /// What the planner finds out from all that changed goes to the schedule.
+    fn pass_on_changes(&mut self) {
+        let now = crate::actors::now();
+        let changes = self.planner.settle(crate::limit::PLAN_STEPS);
+        if changes.is_empty() {
+            return;
+        }
+        for (job, readiness) in changes {
+            let open = self.farm.jobs.get(&job).is_some_and(|job| job.state == JobState::Open);
+            if open {
+                let happened = match readiness {
+                    Readiness::Ready => Happened::Ready(job),
+                    Readiness::Waits => Happened::Blocked(job),
+                };
+                self.schedule.take(happened, now);
+            }
+        }
+        let estimates = &self.estimates;
+        for (job, path_s) in self.planner.paths(|target| estimates.seconds(target).unwrap_or(crate::limit::UNKNOWN_BUILD_S)) {
+            self.schedule.take(Happened::Path(job, path_s), now);
+        }
+    }
+
+    /// A job as the dispatcher sees it.
+    fn job_spec(&self, job: &Job) -> Option<JobSpec> {
+        let profile = self.farm.profiles.get(&job.target.profile)?;
+        let seconds = self.estimates.seconds(&job.target).unwrap_or(crate::limit::UNKNOWN_BUILD_S);
+        Some(JobSpec {
+            job: job.id,
+            label: format!("{} {}-{}", job.target.recipe, job.version, job.release).into(),
+            account: job.target.project.as_str().into(),
+            needs: Requirements {
+                arch: profile.arch,
+                level: profile.level,
+                trust: Trust::Trusted,
+                isolation: Isolation::Sandbox,
+                cores: 1,
+                memory_mib: 0,
+                disk_mib: 0,
+            },
+            seconds,
+            path_s: seconds,
+            raise: job.raise,
+        })
+    }
+
+    /// Takes over what vessel published since the last look.
+    pub fn channels_moved(&mut self) {
+        let view = self.args.channels.borrow_and_update().clone();
+        let profiles: Vec<Profile> = self.farm.profiles.values().cloned().collect();
+        for (name, now) in &view.channels {
+            let before = self.channels.insert(name.clone(), now.clone());
+            if before.as_ref().map(|state| state.newest()) == Some(now.newest()) {
+                continue;
+            }
+            self.replan = true;
+            let archs: BTreeSet<_> = profiles.iter().filter(|p| p.channel == *name).map(|p| p.arch).collect();
+            for arch in archs {
+                self.index_moved(&Source::Channel(name.clone(), arch), arch, before.as_deref(), now);
+            }
+        }
+    }
+
+    fn index_moved(&mut self, source: &Source, arch: Arch, before: Option<&ChannelState>, now: &ChannelState) {
+        let channel = self.releases.entry((now.name.clone(), arch)).or_default();
+        let Some(known) = before.map(ChannelState::newest) else {
+            *channel = now.packages.of_arch(arch).map(|package| release_of(&now.name, package)).collect();
+            let metas: Vec<_> = now.packages.of_arch(arch).map(|package| package.meta.clone()).collect();
+            self.planner.set_index(source, &metas);
+            return;
+        };
+        let mut names = BTreeSet::new();
+        for step in now.steps.iter().rev().take_while(|step| step.version.id > known) {
+            names.extend(step.edits.iter().filter(|edit| edit.arch == arch).map(|edit| edit.name.clone()));
+        }
+        let mut came = Vec::new();
+        let mut gone = Vec::new();
+        for name in names {
+            match now.packages.get(arch, name.as_str()) {
+                Some(package) => {
+                    channel.extend([release_of(&now.name, package)]);
+                    came.push(package.meta.clone());
+                }
+                None => gone.push(name.to_string()),
+            }
+        }
+        if !gone.is_empty() {
+            *channel = now.packages.of_arch(arch).map(|package| release_of(&now.name, package)).collect();
+        }
+        self.planner.change_index(source, &gone, &came);
+    }
+}
+
+fn release_of(channel: &ChannelName, package: &PublishedPackage) -> (RecipeName, ReleaseView) {
+    let release = ReleaseView {
+        version: package.meta.version.clone(),
+        release: package.meta.release,
+        build_release: package.meta.build_release,
+        channel: channel.clone(),
+    };
+    (package.source.clone(), release)
+}
+
+/// Gives planned jobs their numbers, in order.
+pub fn number(events: &mut [(Who, Event)], last: JobId) {
+    let mut next = last.0;
+    for (_, event) in events {
+        if let Event::Planned { job, .. } = event {
+            next += 1;
+            *job = JobId(next);
+        }
+    }
+}
