@@ -1,6 +1,7 @@
 //! Decides what is built where.
 
 mod catalog_blob;
+mod entries;
 pub mod fetch;
 pub mod mirror;
 mod pack;
