@@ -32,6 +32,12 @@ pub const FAULT_CAUSES_MAX: usize = 4;
 pub const STONE_TABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Decompressed content of one package.
 pub const STONE_CONTENT_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+/// A package file: its content may be incompressible.
+pub const STONE_FILE_BYTES_MAX: u64 = STONE_CONTENT_BYTES_MAX + 4 * STONE_TABLE_BYTES_MAX;
+/// Offers of attempts that vessel fetches and checks at the same time.
+pub const FETCHES_MAX: usize = 4;
+/// Time until a fetch or a write to the served files that failed is tried again.
+pub const VESSEL_RETRY_S: u64 = 5;
 /// zstd window of the contents that we write: 32 MiB, so that neither a slot nor a client needs a package's size in memory.
 pub const STONE_CONTENT_WINDOW_LOG: u32 = 25;
 /// What one compression thread takes at a time; fixed, since it shapes the bytes.

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use massif::actors::summit::reader::{self, Repo};
 use massif::actors::summit::watcher::{Heard, Settings, Watcher};
 use massif::fault::Kind;
 use massif::id::{Arch, CommitId, ProjectName};
-use massif::model::Catalog;
+use massif::model::{Catalog, Reading};
 
 use crate::common::git_server;
 use crate::common::repo::Repo as Made;
@@ -32,6 +33,15 @@ fn recipe(name: &str, release: u64) -> String {
 fn catalog(path: &Path, commit: CommitId, previous: Option<&Catalog>) -> Catalog {
     let repo = Repo::open(path).unwrap();
     repo.catalog(&project(), commit, ARCH, previous).unwrap()
+}
+
+/// `dir name` for a good one, `dir name! what` for a faulty one.
+fn listing(catalog: &Catalog) -> Vec<String> {
+    let line = |entry: &Arc<massif::model::Entry>| match &entry.reading {
+        Reading::Good(facts) => format!("{} {}", entry.dir, facts.name),
+        Reading::Faulty { name, fault } => format!("{} {name}! {}", entry.dir, fault.what),
+    };
+    catalog.entries.iter().map(line).collect()
 }
 
 #[test]
@@ -162,6 +172,139 @@ fn history_names_the_commits_that_changed_the_directory() {
 }
 
 #[test]
+fn bad_recipes_are_faulty_alone_and_namesakes_name_each_other() {
+    let mut made = Made::new();
+    made.write("a/first/stone.yaml", recipe("same", 1))
+        .write("b/second/stone.yaml", recipe("same", 1))
+        .write("c/good/stone.yaml", recipe("good", 1))
+        .write("c/good/manifest.x86_64.bin", "not a stone")
+        .write("d/broken/stone.yaml", "name: broken\nversion: [\n")
+        .write("e/bytes/stone.yaml", b"name: bytes\n\xff\n")
+        .link("f/link/stone.yaml", "../../c/good/stone.yaml")
+        .write(
+            "g/huge/stone.yaml",
+            vec![b'#'; massif::limit::RECIPE_BYTES_MAX + 1],
+        )
+        .write("deep/er/and/deeper/stone.yaml", recipe("deep", 1))
+        .write("README.md", "no recipe");
+    let commit = made.commit("all");
+    let first = catalog(made.path(), commit, None);
+    let list = listing(&first);
+    assert_eq!(list[0], "a/first same");
+    assert_eq!(
+        list[1],
+        "b/second same! same is the name of the recipe in a/first too"
+    );
+    assert_eq!(list[2], "c/good good");
+    assert!(list[3].starts_with("d/broken broken! "), "{list:?}");
+    assert_eq!(list[4], "deep/er/and/deeper deep");
+    assert_eq!(list[5], "e/bytes bytes! the recipe is not UTF-8 text");
+    assert_eq!(list[6], "f/link link! the recipe is a symbolic link");
+    assert!(
+        list[7].starts_with("g/huge huge! the file has 2097153 bytes"),
+        "{list:?}"
+    );
+    for entry in &first.entries {
+        match &entry.reading {
+            Reading::Good(facts) if facts.name.as_str() == "good" => {
+                assert!(!facts.from_manifest);
+                let warning = facts.warnings.last().unwrap();
+                let place = warning.place.as_ref().unwrap();
+                assert_eq!(place.file, "c/good/manifest.x86_64.bin");
+            }
+            Reading::Good(_) => {}
+            Reading::Faulty { fault, .. } => {
+                assert_eq!(fault.kind, Kind::Recipe);
+                assert_eq!(
+                    fault.place.as_ref().unwrap().file,
+                    format!("{}/stone.yaml", entry.dir)
+                );
+                assert!(!fault.next.is_empty(), "{fault}");
+            }
+        }
+    }
+    // When the first goes, the second counts, although its own directory did not change.
+    let commit = made.remove("a/first").commit("first: Remove");
+    let second = catalog(made.path(), commit, Some(&first));
+    assert_eq!(listing(&second)[0], "b/second same");
+    assert_eq!(second, catalog(made.path(), commit, None));
+    // Unchanged entries are the same ones, not copies.
+    assert!(Arc::ptr_eq(&first.entries[2], &second.entries[1]));
+}
+
+/// The real recipes of `../shared`, 60 commits; `None` without them or without the git program.
+fn bundle() -> Option<(tempfile::TempDir, PathBuf, Vec<CommitId>)> {
+    let shared = std::env::var("MASSIF_SHARED")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").to_string());
+    let bundle = Path::new(&shared).join("data/recipes/recipes.bundle");
+    if !bundle.exists() {
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("recipes.git");
+    let git = |args: &[&std::ffi::OsStr]| Command::new("git").args(args).output().ok();
+    let cloned = git(&[
+        "clone".as_ref(),
+        "--quiet".as_ref(),
+        "--bare".as_ref(),
+        bundle.as_os_str(),
+        path.as_os_str(),
+    ])?;
+    assert!(cloned.status.success(), "{cloned:?}");
+    let listed = git(&[
+        "-C".as_ref(),
+        path.as_os_str(),
+        "rev-list".as_ref(),
+        "--reverse".as_ref(),
+        "HEAD".as_ref(),
+    ])?;
+    let text = String::from_utf8(listed.stdout).unwrap();
+    let commits = text.lines().map(|line| line.parse().unwrap()).collect();
+    Some((dir, path, commits))
+}
+
+#[test]
+fn the_real_recipes_are_read_and_each_commit_gives_the_same_as_reading_it_anew() {
+    let Some((_dir, path, commits)) = bundle() else {
+        return skipped("the recipes' bundle or git is missing");
+    };
+    assert_eq!(commits.len(), 60);
+    let tip = commits[59];
+    let cold = catalog(&path, tip, None);
+    assert_eq!(cold.entries.len(), 1_558);
+    // The format wants a version that starts with a digit, and a git upstream at a full commit id.
+    let expected = [
+        "d/device-quirks device-quirks! version \"r265.d5f90e4\" does not start with a digit",
+        "g/gamescope-session gamescope-session! version \"r319.1c14e09\" does not start with a digit",
+        "g/gamescope-session-opengamepadui gamescope-session-opengamepadui! version \"r22.f9aafe5\" does not start with a digit",
+        "g/gamescope-session-steam-plus gamescope-session-steam-plus! version \"r1.6835776\" does not start with a digit",
+        "l/libatasmart libatasmart! ref \"v0.19\" is not a full commit id",
+        "p/phoronix-test-suite phoronix-test-suite! ref \"f665ba8\" is not a full commit id",
+    ];
+    let mut faulty = listing(&cold);
+    faulty.retain(|line| line.contains('!'));
+    assert_eq!(faulty, expected);
+    let mut last = catalog(&path, commits[0], None);
+    for (at, commit) in commits.iter().enumerate().skip(1) {
+        let next = catalog(&path, *commit, Some(&last));
+        let shared = |entry: &&Arc<massif::model::Entry>| {
+            last.entries.iter().any(|old| Arc::ptr_eq(old, entry))
+        };
+        let kept = next.entries.iter().filter(shared).count();
+        assert!(kept > 1_000, "{kept} kept at {commit}");
+        if at % 20 == 0 {
+            assert_eq!(next, catalog(&path, *commit, None), "at {commit}");
+        }
+        last = next;
+    }
+    assert_eq!(last, cold);
+    assert_eq!(
+        reader::decode(&reader::encode(&cold).unwrap()).unwrap(),
+        cold
+    );
+}
+
+#[test]
 fn a_catalog_reads_back_from_its_blob_and_a_damaged_blob_is_refused() {
     let mut made = Made::new();
     made.write("h/hello/stone.yaml", recipe("hello", 1))
@@ -257,6 +400,9 @@ async fn a_mirror_follows_its_remote_through_rewrites_and_heals_itself() {
     let fault = none.sync(&means, |_| {}).await.unwrap_err();
     assert_eq!(fault.kind, Kind::Network);
     assert!(!none.path().exists());
+    mirror.remove().await.unwrap();
+    none.remove().await.unwrap();
+    assert_eq!(std::fs::read_dir(state.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]

@@ -348,8 +348,8 @@ impl Meta {
 
     /// Sorts the lists as the format wants them and drops repeats and the implicit provider.
     pub fn tidy(&mut self) {
+        // Recipes that name a licence twice have it twice in the distribution's manifests.
         self.licenses.sort();
-        self.licenses.dedup();
         for list in [&mut self.depends, &mut self.provides, &mut self.conflicts] {
             list.sort();
             list.dedup();
@@ -364,7 +364,7 @@ impl Meta {
 
     fn is_tidy(&self) -> bool {
         let rising = |list: &[Dependency]| list.is_sorted_by(|a, b| a < b);
-        self.licenses.is_sorted_by(|a, b| a < b)
+        self.licenses.is_sorted()
             && rising(&self.depends)
             && rising(&self.provides)
             && rising(&self.conflicts)

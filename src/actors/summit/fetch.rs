@@ -271,6 +271,16 @@ fn update(order: &Order, tally: &Tally) -> Result<Vec<String>> {
     Ok(notes)
 }
 
+/// Removes a mirror and what lies beside it.
+pub fn remove_mirror(mirror: &Path) -> Result<()> {
+    for suffix in ["", ".new", ".old"] {
+        remove(&beside(mirror, suffix))?;
+    }
+    // A lock file that stays costs nothing and is used again by the next mirror of that name.
+    let _ = std::fs::remove_file(beside(mirror, ".lock"));
+    Ok(())
+}
+
 fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -128,6 +128,26 @@ impl Mirror {
         }
     }
 
+    /// Removes the mirror, when no project uses its URL any more; waits for a fetch that runs.
+    pub async fn remove(&self) -> Result<()> {
+        if self.local {
+            return Ok(());
+        }
+        let busy = self.busy()?;
+        let _alone = busy.lock().await;
+        let path = self.path.clone();
+        tokio::task::spawn_blocking(move || fetch::remove_mirror(&path))
+            .await
+            .unwrap_or_else(|error| Err(Fault::bug("removing a mirror panicked").because(&error)))
+    }
+
+    fn busy(&self) -> Result<Arc<tokio::sync::Mutex<()>>> {
+        match BUSY.lock() {
+            Ok(mut busy) => Ok(busy.entry(self.path.clone()).or_default().clone()),
+            Err(_) => Err(Fault::bug("the list of running fetches is poisoned")),
+        }
+    }
+
     /// Brings the mirror up to date, or makes it. Says how it goes with `progress`; returns notes for people, such as a
     /// mirror that was made anew. Dropping the future kills the fetch.
     pub async fn sync(
@@ -138,10 +158,7 @@ impl Mirror {
         if self.local {
             return Ok(Vec::new());
         }
-        let busy = match BUSY.lock() {
-            Ok(mut busy) => busy.entry(self.path.clone()).or_default().clone(),
-            Err(_) => return Err(Fault::bug("the list of running fetches is poisoned")),
-        };
+        let busy = self.busy()?;
         let _alone = busy.lock().await;
         let mut running = Running::start(fetching, &self.shown)?;
         let order = Order {

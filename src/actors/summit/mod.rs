@@ -8,6 +8,7 @@ pub mod answer;
 pub mod attempts;
 mod catalog_blob;
 pub mod estimates;
+mod entries;
 pub mod fetch;
 pub mod intake;
 pub mod lookup;

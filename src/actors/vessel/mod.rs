@@ -1,15 +1,26 @@
 //! vessel: keeps the channels. Writer of the trees of channels, versions, packages, expectations and receipts.
 
+mod actor;
+pub mod check;
+pub mod engine;
+pub mod fetch;
+pub mod rows;
+pub mod shelf;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ractor::RpcReplyPort;
+use tokio::sync::watch;
 
-use crate::channel::{Artefact, ChannelState, Expectation};
+pub use self::actor::{State, Vessel};
+use self::check::Checked;
+use crate::channel::ChannelState;
 use crate::fault::{Fault, Result};
 use crate::id::{Arch, AttemptId, ChannelName, HostId, RecipeName, VersionId};
-use crate::model::Who;
+use crate::model::{Artefact, Expectation, Say, Who};
+use crate::store::{Blobs, Store};
 
 /// Where an attempt's artefacts can be read. A QUIC link comes with the hosts.
 #[derive(Debug, Clone)]
@@ -18,49 +29,18 @@ pub enum Source {
     Local(PathBuf),
 }
 
-/// A builder's report that vessel may fetch.
+/// What vessel has to say, and to whom. `Say::Published` and `Say::Rejected` go to summit; `Say::Receipt` and
+/// `Say::Unexpected` to the builder.
 #[derive(Debug, Clone)]
-pub struct Built {
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// Who reports: must be the host that is expected.
-    pub host: HostId,
-    /// What it made. Only `.stone` files are published; the others are kept as blobs for `job artefacts`.
-    pub artefacts: Vec<Artefact>,
-    /// Where to fetch from.
-    pub from: Source,
+pub enum Told {
+    /// To summit.
+    Summit(Say),
+    /// To this builder.
+    Builder(HostId, Say),
 }
 
-/// What came of an attempt's artefacts; the same for every repeat of its `Built`.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// They are in the channel, on disk and served. Summit records it; the builder may delete its copy.
-    Published {
-        /// The attempt.
-        attempt: AttemptId,
-        /// The channel.
-        channel: ChannelName,
-        /// The version that holds them.
-        version: VersionId,
-    },
-    /// They were refused for good. `fault.kind` says whose move it is. Not to be sent again.
-    Refused {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Why.
-        fault: Fault,
-    },
-    /// Fetching or storing failed for now; a repeat of `Built` may succeed.
-    Failed {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Why.
-        fault: Fault,
-    },
-}
-
-/// Called with every outcome, from vessel's own task: it must only forward (a cast), never wait.
-pub type Announce = Arc<dyn Fn(Outcome) + Send + Sync>;
+/// Called with everything that vessel says, from its own task: it must only forward (a cast), never wait.
+pub type Tell = Arc<dyn Fn(Told) + Send + Sync>;
 
 /// A change of a channel that a person asked for, done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +68,7 @@ pub struct Verified {
     pub problems: Vec<String>,
 }
 
-/// All channels as of now, for planning and for lists: read it from the `watch` that `Vessel::start` gives.
+/// All channels as of now, for planning and for lists: read it from the `watch` of `Arguments`.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     /// Channels by name.
@@ -105,17 +85,31 @@ impl View {
     }
 }
 
-/// Messages to vessel. All are idempotent; every answer is given after the rows are on disk.
+/// Messages to vessel. All are idempotent; every answer is given, and everything is told, after the rows are on disk and
+/// the files are served.
 #[derive(Debug)]
 pub enum Message {
     /// Make sure that this channel exists and is served for this architecture. Answers with its newest version.
     Open(ChannelName, Arch, RpcReplyPort<Result<VersionId>>),
-    /// Summit, before it sends the order: this attempt may publish.
-    Expect(Expectation, RpcReplyPort<Result<()>>),
-    /// Summit: this attempt is over without packages; what it sends is refused from now on.
+    /// Summit, before it sends the order: this attempt may publish. Of an attempt that is published or rejected
+    /// already, summit is told so again.
+    Expect(Box<Expectation>),
+    /// Summit: this attempt will not be offered any more; if it is, its builder hears `Unexpected`.
     Forget(AttemptId),
-    /// A builder has artefacts. Answered by `Announce`, once per message.
-    Built(Built),
+    /// A builder has artefacts: fetch, check, publish. Repeats are answered with what came of the first.
+    /// A failure that is neither the recipe's nor final is told to nobody: the builder offers again.
+    Offer {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Who offers: must be the host that is expected.
+        builder: HostId,
+        /// What there is. Stones are published; all are kept as blobs for `job artefacts`.
+        artefacts: Vec<Artefact>,
+        /// Where to fetch from.
+        from: Source,
+    },
+    /// What an attempt made, as far as vessel has fetched it. Every file is a blob of the store.
+    Artefacts(AttemptId, RpcReplyPort<Result<Vec<Artefact>>>),
     /// `package import`: these files become one version of the channel, whatever their sources.
     Import {
         /// The channel.
@@ -140,4 +134,53 @@ pub enum Message {
     },
     /// Reads every served file of the channel again and compares.
     Verify(ChannelName, RpcReplyPort<Result<Verified>>),
+    /// vessel to itself: an offer was fetched and checked.
+    Fetched(Box<Fetched>),
+    /// vessel to itself: files to import are blobs now, and checked.
+    Taken(Box<Taken>),
+    /// vessel to itself: look again at what could not be written.
+    Settle,
+}
+
+/// An offer whose artefacts are blobs and checked, or why not.
+#[derive(Debug)]
+pub struct Fetched {
+    attempt: AttemptId,
+    builder: HostId,
+    artefacts: Vec<Artefact>,
+    from: Source,
+    result: std::result::Result<Vec<Checked>, Unfetched>,
+}
+
+/// Why an offer cannot be published.
+#[derive(Debug)]
+enum Unfetched {
+    /// Another try may do.
+    Later(Fault),
+    /// Its packages are no good.
+    Final(Fault),
+}
+
+/// Files that were checked for an import, or why not.
+#[derive(Debug)]
+pub struct Taken {
+    channel: ChannelName,
+    by: Who,
+    packages: Result<Vec<Checked>>,
+    reply: RpcReplyPort<Result<Changed>>,
+}
+
+/// What vessel is started with; the same again when it is started anew.
+#[derive(Clone)]
+pub struct Arguments {
+    /// The state directory.
+    pub dir: PathBuf,
+    /// Its rows.
+    pub store: Store,
+    /// Its blobs.
+    pub blobs: Blobs,
+    /// Where what vessel says goes.
+    pub tell: Tell,
+    /// Where what it knows is shown.
+    pub view: watch::Sender<View>,
 }

@@ -1,0 +1,409 @@
+//! vessel's message loop: long work goes to blocking tasks and comes back as messages, everything else to the engine.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::Semaphore;
+
+use super::check::{self, Checked};
+use super::engine::{Admission, Engine};
+use super::fetch;
+use super::rows::Ended;
+use super::{Arguments, Changed, Fetched, Message, Source, Taken, Told, Unfetched, Verified};
+use crate::actors::{kill_point, now};
+use crate::fault::{Fault, Kind, Result};
+use crate::id::{AttemptId, ChannelName, HostId};
+use crate::limit;
+use crate::model::{Artefact, Expectation, Say, Who};
+use crate::store::Blobs;
+
+/// The actor.
+pub struct Vessel;
+
+/// The actor's state.
+pub struct State {
+    /// Away while a blocking task works with it; never between two messages.
+    engine: Option<Engine>,
+    arguments: Arguments,
+    /// Offers that are being fetched.
+    fetching: BTreeSet<AttemptId>,
+    permits: Arc<Semaphore>,
+    /// What is said once the files are served.
+    unsaid: Vec<Told>,
+    /// Whether a `Settle` is on its way.
+    is_settling: bool,
+}
+
+impl Actor for Vessel {
+    type Msg = Message;
+    type State = State;
+    type Arguments = Arguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Message>,
+        arguments: Arguments,
+    ) -> std::result::Result<State, ActorProcessingErr> {
+        let start = arguments.clone();
+        let engine =
+            tokio::task::spawn_blocking(move || Engine::open(&start.dir, start.store, start.blobs))
+                .await??;
+        let mut state = State {
+            engine: Some(engine),
+            arguments,
+            fetching: BTreeSet::new(),
+            permits: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
+            unsaid: Vec::new(),
+            is_settling: false,
+        };
+        state.settle(&myself)?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message>,
+        message: Message,
+        state: &mut State,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        state.take(&myself, message).await?;
+        state.settle(&myself)
+    }
+}
+
+/// Sends an answer; nobody listening any more is fine: the deed is done and can be asked for.
+fn answer<T: Send + 'static>(reply: RpcReplyPort<T>, value: T) {
+    if reply.send(value).is_err() {
+        tracing::debug!("an answer of vessel came too late");
+    }
+}
+
+/// A message to vessel itself; when it is gone its next start reads the rows.
+fn remind(myself: &ActorRef<Message>, message: Message) {
+    if myself.cast(message).is_err() {
+        tracing::debug!("vessel has ended meanwhile");
+    }
+}
+
+impl State {
+    async fn take(
+        &mut self,
+        myself: &ActorRef<Message>,
+        message: Message,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let at = now().wall;
+        match message {
+            Message::Open(channel, arch, reply) => {
+                let opened = self
+                    .work(move |engine| {
+                        let newest = engine.open_channel(&channel, arch, at)?;
+                        engine.served().map(|()| newest)
+                    })
+                    .await?;
+                answer(reply, opened);
+            }
+            Message::Expect(expected) => self.expect(myself, expected).await?,
+            Message::Forget(attempt) => {
+                let forgotten = self.work(move |engine| engine.forget(attempt)).await?;
+                if let Err(fault) = forgotten {
+                    tracing::warn!("attempt {attempt} is still expected: {fault}");
+                }
+            }
+            Message::Offer {
+                attempt,
+                builder,
+                artefacts,
+                from,
+            } => self.offer(myself, attempt, builder, artefacts, from)?,
+            Message::Fetched(fetched) => self.fetched(myself, *fetched).await?,
+            Message::Artefacts(attempt, reply) => {
+                answer(reply, self.engine()?.artefacts(attempt));
+            }
+            Message::Import {
+                channel,
+                files,
+                by,
+                reply,
+            } => self.import(myself, channel, files, by, reply),
+            Message::Taken(taken) => {
+                let Taken {
+                    channel,
+                    by,
+                    packages,
+                    reply,
+                } = *taken;
+                let done = self
+                    .work(move |engine| {
+                        let changed = engine.import(&channel, &packages?, by, at)?;
+                        engine.served().map(|()| changed)
+                    })
+                    .await?;
+                answer(reply, done);
+            }
+            Message::RollBack {
+                channel,
+                to,
+                by,
+                reply,
+            } => {
+                let done = self
+                    .work(move |engine| {
+                        let changed = engine.roll_back(&channel, to, by, at)?;
+                        engine.served().map(|()| changed)
+                    })
+                    .await?;
+                answer(reply, done);
+            }
+            Message::Verify(channel, reply) => self.verify(&channel, reply)?,
+            Message::Settle => {
+                self.is_settling = false;
+                self.work(Engine::serve_all).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn engine(&self) -> std::result::Result<&Engine, ActorProcessingErr> {
+        let engine = self.engine.as_ref();
+        engine.ok_or_else(|| Fault::bug("vessel lost its engine").into())
+    }
+
+    /// Lets the engine work where it may block. A panic in there ends the actor, and its next start reads the rows.
+    async fn work<T: Send + 'static>(
+        &mut self,
+        deed: impl FnOnce(&mut Engine) -> T + Send + 'static,
+    ) -> std::result::Result<T, ActorProcessingErr> {
+        let lost = || Fault::bug("vessel lost its engine");
+        let mut engine = self.engine.take().ok_or_else(lost)?;
+        let (engine, done) = tokio::task::spawn_blocking(move || {
+            let done = deed(&mut engine);
+            (engine, done)
+        })
+        .await?;
+        self.engine = Some(engine);
+        Ok(done)
+    }
+
+    /// Shows what is known now, says what can be said, and sees to it that what failed is tried again.
+    fn settle(
+        &mut self,
+        myself: &ActorRef<Message>,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let engine = self.engine()?;
+        let view = engine.view();
+        let is_served = engine.served().is_ok();
+        self.arguments.view.send_replace(view);
+        if is_served {
+            for told in std::mem::take(&mut self.unsaid) {
+                kill_point("vessel:before-tell");
+                (self.arguments.tell)(told);
+            }
+        } else if !self.is_settling {
+            self.is_settling = true;
+            // The handle is of no use: a vessel that ends needs no reminder.
+            drop(myself.send_after(retry(), || Message::Settle));
+        }
+        Ok(())
+    }
+
+    fn say_end(&mut self, attempt: AttemptId, builder: Option<HostId>, ended: Ended) {
+        let say = match ended {
+            Ended::Published { channel, version } => Say::Published {
+                attempt,
+                channel,
+                version,
+            },
+            Ended::Rejected { blame, why } => Say::Rejected {
+                attempt,
+                blame,
+                why,
+            },
+        };
+        self.unsaid.push(Told::Summit(say));
+        if let Some(builder) = builder {
+            let receipt = Say::Receipt { attempt };
+            self.unsaid.push(Told::Builder(builder, receipt));
+        }
+    }
+
+    async fn expect(
+        &mut self,
+        myself: &ActorRef<Message>,
+        expected: Box<Expectation>,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let attempt = expected.attempt;
+        let wanted = (*expected).clone();
+        match self.work(move |engine| engine.expect(wanted)).await? {
+            Ok(None) => {}
+            Ok(Some(ended)) => self.say_end(attempt, None, ended),
+            Err(fault) => {
+                tracing::warn!("cannot record what attempt {attempt} may publish: {fault}");
+                drop(myself.send_after(retry(), || Message::Expect(expected)));
+            }
+        }
+        Ok(())
+    }
+
+    fn offer(
+        &mut self,
+        myself: &ActorRef<Message>,
+        attempt: AttemptId,
+        builder: HostId,
+        artefacts: Vec<Artefact>,
+        from: Source,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        if self.fetching.contains(&attempt) {
+            return Ok(());
+        }
+        match self.engine()?.admit(attempt, builder)? {
+            Admission::Over(ended) => self.say_end(attempt, Some(builder), ended),
+            Admission::Unexpected => {
+                let say = Say::Unexpected { attempt };
+                self.unsaid.push(Told::Builder(builder, say));
+            }
+            Admission::Expected(expected) => {
+                self.fetching.insert(attempt);
+                let blobs = self.arguments.blobs.clone();
+                let permits = self.permits.clone();
+                let myself = myself.clone();
+                tokio::spawn(async move {
+                    // Only a closed semaphore gives none, and nobody closes it.
+                    let _permit = permits.acquire_owned().await;
+                    let fetch = move || {
+                        let result = fetch_and_check(&blobs, &expected, &artefacts, &from);
+                        Fetched {
+                            attempt,
+                            builder,
+                            artefacts,
+                            from,
+                            result,
+                        }
+                    };
+                    match tokio::task::spawn_blocking(fetch).await {
+                        Ok(fetched) => remind(&myself, Message::Fetched(Box::new(fetched))),
+                        Err(error) => tracing::error!("fetching {attempt} broke off: {error}"),
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetched(
+        &mut self,
+        myself: &ActorRef<Message>,
+        fetched: Fetched,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let Fetched {
+            attempt,
+            builder,
+            artefacts,
+            from,
+            result,
+        } = fetched;
+        self.fetching.remove(&attempt);
+        let at = now().wall;
+        let files = artefacts.clone();
+        let done = match result {
+            Ok(packages) => {
+                self.work(move |engine| engine.publish(attempt, builder, &files, &packages, at))
+                    .await?
+            }
+            Err(Unfetched::Final(fault)) => {
+                // What was not fetched is no artefact that anybody could ask for.
+                self.work(move |engine| engine.reject(attempt, builder, &[], fault))
+                    .await?
+            }
+            Err(Unfetched::Later(fault)) => Err(fault),
+        };
+        match done {
+            Ok(Admission::Over(ended)) => self.say_end(attempt, Some(builder), ended),
+            Ok(Admission::Unexpected | Admission::Expected(_)) => {
+                let say = Say::Unexpected { attempt };
+                self.unsaid.push(Told::Builder(builder, say));
+            }
+            Err(fault) => {
+                tracing::warn!("attempt {attempt} is not published yet: {fault}");
+                drop(myself.send_after(retry(), move || Message::Offer {
+                    attempt,
+                    builder,
+                    artefacts,
+                    from,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn import(
+        &self,
+        myself: &ActorRef<Message>,
+        channel: ChannelName,
+        files: Vec<PathBuf>,
+        by: Who,
+        reply: RpcReplyPort<Result<Changed>>,
+    ) {
+        let blobs = self.arguments.blobs.clone();
+        let myself = myself.clone();
+        tokio::task::spawn_blocking(move || {
+            let packages = take_and_check(&blobs, &files);
+            let taken = Taken {
+                channel,
+                by,
+                packages,
+                reply,
+            };
+            remind(&myself, Message::Taken(Box::new(taken)));
+        });
+    }
+
+    fn verify(
+        &self,
+        channel: &ChannelName,
+        reply: RpcReplyPort<Result<Verified>>,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        match self.engine()?.to_verify(channel) {
+            Err(fault) => answer(reply, Err(fault)),
+            Ok((shelf, state, needed)) => {
+                tokio::task::spawn_blocking(move || answer(reply, shelf.verify(&state, &needed)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn retry() -> Duration {
+    Duration::from_secs(limit::VESSEL_RETRY_S)
+}
+
+fn fetch_and_check(
+    blobs: &Blobs,
+    expected: &Expectation,
+    artefacts: &[Artefact],
+    from: &Source,
+) -> std::result::Result<Vec<Checked>, Unfetched> {
+    fetch::fetch(blobs, from, artefacts).map_err(|fault| match fault.kind {
+        Kind::Builder | Kind::Recipe => Unfetched::Final(fault),
+        _ => Unfetched::Later(fault),
+    })?;
+    kill_point("vessel:after-fetch");
+    let checked = check::check_offer(blobs, expected, artefacts).map_err(Unfetched::Final)?;
+    kill_point("vessel:after-check");
+    Ok(checked)
+}
+
+fn take_and_check(blobs: &Blobs, files: &[PathBuf]) -> Result<Vec<Checked>> {
+    if files.is_empty() {
+        return Err(Fault::new(Kind::Usage, "no package file to import")
+            .next("name one or more .stone files"));
+    }
+    let taken = fetch::take(blobs, files)?;
+    let mut packages = Vec::with_capacity(files.len());
+    for (file, blob) in files.iter().zip(taken) {
+        packages.push(check::check_file(blobs, blob, &file.display().to_string())?);
+    }
+    Ok(packages)
+}
