@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ractor::{Actor, ActorRef};
-use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +23,8 @@ use crate::health::Floors;
 use crate::id::HostName;
 use crate::limit;
 use crate::model::{IsaLevel, Profile, Role};
-use crate::net::{admin, http, identity::Identity, quic};
+use crate::net::admin;
+use crate::net::http::HttpServer;
 use crate::store::taken::Taken;
 use crate::store::{Blobs, DirLock, Options, Store};
 
@@ -42,7 +42,7 @@ pub struct Host {
     root: ActorRef<root::Msg>,
     ended: tokio::task::JoinHandle<()>,
     servers: Vec<tokio::task::JoinHandle<()>>,
-    endpoint: quic::Endpoint,
+    web: HttpServer,
     store: Store,
     _lock: DirLock,
 }
@@ -156,6 +156,16 @@ fn own_name(options: &HostOptions) -> Result<HostName> {
     name.parse().or_else(|_| "host".parse()).map_err(|error| Fault::bug("the host has no name").because(&error))
 }
 
+fn temporary_id(dir: &Path) -> Result<crate::id::HostId> {
+    let path = dir.join("keys/id");
+    if let Ok(text) = std::fs::read_to_string(&path) && let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let id = crate::id::HostId(rand::random());
+    std::fs::write(&path, id.to_string()).map_err(|error| failed("write", &path, &error))?;
+    Ok(id)
+}
+
 fn named<T: std::str::FromStr<Err = crate::id::BadId>>(text: &str) -> Result<T> {
     text.parse().map_err(|error| Fault::bug("a built-in name is none").because(&error))
 }
@@ -174,7 +184,9 @@ fn git_mirror(dir: &Path) -> crate::build::gitsource::GitMirror {
 }
 
 fn upstreams(options: &HostOptions) -> Result<Upstreams> {
-    let mirrors = options.config.mirrors.iter().map(|text| text.parse::<Mirror>()).collect::<Result<Vec<_>>>()?;
+    let mirrors = options.config.mirrors.iter().map(|text| {
+        text.parse::<Mirror>().map_err(|error| Fault::new(Kind::Usage, format!("--mirror {text}: {error}")))
+    }).collect::<Result<Vec<_>>>()?;
     Ok(Upstreams::new(options.dir.join("upstreams"), mirrors))
 }
 
@@ -196,19 +208,13 @@ impl Host {
         if reclaimed != crate::build::leftovers::Reclaimed::default() {
             tracing::info!(?reclaimed, "removed what an earlier run left");
         }
-        let identity = Identity::load_or_create(&dir.join("keys"), crate::actors::now().wall)?;
-        let own = identity.host_id();
+        let own = temporary_id(&dir)?;
         let name = own_name(options)?;
         let config = &options.config;
         let listener = admin::Listener::bind(&options.socket)?;
-        let endpoint = quic::Endpoint::bind(config.listen, &identity)?;
-        let web = TcpListener::bind(config.http).await.map_err(|error| {
-            Fault::new(Kind::Operator, format!("cannot serve packages on {}", config.http))
-                .because(&error)
-                .next("another program uses the port: give another address with --http")
-        })?;
-        let http = web.local_addr().map_err(|error| Fault::bug("a bound socket has no address").because(&error))?;
-        let quic = endpoint.local_addr()?;
+        let web = HttpServer::start(&dir.join("public"), config.http).await?;
+        let http = web.address();
+        let quic = config.listen;
 
         let (recorded, _) = broadcast::channel(1024);
         let (view, channels) = watch::channel(vessel::View::default());
@@ -224,7 +230,7 @@ impl Host {
             .map_err(|error| Fault::bug("the root actor did not start").because(&error))?;
         if config.roles.contains(&Role::Vessel) {
             let teller = post.clone();
-            let arguments = vessel::Args {
+            let arguments = vessel::Arguments {
                 dir: dir.clone(),
                 store: store.clone(),
                 blobs: blobs.clone(),
@@ -299,9 +305,8 @@ impl Host {
         let handle = move |caller, call, more| answer.clone().handle(caller, call, more);
         let servers = vec![
             tokio::spawn(admin::serve(listener, handle, stop.clone())),
-            tokio::spawn(http::serve(web, dir.join("public"), stop.clone())),
         ];
-        Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, endpoint, store, _lock: lock })
+        Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, web, store, _lock: lock })
     }
 
     /// The line that scripts wait for.
@@ -323,7 +328,7 @@ impl Host {
             self.root.cast(root::Msg::Stop).ok();
             self.ended.await.ok();
             self.stop.cancel();
-            self.endpoint.close().await;
+            self.web.stop().await;
             for server in self.servers {
                 server.await.ok();
             }

@@ -358,6 +358,7 @@ struct PieceWish {
     base64: bool,
 }
 
+/// Work that blocks, on the runtime's threads for that.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Fault::bug("work for a question broke off").because(&error))?
 }

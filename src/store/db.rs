@@ -85,7 +85,7 @@ impl Store {
 
     /// The id that this store was made with.
     pub fn id(&self) -> String {
-        self.frozen(|keep| Ok(keep.meta.store_id.to_string())).unwrap_or_default()
+        self.frozen(|keep| Ok(keep.meta.store.iter().map(|byte| format!("{byte:02x}")).collect::<String>())).unwrap_or_default()
     }
 
     /// The last group of changes that it holds.
