@@ -1,6 +1,7 @@
 //! The native executor: one order becomes packages. It prepares (upstreams, layers, unpacking), runs the phases of the
 //! recipe in one sandbox session, splits, collects and writes the artefacts. It decides nothing and keeps no state.
 
+mod flags;
 mod inputs;
 mod log;
 mod package;

@@ -10,7 +10,9 @@ use super::prepare::{self, Places};
 use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, inputs, package};
 use crate::build::base::Base;
 use crate::build::layers::{self, Held};
-use crate::build::sandbox::{Bind, Exit, LogReader, Session, Spec, Step, StepEnd, mason_binds};
+use crate::build::sandbox::{
+    self, Bind, Exit, LogReader, Session, Spec, Step, StepEnd, mason_binds,
+};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Arch;
 use crate::limit;
@@ -22,7 +24,7 @@ use crate::recipe::script::{self, Phase, Scripts, Setting};
 use crate::recipe::tuning::Isa;
 
 /// Where the scripts of the phases are seen inside.
-const SCRIPTS: &str = "/mason/scripts";
+pub(super) const SCRIPTS: &str = "/mason/scripts";
 /// Below this, whatever went wrong is the disk's doing.
 const DISK_FULL_BYTES: u64 = 16 * 1024 * 1024;
 const DISK_FULL_INODES: u64 = 100;
@@ -175,7 +177,7 @@ impl Run<'_> {
             .max(1)
     }
 
-    fn mark(&self, text: &str) -> String {
+    pub(super) fn mark(&self, text: &str) -> String {
         let at = self.begun.elapsed().as_secs_f64();
         format!("{LANDMARK} [{at:8.3}] {text}\n")
     }
@@ -205,7 +207,7 @@ impl Run<'_> {
 
     async fn whole(&mut self) -> Ended<Vec<crate::model::order::Artefact>> {
         let places = Places::make(self.ctx)?;
-        let (recipe, scripts, held) = self.prepare(&places).await?;
+        let (recipe, mut scripts, held) = self.prepare(&places).await?;
         let (mut session, reader) =
             Session::start(self.spec(&places, &held, recipe.options.networking)).await?;
         (self.events)(BuildEvent::Started {
@@ -213,7 +215,14 @@ impl Run<'_> {
         });
         let reading = pump(reader, self.log, self.events);
         let work = async {
-            let done = self.phases(&recipe, &scripts, &places, &mut session).await;
+            let root = &held.root;
+            let done = match self
+                .fit(&recipe, &mut scripts, root, &places, &mut session)
+                .await
+            {
+                Ok(()) => self.phases(&recipe, &scripts, &places, &mut session).await,
+                Err(end) => Err(end),
+            };
             match done {
                 Ok(()) => session.finish().await.map_err(End::from),
                 Err(end) => {
@@ -257,14 +266,6 @@ impl Run<'_> {
                 self.note(&warning.to_string());
             }
             let scripts = script::scripts(&recipe, &self.setting(&recipe))?;
-            for (phase, script) in scripts
-                .phases
-                .iter()
-                .map(|script| (script.phase, &script.text))
-            {
-                let path = places.scripts.join(stage_of(phase).as_str());
-                std::fs::write(&path, script).map_err(|error| prepare::disk(&path, &error))?;
-            }
             let (held, fetched) =
                 tokio::try_join!(self.root(), prepare::fetch(self.ctx, &recipe, self.events))?;
             for warning in &held.warnings {
@@ -295,7 +296,7 @@ impl Run<'_> {
             toolchain: recipe.toolchain.unwrap_or(profile.toolchain),
             jobs: self.jobs(),
             source_date_epoch: self.order.source_date_epoch,
-            unknown_flags: Default::default(),
+            unknown_flags: std::collections::BTreeSet::new(),
         }
     }
 
@@ -334,6 +335,29 @@ impl Run<'_> {
             cores: self.ctx.cores.clone(),
             limits: self.ctx.limits,
         }
+    }
+
+    /// Leaves out what the compiler of this root does not know, and writes the scripts to where the phases find them.
+    async fn fit(
+        &mut self,
+        recipe: &Recipe,
+        scripts: &mut Scripts,
+        root: &sandbox::Root,
+        places: &Places,
+        session: &mut Session,
+    ) -> Ended<()> {
+        let mut setting = self.setting(recipe);
+        setting.unknown_flags = self
+            .unknown_flags(root, &setting, scripts, places, session)
+            .await?;
+        if !setting.unknown_flags.is_empty() {
+            *scripts = script::scripts(recipe, &setting)?;
+        }
+        for script in &scripts.phases {
+            let path = places.scripts.join(stage_of(script.phase).as_str());
+            std::fs::write(&path, &script.text).map_err(|error| prepare::disk(&path, &error))?;
+        }
+        Ok(())
     }
 
     /// Runs the recipe's phases and then the split, all in one session.
