@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::Stage;
+use super::blame::End;
 use super::prepare::{self, Places};
-use super::run::{End, Run};
+use super::run::Run;
 use crate::build::sandbox::{Root, Session, Step};
 use crate::id::Digest;
 use crate::recipe::script::{Scripts, Setting};
