@@ -3,4 +3,5 @@
 mod common;
 mod intake;
 mod admin;
+mod native;
 mod sandbox;
