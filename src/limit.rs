@@ -60,6 +60,8 @@ pub const ADMIN_REQUEST_BYTES_MAX: usize = 1024 * 1024;
 pub const ADMIN_REQUEST_S: u64 = 20;
 /// A client waits this long for the answer of a call that reads every file of something.
 pub const ADMIN_SLOW_CALL_S: u64 = 3_600;
+/// `massif watch` waits this long for a host that went away.
+pub const ADMIN_RECONNECT_S: u64 = 60;
 /// Bytes of a Unix socket's path (`sun_path` less its NUL); longer ones go through a directory descriptor.
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// A client waits this long for a host to take its connection.

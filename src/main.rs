@@ -6,6 +6,6 @@ fn main() -> ExitCode {
     match std::env::args_os().nth(1) {
         Some(verb) if verb == "__sandbox" => massif::build::sandbox_init::main(),
         Some(verb) if verb == "__fetch" => massif::actors::summit::fetch::run(),
-        _ => ExitCode::SUCCESS,
+        _ => massif::cli::main(),
     }
 }

@@ -3,6 +3,7 @@
 mod common;
 mod intake;
 mod admin;
+mod native;
 mod sandbox;
 mod ring;
 mod tidy;

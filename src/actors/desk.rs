@@ -15,7 +15,7 @@ use crate::admin::avalanche::Call as AvalancheCall;
 use crate::admin::host::{Call as HostCall, Events, Findings, HostStatus, StoreCopy, StoreReport};
 use crate::admin::summit::{Artefacts, Call as SummitCall, FilePiece, LogPiece};
 use crate::admin::view::{
-    AddressesView, ArtefactView, BackupView, DoctorView, FaultView, HostView, StatusView, StoreCheckView, TreeView,
+    AddressesView, ArtefactView, BackupView, DoctorView, HostView, StatusView,
 };
 use crate::admin::{Call, Caller, Method, Reply, SCHEMA};
 use crate::fault::{Fault, Kind, Result};
@@ -174,7 +174,7 @@ impl Desk {
             }
             HostCall::StoreCheck(wish) => {
                 let inner = self.0.clone();
-                let report = blocking(move || check(&inner)).await?;
+                let report = blocking(move || super::stock::check(&inner.store, &inner.blobs)).await?;
                 one(&wish, &StoreReport { report })
             }
             HostCall::StoreBackup(wish) => {
@@ -464,7 +464,8 @@ fn page(store: &Store, since: Seq, limit: usize, wanted: impl Fn(&crate::admin::
     Ok(Events { events: found, gap: false, seq, more })
 }
 
-fn doctor_view(finding: crate::build::probe::Finding) -> DoctorView {
+/// One finding as the admin interface shows it.
+pub fn doctor_view(finding: crate::build::probe::Finding) -> DoctorView {
     use crate::build::probe::FindingState;
     DoctorView {
         check: finding.name,
@@ -479,22 +480,6 @@ fn doctor_view(finding: crate::build::probe::Finding) -> DoctorView {
         need: String::new(),
         next: finding.cure,
     }
-}
-
-fn check(inner: &Inner) -> Result<StoreCheckView> {
-    let report = inner.store.check(&crate::store::trees::known(), &inner.blobs, true)?;
-    let all = inner.blobs.all()?;
-    let chain = log::verify(&inner.store);
-    Ok(StoreCheckView {
-        ok: report.faults.is_empty(),
-        store_id: inner.store.id().to_string(),
-        generation: inner.store.generation(),
-        trees: report.rows.into_iter().map(|(name, rows)| TreeView { name, rows }).collect(),
-        blobs: all.len() as u64,
-        blob_bytes: all.iter().map(|blob| blob.size).sum(),
-        events_chained: chain.is_ok(),
-        faults: report.faults.iter().map(FaultView::from).collect(),
-    })
 }
 
 fn backup(inner: &Inner, path: Option<String>) -> Result<BackupView> {

@@ -7,6 +7,7 @@ pub mod events;
 pub mod post;
 pub mod root;
 pub mod shop;
+pub mod stock;
 pub mod summit;
 pub mod vessel;
 

@@ -145,6 +145,28 @@ fn hash(mut from: File) -> std::io::Result<(Digest, u64)> {
     }
 }
 
+/// Writes a package of one file into `out`: what opens a cycle when nothing else does. `path` is relative to `/usr`.
+pub fn seed(meta: &Meta, path: &str, mode: u32, content: &Path, out: &Path) -> Result<Artefact> {
+    let file = File::open(content)
+        .and_then(package::hash_content)
+        .map_err(|error| broken(content, &error))?;
+    let entry = LayoutEntry {
+        uid: 0,
+        gid: 0,
+        mode: 0o100_000 | mode & 0o7777,
+        path: path.to_owned(),
+        node: Node::Regular(file.hash),
+    };
+    let ready = Ready {
+        meta: meta.clone(),
+        layout: vec![entry],
+        files: vec![(file, content.to_owned())],
+    };
+    let name = stone_name(meta);
+    write_stone(&ready, &out.join(&name), 1)?;
+    describe(out, name, ArtefactKind::Stone)
+}
+
 /// Every content that a layout refers to, each once, with the file of the first path that has it. `at` says where a path
 /// relative to `/usr` lies on this host.
 pub fn contents(

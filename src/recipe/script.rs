@@ -94,12 +94,14 @@ const TOOLS: [(&str, &str, &str, &str); 10] = [
 
 /// The scripts of the recipe for the machine's own target.
 pub fn scripts(recipe: &Recipe, setting: &Setting) -> Result<Scripts> {
-    let flags = tuning::flags(
+    let mut flags = tuning::flags(
         &recipe.tuning,
         setting.toolchain,
         setting.isa,
         &setting.unknown_flags,
     );
+    // Without it gcc names the sections of link-time objects by chance, and no static library would be the same twice.
+    flags.c.push_str(&format!(" -frandom-seed={}-{}", recipe.name, recipe.version));
     let build_root = format!("/mason/build/{TARGET}");
     let work_dir = match recipe.work_directory() {
         "" => build_root.clone(),

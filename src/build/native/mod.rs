@@ -1,7 +1,8 @@
 //! The native executor: one order becomes packages. It prepares (upstreams, layers, unpacking), runs the phases of the
 //! recipe in one sandbox session, splits, collects and writes the artefacts. It decides nothing and keeps no state.
 
-mod inputs;
+mod blame;
+mod flags;
 mod log;
 mod package;
 mod prepare;
@@ -21,8 +22,6 @@ use crate::fault::Fault;
 use crate::id::Digest;
 use crate::model::order::{Artefact, BuildOrder, Usage};
 use crate::model::who::Blame;
-
-pub use inputs::add_stone;
 
 /// What our own lines in a log start with.
 pub const LANDMARK: &str = "==>";

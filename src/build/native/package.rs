@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use super::Stage;
+use super::blame::End;
 use super::prepare::{self, Places};
-use super::run::{End, Run};
-use crate::build::debug;
+use super::run::Run;
+use crate::build::collect::collect;
 use crate::build::sandbox::{Exit, Session};
+use crate::build::{debug, emit};
 use crate::fault::{Fault, Result};
 use crate::model::order::{Artefact, BuildOrder};
 use crate::recipe::Recipe;
@@ -98,11 +100,13 @@ fn drop_libtool_files(install: &Path) -> Result<()> {
 pub(super) fn write(
     order: &BuildOrder,
     recipe: &Recipe,
-    scripts: &Scripts,
     install: &Path,
     out: &Path,
     workers: u32,
 ) -> Result<Made> {
-    let _ = (order, recipe, scripts, install, out, workers);
-    Err(Fault::bug("collecting is not built yet"))
+    let collected = collect(recipe, install, order.profile.arch, order.build_release)?;
+    Ok(Made {
+        artefacts: emit::write(&collected.packages, out, workers)?,
+        notes: collected.warnings,
+    })
 }

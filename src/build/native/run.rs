@@ -1,16 +1,21 @@
 //! The way of one build from order to artefacts: stages in their order, the clock over each, and whose doing an end was.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
 
+use super::blame::{End, Ended, cancelled, missing};
 use super::log::Log;
 use super::prepare::{self, Places};
-use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, inputs, package};
+use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, package};
 use crate::build::base::Base;
 use crate::build::layers::{self, Held};
-use crate::build::sandbox::{Bind, Exit, LogReader, Session, Spec, Step, StepEnd, mason_binds};
+use crate::build::sandbox::{
+    self, Bind, LogReader, Session, Spec, Step, StepEnd, mason_binds,
+};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Arch;
 use crate::limit;
@@ -22,42 +27,9 @@ use crate::recipe::script::{self, Phase, Scripts, Setting};
 use crate::recipe::tuning::Isa;
 
 /// Where the scripts of the phases are seen inside.
-const SCRIPTS: &str = "/mason/scripts";
-/// Below this, whatever went wrong is the disk's doing.
-const DISK_FULL_BYTES: u64 = 16 * 1024 * 1024;
-const DISK_FULL_INODES: u64 = 100;
+pub(super) const SCRIPTS: &str = "/mason/scripts";
 /// Between two events about the log.
 const TELL: Duration = Duration::from_millis(100);
-
-/// Why a build ended before its time.
-pub(super) struct End {
-    blame: Blame,
-    fault: Fault,
-    code: Option<i32>,
-    cancelled: bool,
-}
-
-impl From<Fault> for End {
-    fn from(fault: Fault) -> End {
-        let blame = match fault.kind {
-            Kind::Recipe | Kind::Usage => Blame::Recipe,
-            Kind::Upstream => Blame::Upstream,
-            Kind::Network | Kind::Unreachable => Blame::Network,
-            Kind::Operator | Kind::NotPermitted => Blame::Operator,
-            Kind::Builder | Kind::Conflict | Kind::NotFound | Kind::TryAgain | Kind::Bug => {
-                Blame::Builder
-            }
-        };
-        End {
-            blame,
-            fault,
-            code: None,
-            cancelled: false,
-        }
-    }
-}
-
-type Ended<T> = std::result::Result<T, End>;
 
 /// One build under way.
 pub(super) struct Run<'a> {
@@ -175,7 +147,7 @@ impl Run<'_> {
             .max(1)
     }
 
-    fn mark(&self, text: &str) -> String {
+    pub(super) fn mark(&self, text: &str) -> String {
         let at = self.begun.elapsed().as_secs_f64();
         format!("{LANDMARK} [{at:8.3}] {text}\n")
     }
@@ -205,7 +177,7 @@ impl Run<'_> {
 
     async fn whole(&mut self) -> Ended<Vec<crate::model::order::Artefact>> {
         let places = Places::make(self.ctx)?;
-        let (recipe, scripts, held) = self.prepare(&places).await?;
+        let (recipe, mut scripts, held) = self.prepare(&places).await?;
         let (mut session, reader) =
             Session::start(self.spec(&places, &held, recipe.options.networking)).await?;
         (self.events)(BuildEvent::Started {
@@ -213,7 +185,14 @@ impl Run<'_> {
         });
         let reading = pump(reader, self.log, self.events);
         let work = async {
-            let done = self.phases(&recipe, &scripts, &places, &mut session).await;
+            let root = &held.root;
+            let done = match self
+                .fit(&recipe, &mut scripts, root, &places, &mut session)
+                .await
+            {
+                Ok(()) => self.phases(&recipe, &scripts, &places, &mut session).await,
+                Err(end) => Err(end),
+            };
             match done {
                 Ok(()) => session.finish().await.map_err(End::from),
                 Err(end) => {
@@ -227,7 +206,7 @@ impl Run<'_> {
         worked?;
         self.check_log()?;
         self.landmark("writing packages");
-        let artefacts = self.packages(recipe, scripts, &places).await?;
+        let artefacts = self.packages(recipe, &places).await?;
         drop(held);
         for dir in places.workings() {
             layers::discard(&self.ctx.state_dir, dir)?;
@@ -257,14 +236,6 @@ impl Run<'_> {
                 self.note(&warning.to_string());
             }
             let scripts = script::scripts(&recipe, &self.setting(&recipe))?;
-            for (phase, script) in scripts
-                .phases
-                .iter()
-                .map(|script| (script.phase, &script.text))
-            {
-                let path = places.scripts.join(stage_of(phase).as_str());
-                std::fs::write(&path, script).map_err(|error| prepare::disk(&path, &error))?;
-            }
             let (held, fetched) =
                 tokio::try_join!(self.root(), prepare::fetch(self.ctx, &recipe, self.events))?;
             for warning in &held.warnings {
@@ -295,7 +266,7 @@ impl Run<'_> {
             toolchain: recipe.toolchain.unwrap_or(profile.toolchain),
             jobs: self.jobs(),
             source_date_epoch: self.order.source_date_epoch,
-            unknown_flags: Default::default(),
+            unknown_flags: std::collections::BTreeSet::new(),
         }
     }
 
@@ -312,7 +283,15 @@ impl Run<'_> {
             // Pinned until the root holds them: another slot may be making room.
             let mut pins = Vec::new();
             for input in &inputs {
-                pins.push(inputs::add_stone(&layers, *input, &blob(*input))?);
+                let pin = match layers.pin(input) {
+                    Some(pin) => pin,
+                    None => {
+                        let path = blob(*input);
+                        let file = File::open(&path).map_err(|error| missing(&path, &error))?;
+                        layers.add_stone(input, &mut BufReader::new(file))?
+                    }
+                };
+                pins.push(pin);
             }
             layers.root(&base, &inputs)
         };
@@ -334,6 +313,29 @@ impl Run<'_> {
             cores: self.ctx.cores.clone(),
             limits: self.ctx.limits,
         }
+    }
+
+    /// Leaves out what the compiler of this root does not know, and writes the scripts to where the phases find them.
+    async fn fit(
+        &mut self,
+        recipe: &Recipe,
+        scripts: &mut Scripts,
+        root: &sandbox::Root,
+        places: &Places,
+        session: &mut Session,
+    ) -> Ended<()> {
+        let mut setting = self.setting(recipe);
+        setting.unknown_flags = self
+            .unknown_flags(root, &setting, scripts, places, session)
+            .await?;
+        if !setting.unknown_flags.is_empty() {
+            *scripts = script::scripts(recipe, &setting)?;
+        }
+        for script in &scripts.phases {
+            let path = places.scripts.join(stage_of(script.phase).as_str());
+            std::fs::write(&path, &script.text).map_err(|error| prepare::disk(&path, &error))?;
+        }
+        Ok(())
     }
 
     /// Runs the recipe's phases and then the split, all in one session.
@@ -412,82 +414,14 @@ impl Run<'_> {
         Duration::from_secs(self.order.limits.time_s).saturating_sub(self.begun.elapsed())
     }
 
-    fn out_of_time(&self, what: &str) -> End {
-        let limits = self.order.limits;
-        let text = match limits.phase_s {
-            Some(phase_s) if phase_s < limits.time_s => {
-                format!(
-                    "{what} took longer than the {phase_s} s that a phase may, or the whole than {} s",
-                    limits.time_s
-                )
-            }
-            _ => format!(
-                "{what} was not done when the build had taken {} s",
-                limits.time_s
-            ),
-        };
-        Fault::new(Kind::Recipe, text)
-            .next("see in the log what it waits for; a recipe that needs longer needs a longer limit in its profile")
-            .into()
-    }
-
-    fn phase_failed(&self, stage: Stage, exit: Exit) -> End {
-        let (code, text) = match exit {
-            Exit::Code(code) => (code, format!("ended with code {code}")),
-            Exit::Signal(signal) => (128 + signal, format!("was ended by signal {signal}")),
-        };
-        let mut fault = Fault::new(
-            Kind::Recipe,
-            format!("{} of {} {text}", stage.as_str(), self.order.recipe),
-        )
-        .next(format!(
-            "read the end of its log: massif job log {}",
-            self.order.attempt.job
-        ));
-        fault.causes.extend(self.log.last_lines().last().cloned());
-        End {
-            code: Some(code),
-            ..fault.into()
-        }
-    }
-
-    /// A full disk, and a process that the kernel killed for want of memory, are never the recipe's doing.
-    fn settle_blame(&self, mut end: End) -> End {
-        if end.cancelled || end.blame == Blame::Operator {
-            return end;
-        }
-        let lines = self.log.last_lines();
-        let said = |text: &str| lines.iter().any(|line| line.contains(text));
-        let why = if is_full(&self.ctx.attempt_dir) || said("No space left on device") {
-            "the builder's disk is full"
-        } else if said("Input/output error") {
-            "the builder's disk cannot be read or written"
-        } else if end.blame == Blame::Recipe
-            && (end.code == Some(128 + 9)
-                || said("Cannot allocate memory")
-                || said("Killed signal terminated program"))
-        {
-            "the builder had too little memory"
-        } else {
-            return end;
-        };
-        end.blame = Blame::Builder;
-        end.fault.kind = Kind::Builder;
-        end.fault.causes.insert(0, end.fault.what.clone());
-        end.fault.what = why.to_owned();
-        end.fault.next = "make room on this builder; the job is tried again by itself".to_owned();
-        end
-    }
-
     async fn packages(
         &mut self,
         recipe: Recipe,
-        scripts: Scripts,
         places: &Places,
     ) -> Ended<Vec<crate::model::order::Artefact>> {
         let order = self.order.clone();
         let (install, out, workers) = (places.install.clone(), places.out.clone(), self.jobs());
-        let work = move || package::write(&order, &recipe, &scripts, &install, &out, workers);
+        let work = move || package::write(&order, &recipe, &install, &out, workers);
         let made = match tokio::task::spawn_blocking(work).await {
             Ok(result) => result?,
             Err(error) => {
@@ -500,13 +434,6 @@ impl Run<'_> {
             self.note(note);
         }
         Ok(made.artefacts)
-    }
-}
-
-fn cancelled() -> End {
-    End {
-        cancelled: true,
-        ..Fault::new(Kind::Operator, "the build was cancelled").into()
     }
 }
 
@@ -545,14 +472,6 @@ fn own_directories(
             .map_err(|error| prepare::disk(dir, &error))?;
     }
     Ok(())
-}
-
-fn is_full(dir: &Path) -> bool {
-    rustix::fs::statvfs(dir).is_ok_and(|disk| {
-        let counts_inodes = disk.f_files > 0;
-        disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES
-            || counts_inodes && disk.f_favail < DISK_FULL_INODES
-    })
 }
 
 /// Writes what the sandbox says into the log until it ends.

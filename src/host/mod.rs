@@ -1,6 +1,12 @@
 //! Assembles a host: the one file that knows store, actors and net. Starts what its roles need, says `ready`, and stops in
 //! order when asked to.
 
+pub mod demo;
+mod offline;
+
+pub use demo::demo;
+pub use offline::{doctor, store_check, store_dump, store_load, store_restore};
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -342,8 +348,24 @@ impl Host {
     }
 }
 
-/// Runs a host in the foreground until SIGTERM, SIGINT or a failure that it cannot mend.
-pub async fn run(options: HostOptions) -> Result<()> {
+/// Starts the runtime that a host lives on.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Two are enough for what waits; what computes has threads of its own.
+        .worker_threads(2)
+        .max_blocking_threads(64)
+        .thread_name("massif")
+        .build()
+        .map_err(|error| Fault::new(Kind::Operator, "cannot start the threads of a host").because(&error))
+}
+
+/// Runs a host in the foreground until SIGTERM or Ctrl-C; prints the `ready` line when it serves.
+pub fn run(options: HostOptions) -> Result<()> {
+    runtime()?.block_on(serve(options))
+}
+
+async fn serve(options: HostOptions) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let hear = |kind| signal(kind).map_err(|error| Fault::new(Kind::Operator, "cannot listen to signals").because(&error));
     let (mut term, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
@@ -354,7 +376,9 @@ pub async fn run(options: HostOptions) -> Result<()> {
     let failure = tokio::select! {
         _ = term.recv() => None,
         _ = interrupt.recv() => None,
-        () = host.failed() => Some(Fault::bug("the host cannot go on; the log above says why").next("start it again; `massif doctor` may say more")),
+        () = host.failed() => {
+            Some(Fault::bug("the host cannot go on; the log above says why").next("start it again; `massif doctor` may say more"))
+        }
     };
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     host.stop().await;

@@ -1,0 +1,136 @@
+//! Whose doing the end of a build was: what a fault's kind says, corrected by the evidence on the machine.
+
+use std::path::Path;
+
+use super::Stage;
+use super::run::Run;
+use crate::build::sandbox::Exit;
+use crate::fault::{Fault, Kind};
+use crate::model::who::Blame;
+
+/// Below this, whatever went wrong is the disk's doing.
+const DISK_FULL_BYTES: u64 = 16 * 1024 * 1024;
+const DISK_FULL_INODES: u64 = 100;
+
+/// Why a build ended before its time.
+pub(super) struct End {
+    pub(super) blame: Blame,
+    pub(super) fault: Fault,
+    pub(super) code: Option<i32>,
+    pub(super) cancelled: bool,
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> End {
+        let blame = match fault.kind {
+            Kind::Recipe | Kind::Usage => Blame::Recipe,
+            Kind::Upstream => Blame::Upstream,
+            Kind::Network | Kind::Unreachable => Blame::Network,
+            Kind::Operator | Kind::NotPermitted => Blame::Operator,
+            Kind::Builder | Kind::Conflict | Kind::NotFound | Kind::TryAgain | Kind::Bug => {
+                Blame::Builder
+            }
+        };
+        End {
+            blame,
+            fault,
+            code: None,
+            cancelled: false,
+        }
+    }
+}
+
+pub(super) type Ended<T> = std::result::Result<T, End>;
+
+impl Run<'_> {
+    pub(super) fn out_of_time(&self, what: &str) -> End {
+        let limits = self.order.limits;
+        let text = match limits.phase_s {
+            Some(phase_s) if phase_s < limits.time_s => {
+                format!(
+                    "{what} took longer than the {phase_s} s that a phase may, or the whole than {} s",
+                    limits.time_s
+                )
+            }
+            _ => format!(
+                "{what} was not done when the build had taken {} s",
+                limits.time_s
+            ),
+        };
+        Fault::new(Kind::Recipe, text)
+            .next("see in the log what it waits for; a recipe that needs longer needs a longer limit in its profile")
+            .into()
+    }
+
+    pub(super) fn phase_failed(&self, stage: Stage, exit: Exit) -> End {
+        let (code, text) = match exit {
+            Exit::Code(code) => (code, format!("ended with code {code}")),
+            Exit::Signal(signal) => (128 + signal, format!("was ended by signal {signal}")),
+        };
+        let mut fault = Fault::new(
+            Kind::Recipe,
+            format!("{} of {} {text}", stage.as_str(), self.order.recipe),
+        )
+        .next(format!(
+            "read the end of its log: massif job log {}",
+            self.order.attempt.job
+        ));
+        fault.causes.extend(self.log.last_lines().last().cloned());
+        End {
+            code: Some(code),
+            ..fault.into()
+        }
+    }
+
+    /// A full disk, and a process that the kernel killed for want of memory, are never the recipe's doing.
+    pub(super) fn settle_blame(&self, mut end: End) -> End {
+        if end.cancelled || end.blame == Blame::Operator {
+            return end;
+        }
+        let lines = self.log.last_lines();
+        let said = |text: &str| lines.iter().any(|line| line.contains(text));
+        let why = if is_full(&self.ctx.attempt_dir) || said("No space left on device") {
+            "the builder's disk is full"
+        } else if said("Input/output error") {
+            "the builder's disk cannot be read or written"
+        } else if end.blame == Blame::Recipe
+            && (end.code == Some(128 + 9)
+                || said("Cannot allocate memory")
+                || said("Killed signal terminated program"))
+        {
+            "the builder had too little memory"
+        } else {
+            return end;
+        };
+        end.blame = Blame::Builder;
+        end.fault.kind = Kind::Builder;
+        end.fault.causes.insert(0, end.fault.what.clone());
+        end.fault.what = why.to_owned();
+        end.fault.next = "make room on this builder; the job is tried again by itself".to_owned();
+        end
+    }
+}
+
+pub(super) fn missing(path: &Path, error: &std::io::Error) -> Fault {
+    Fault::new(
+        Kind::Builder,
+        format!("cannot read the package {}", path.display()),
+    )
+    .because(error)
+    .next("look at the disk of this builder; the package is fetched anew for the next try")
+}
+
+pub(super) fn cancelled() -> End {
+    End {
+        cancelled: true,
+        ..Fault::new(Kind::Operator, "the build was cancelled").into()
+    }
+}
+
+fn is_full(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|disk| {
+        let counts_inodes = disk.f_files > 0;
+        disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES
+            || counts_inodes && disk.f_favail < DISK_FULL_INODES
+    })
+}

@@ -1,0 +1,139 @@
+//! Words and tones for the rows that several verbs print.
+
+use super::out::Tone;
+use super::text;
+use crate::admin::view::{
+    AttemptView, FaultView, HoldView, JobState, JobView, ReasonView, ReleaseView,
+};
+use crate::fault::Fault;
+use crate::id::Stamp;
+
+pub(super) fn tone_of_job(state: JobState) -> Tone {
+    match state {
+        JobState::Waiting => Tone::Plain,
+        JobState::Ready => Tone::Strong,
+        JobState::Building | JobState::Publishing => Tone::Busy,
+        JobState::Published => Tone::Good,
+        JobState::Failed => Tone::Bad,
+        JobState::Cancelled | JobState::Superseded => Tone::Faint,
+    }
+}
+
+pub(super) fn tone_of_verdict(word: &str) -> Tone {
+    match word {
+        "ok" | "fit" | "fits" => Tone::Good,
+        "bad" | "stalled" | "quarantined" | "decline" => Tone::Bad,
+        "warning" | "low" | "away" | "draining" | "postpone" => Tone::Warn,
+        _ => Tone::Faint,
+    }
+}
+
+/// `7.2-1`, or `7.2-1.3` when it was built again.
+pub(super) fn release(version: &str, release: u64, build_release: u64) -> String {
+    match build_release {
+        0 | 1 => format!("{version}-{release}"),
+        _ => format!("{version}-{release}.{build_release}"),
+    }
+}
+
+pub(super) fn published(view: &ReleaseView) -> String {
+    format!(
+        "{} in {}",
+        release(&view.version, view.release, view.build_release),
+        view.channel
+    )
+}
+
+/// The one thing to know about a job in a list: why it waits, what it does, why it failed.
+pub(super) fn job_note(job: &JobView) -> String {
+    let last = job.attempts.last();
+    match job.state {
+        JobState::Waiting | JobState::Ready => match (&job.hold, job.waits_for.as_slice()) {
+            (Some(hold), _) => hold_text(hold),
+            (None, []) => String::new(),
+            (None, [one]) => one.text.clone(),
+            (None, [one, rest @ ..]) => format!("{} (and {} more)", one.text, rest.len()),
+        },
+        JobState::Building | JobState::Publishing => match last {
+            Some(attempt) => format!(
+                "{} on {}",
+                attempt.phase.as_deref().unwrap_or("starting"),
+                attempt.builder
+            ),
+            None => String::new(),
+        },
+        JobState::Failed => last.map(failure).unwrap_or_default(),
+        JobState::Published | JobState::Cancelled | JobState::Superseded => job.because.clone(),
+    }
+}
+
+/// `recipe: build ended with code 2`
+pub(super) fn failure(attempt: &AttemptView) -> String {
+    let why = attempt.why.as_deref().unwrap_or("no reason was recorded");
+    match attempt.blame {
+        Some(blame) => format!("{}: {why}", blame.as_str()),
+        None => why.to_owned(),
+    }
+}
+
+pub(super) fn hold_text(hold: &HoldView) -> String {
+    match hold.expires {
+        Some(expires) => format!(
+            "held by {}: {} (until {})",
+            hold.owner,
+            hold.reason,
+            moment(expires)
+        ),
+        None => format!("held by {}: {}", hold.owner, hold.reason),
+    }
+}
+
+/// `2026-11-21 20:20:49`, in UTC.
+pub(super) fn moment(at: Stamp) -> String {
+    let text = at.to_string();
+    match (text.get(..10), text.get(11..19)) {
+        (Some(day), Some(time)) if text.as_bytes().get(10) == Some(&b'T') => {
+            format!("{day} {time}")
+        }
+        _ => text,
+    }
+}
+
+/// How long something took, or has taken until now.
+pub(super) fn took(from: Stamp, to: Option<Stamp>) -> String {
+    text::span(to.unwrap_or_else(now).seconds_since(from))
+}
+
+/// The wall clock of this machine, for ages only.
+pub(super) fn now() -> Stamp {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Stamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// An error in a row, in one sentence.
+pub(super) fn fault_text(view: &FaultView) -> String {
+    Fault::from(view.clone()).to_string()
+}
+
+/// `text (have 2 GiB, need 8 GiB); next`
+pub(super) fn reason_text(reason: &ReasonView) -> String {
+    let mut out = reason.text.clone();
+    match (&reason.have, &reason.need) {
+        (Some(have), Some(need)) => out.push_str(&format!(" (have {have}, need {need})")),
+        (Some(have), None) => out.push_str(&format!(" (have {have})")),
+        (None, Some(need)) => out.push_str(&format!(" (need {need})")),
+        (None, None) => {}
+    }
+    out
+}
+
+/// `3 jobs`, `1 job`
+pub(super) fn count(number: impl TryInto<u64>, one: &str) -> String {
+    match number.try_into() {
+        Ok(1) => format!("1 {one}"),
+        Ok(number) => format!("{number} {one}s"),
+        Err(_) => format!("many {one}s"),
+    }
+}

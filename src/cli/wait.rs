@@ -1,0 +1,226 @@
+//! Waiting for the farm: a live line on a terminal, plain lines in a pipe, and a deadline.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::ask::Host;
+use super::show;
+use super::text;
+use crate::admin::view::{JobState, JobView, ProjectView};
+use crate::admin::{host, summit};
+use crate::fault::{Fault, Kind, Result};
+use crate::id::JobId;
+use crate::net::admin::{Answers, Client};
+
+/// What a person sees while they wait: on standard error, so that standard output stays the answer's.
+#[derive(Debug)]
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// With a total when there is one to count to.
+    pub(super) fn new(total: Option<u64>) -> Progress {
+        if !std::io::stderr().is_terminal() {
+            return Progress { bar: None };
+        }
+        let (bar, template) = match total {
+            Some(total) if total > 1 => (
+                ProgressBar::new(total),
+                "{spinner} {elapsed} {bar:20} {pos}/{len} {wide_msg}",
+            ),
+            _ => (ProgressBar::new_spinner(), "{spinner} {elapsed} {wide_msg}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Progress { bar: Some(bar) }
+    }
+
+    /// What goes on right now: on a terminal only.
+    pub(super) fn now(&self, words: &str, done: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(done);
+            bar.set_message(text::line(words).into_owned());
+        }
+    }
+
+    /// Something that happened: a line that stays.
+    pub(super) fn happened(&self, words: &str) {
+        let words = text::line(words);
+        match &self.bar {
+            Some(bar) => bar.println(words),
+            // Nobody is left to tell when standard error is gone.
+            None => drop(writeln!(std::io::stderr(), "{}", text::ascii(&words))),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// When to look again: at each event, and every two seconds whatever happens.
+struct Pulse {
+    events: Option<Answers<host::Watch>>,
+}
+
+impl Pulse {
+    async fn of(host: &Host) -> Pulse {
+        let watch = host::Watch {
+            since: None,
+            limit: None,
+        };
+        let events = match host.connect().await {
+            Ok(client) => client.stream(&watch).await.ok(),
+            Err(_) => None,
+        };
+        Pulse { events }
+    }
+
+    async fn beat(&mut self, within: Duration) {
+        let pause = within.min(Duration::from_secs(2));
+        if let Some(events) = &mut self.events {
+            match tokio::time::timeout(pause, events.next()).await {
+                // Many events come at once: one look is enough for all of them.
+                Ok(Ok(Some(_))) => {
+                    return tokio::time::sleep(Duration::from_millis(50).min(within)).await;
+                }
+                Ok(Ok(None) | Err(_)) => self.events = None,
+                Err(_) => return,
+            }
+        }
+        tokio::time::sleep(pause.min(Duration::from_millis(300))).await;
+    }
+}
+
+/// Waits until a look at a project's remote is done.
+pub(super) async fn await_intake(
+    host: &Host,
+    ordered: &summit::Ordered,
+    limit: Duration,
+) -> Result<ProjectView> {
+    let name = ordered.project.name.as_str().to_owned();
+    let mut client = host.connect().await?;
+    let mut pulse = Pulse::of(host).await;
+    let progress = Progress::new(None);
+    let end = Instant::now() + limit;
+    loop {
+        let project = client
+            .call(&summit::ProjectShow { name: name.clone() })
+            .await?
+            .project;
+        if project.intakes >= ordered.intake {
+            return Ok(project);
+        }
+        progress.now(&format!("{name}: reading {}", project.url), 0);
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let what = format!(
+                "{name} was not read within {}",
+                text::span(limit.as_secs_f64())
+            );
+            return Err(Fault::new(Kind::TryAgain, what).next(format!(
+                "it goes on; look with `massif project show {name}`"
+            )));
+        }
+        pulse.beat(left).await;
+    }
+}
+
+/// Waits until all of these jobs are at their end, or until the deadline; the jobs as they are then.
+pub(super) async fn await_jobs(
+    host: &Host,
+    ids: &[JobId],
+    limit: Option<Duration>,
+) -> Result<Vec<JobView>> {
+    let mut client = host.connect().await?;
+    let mut pulse = Pulse::of(host).await;
+    let progress = Progress::new(Some(ids.len() as u64));
+    let end = limit.map(|limit| Instant::now() + limit);
+    let mut jobs: BTreeMap<JobId, JobView> = BTreeMap::new();
+    let mut told: BTreeMap<JobId, String> = BTreeMap::new();
+    loop {
+        look(&mut client, ids, &mut jobs).await?;
+        for job in jobs.values() {
+            let word = job.state.as_str();
+            let line = format!(
+                "{} {} {word}{}",
+                job.recipe,
+                show::release(&job.version, job.release, job.build_release),
+                note(job)
+            );
+            if told.get(&job.id).is_none_or(|before| before != word) {
+                told.insert(job.id, word.to_owned());
+                progress.happened(&line);
+            }
+            if matches!(job.state, JobState::Building | JobState::Publishing) {
+                progress.now(&line, 0);
+            }
+        }
+        let done = jobs.values().filter(|job| job.state.is_final()).count();
+        progress.now(&running(&jobs), done as u64);
+        if done == ids.len() {
+            return Ok(jobs.into_values().collect());
+        }
+        let left = end.map_or(Duration::from_secs(3_600), |end| {
+            end.saturating_duration_since(Instant::now())
+        });
+        if left.is_zero() {
+            return Ok(jobs.into_values().collect());
+        }
+        pulse.beat(left).await;
+    }
+}
+
+fn note(job: &JobView) -> String {
+    match show::job_note(job) {
+        note if note.is_empty() || job.state == JobState::Published => String::new(),
+        note => format!(": {note}"),
+    }
+}
+
+fn running(jobs: &BTreeMap<JobId, JobView>) -> String {
+    let busy: Vec<String> = jobs
+        .values()
+        .filter(|job| matches!(job.state, JobState::Building | JobState::Publishing))
+        .map(|job| format!("{}: {}", job.recipe, show::job_note(job)))
+        .collect();
+    let open = jobs.values().filter(|job| !job.state.is_final()).count();
+    match (
+        busy.is_empty(),
+        jobs.values().find(|job| !job.state.is_final()),
+    ) {
+        (false, _) => busy.join(", "),
+        (true, Some(job)) => format!("{} to go; {} waits{}", open, job.recipe, note(job)),
+        (true, None) => String::new(),
+    }
+}
+
+/// Asks again about each job that is not at its end.
+async fn look(
+    client: &mut Client,
+    ids: &[JobId],
+    jobs: &mut BTreeMap<JobId, JobView>,
+) -> Result<()> {
+    for id in ids {
+        if jobs.get(id).is_some_and(|job| job.state.is_final()) {
+            continue;
+        }
+        let page = client
+            .call(&summit::JobShow {
+                job: id.to_string(),
+            })
+            .await?;
+        jobs.insert(*id, page.job);
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! What a build may not do, and whose fault each end is.
