@@ -184,3 +184,6 @@ pub struct Arguments {
     /// Where what it knows is shown.
     pub view: watch::Sender<View>,
 }
+
+#[cfg(test)]
+mod tests;
