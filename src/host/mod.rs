@@ -32,7 +32,7 @@ use crate::model::{IsaLevel, Profile, Role};
 use crate::net::admin;
 use crate::net::http::HttpServer;
 use crate::store::taken::Taken;
-use crate::store::{Blobs, DirLock, Options, Store};
+use crate::store::{Blobs, Options, Store};
 
 /// A running host. `stop` ends it in order; dropping it leaves that to the process's end.
 pub struct Host {
@@ -50,7 +50,6 @@ pub struct Host {
     servers: Vec<tokio::task::JoinHandle<()>>,
     web: HttpServer,
     store: Store,
-    _lock: DirLock,
 }
 
 fn failed(what: &str, path: &Path, error: &dyn std::error::Error) -> Fault {
@@ -202,7 +201,6 @@ impl Host {
         let started = Instant::now();
         let dir = options.dir.clone();
         prepare_dir(&dir)?;
-        let lock = DirLock::take(&dir)?;
         let opened = dir.clone();
         let (store, blobs) = tokio::task::spawn_blocking(move || {
             Ok::<_, Fault>((Store::open(&opened, &Options::default())?, Blobs::open(&opened)?))
@@ -312,7 +310,7 @@ impl Host {
         let servers = vec![
             tokio::spawn(admin::serve(listener, handle, stop.clone())),
         ];
-        Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, web, store, _lock: lock })
+        Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, web, store })
     }
 
     /// The line that scripts wait for.

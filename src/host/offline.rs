@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::actors::desk::doctor_view;
 use crate::admin::view::{DoctorView, StoreCheckView};
 use crate::fault::{Fault, Kind, Result};
-use crate::store::{Blobs, DirLock, Options, Store, export, trees};
+use crate::store::{Blobs, Options, Store, export, trees};
 
 /// Checks that need no running host: kernel, namespaces, programs, room.
 pub fn doctor(dir: &Path) -> Vec<DoctorView> {
@@ -17,17 +17,16 @@ pub fn doctor(dir: &Path) -> Vec<DoctorView> {
     crate::build::probe::probe(place).into_iter().map(doctor_view).collect()
 }
 
-fn open(dir: &Path) -> Result<(DirLock, Store, Blobs)> {
+fn open(dir: &Path) -> Result<(Store, Blobs)> {
     if !dir.join("store").is_dir() {
         return Err(Fault::new(Kind::NotFound, format!("{} holds no store", dir.display())).next("name the state directory with --dir"));
     }
-    let lock = DirLock::take(dir)?;
-    Ok((lock, Store::open(dir, &Options::default())?, Blobs::open(dir)?))
+    Ok((Store::open(dir, &Options::default())?, Blobs::open(dir)?))
 }
 
 /// Reads the whole store of a directory that no process holds.
 pub fn store_check(dir: &Path) -> Result<StoreCheckView> {
-    let (_lock, store, blobs) = open(dir)?;
+    let (store, blobs) = open(dir)?;
     crate::actors::stock::check(&store, &blobs)
 }
 
@@ -48,7 +47,7 @@ pub fn store_restore(dir: &Path, file: Option<&Path>) -> Result<String> {
 
 /// Writes all rows as text; what was done, in a sentence.
 pub fn store_dump(dir: &Path, file: &Path) -> Result<String> {
-    let (_lock, store, _) = open(dir)?;
+    let (store, _) = open(dir)?;
     let failed = |error: &std::io::Error| Fault::new(Kind::Operator, format!("cannot write {}", file.display())).because(error);
     let mut out = BufWriter::new(File::create_new(file).map_err(|error| failed(&error))?);
     let rows = store.dump(&trees::known(), &mut out)?;
