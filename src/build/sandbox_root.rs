@@ -34,7 +34,12 @@ pub(super) fn cannot(what: impl std::fmt::Display, error: io::Error) -> Fault {
         Some(libc::ENOSPC | libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Kind::TryAgain,
         _ => Kind::Builder,
     };
-    Fault::new(kind, format!("cannot make a build root: {what}")).because(&error)
+    let fault = Fault::new(kind, format!("cannot make a build root: {what}")).because(&error);
+    match error.raw_os_error() {
+        // Also what a security module answers that lets namespaces be made and then nothing be done in them.
+        Some(libc::EPERM | libc::EACCES) => fault.next(super::probe::namespaces_cure()),
+        _ => fault,
+    }
 }
 
 /// Makes the root and moves into it. The working directory is the state directory, and paths below it are relative.
