@@ -19,11 +19,18 @@ const FILES_A_PACKAGE: usize = 40;
 pub fn run() {
     use_helper(env!("CARGO_BIN_EXE_massif"));
     let place = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let layers = Layers::open(place.path()).unwrap();
     let start = Instant::now();
     drop(layers.root(&Base::Host, &[]).unwrap());
-    println!("mask over this machine's development files, made: {}", ms(start.elapsed()));
+    println!(
+        "mask over this machine's development files, made: {}",
+        ms(start.elapsed())
+    );
     let packages: Vec<Digest> = (0..500).map(|n| package(&layers, n)).collect();
     println!("enter, run true, leave ({ROUNDS} rounds, median and p95 in ms):");
     let bubblewrap = bubblewrap();
@@ -34,10 +41,18 @@ pub fn run() {
         let merging = start.elapsed();
         let spec = spec(place.path(), &held);
         runtime.block_on(enter_and_leave(spec.clone())); // makes the loader's cache
-        let mut times: Vec<Duration> = (0..ROUNDS).map(|_| runtime.block_on(enter_and_leave(spec.clone()))).collect();
-        let median = report(&format!("{count} packages (merged once in {})", ms(merging)), &mut times);
+        let mut times: Vec<Duration> = (0..ROUNDS)
+            .map(|_| runtime.block_on(enter_and_leave(spec.clone())))
+            .collect();
+        let median = report(
+            &format!("{count} packages (merged once in {})", ms(merging)),
+            &mut times,
+        );
         if let Some(bubblewrap) = bubblewrap {
-            println!("    {:.2} x bubblewrap", median.as_secs_f64() / bubblewrap.as_secs_f64());
+            println!(
+                "    {:.2} x bubblewrap",
+                median.as_secs_f64() / bubblewrap.as_secs_f64()
+            );
         }
         roots.push((count, held));
     }
@@ -52,7 +67,11 @@ fn ms(time: Duration) -> String {
 fn report(name: &str, times: &mut [Duration]) -> Duration {
     times.sort();
     let (median, p95) = (times[times.len() / 2], times[times.len() * 95 / 100]);
-    println!("  {name}: {:.1} ({:.1})", median.as_secs_f64() * 1e3, p95.as_secs_f64() * 1e3);
+    println!(
+        "  {name}: {:.1} ({:.1})",
+        median.as_secs_f64() * 1e3,
+        p95.as_secs_f64() * 1e3
+    );
     median
 }
 
@@ -63,10 +82,21 @@ fn package(layers: &Layers, n: usize) -> Digest {
     let fill = |writer: &mut LayerWriter| -> Result<()> {
         for file in 0..FILES_A_PACKAGE {
             let path = format!("share/p{n}/d{}/f{file}", file % 5);
-            writer.file(Path::new(&path), false, &mut format!("{n} {file}").as_bytes())?;
+            writer.file(
+                Path::new(&path),
+                false,
+                &mut format!("{n} {file}").as_bytes(),
+            )?;
         }
-        writer.file(Path::new(&format!("include/p{n}.h")), false, &mut "int x;\n".as_bytes())?;
-        writer.symlink(Path::new(&format!("lib/libp{n}.so")), &format!("libp{n}.so.1"))
+        writer.file(
+            Path::new(&format!("include/p{n}.h")),
+            false,
+            &mut "int x;\n".as_bytes(),
+        )?;
+        writer.symlink(
+            Path::new(&format!("lib/libp{n}.so")),
+            &format!("libp{n}.so.1"),
+        )
     };
     drop(layers.add(&digest, fill).unwrap());
     digest
@@ -80,7 +110,11 @@ fn spec(state_dir: &Path, held: &Held) -> Spec {
     Spec {
         state_dir: state_dir.to_owned(),
         root: held.root.clone(),
-        binds: vec![bind("build", "/mason/build"), bind("install", "/mason/install"), bind("tmp", "/tmp")],
+        binds: vec![
+            bind("build", "/mason/build"),
+            bind("install", "/mason/install"),
+            bind("tmp", "/tmp"),
+        ],
         outer_uid: SANDBOX_UID,
         network: false,
         cores: vec![],
@@ -93,7 +127,10 @@ fn step(argv: &[&str]) -> Step {
         name: "figure".into(),
         argv: argv.iter().map(|word| word.to_string()).collect(),
         cwd: "/mason/build".into(),
-        env: vec![("PATH".into(), "/usr/bin:/usr/sbin".into()), ("LANG".into(), "C".into())],
+        env: vec![
+            ("PATH".into(), "/usr/bin:/usr/sbin".into()),
+            ("LANG".into(), "C".into()),
+        ],
         banner: String::new(),
     }
 }
@@ -111,8 +148,14 @@ fn bubblewrap() -> Option<Duration> {
         let start = Instant::now();
         let arguments = "--unshare-all --die-with-parent --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib \
             --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp /usr/bin/true";
-        let ended = Command::new("bwrap").args(arguments.split_whitespace()).stdout(Stdio::null()).status();
-        ended.ok().filter(|status| status.success()).map(|_| start.elapsed())
+        let ended = Command::new("bwrap")
+            .args(arguments.split_whitespace())
+            .stdout(Stdio::null())
+            .status();
+        ended
+            .ok()
+            .filter(|status| status.success())
+            .map(|_| start.elapsed())
     };
     if once().is_none() {
         println!("  bubblewrap: not installed or not allowed here (apt-get install bubblewrap)");
@@ -130,19 +173,27 @@ async fn kill_many(state_dir: &Path, held: &Held) {
         let ended = session.run(step(&["/usr/bin/bash", "-c", crowd])).await;
         (session, ended)
     });
-    tokio::io::AsyncReadExt::read_exact(&mut log, &mut [0; 3]).await.unwrap();
+    tokio::io::AsyncReadExt::read_exact(&mut log, &mut [0; 3])
+        .await
+        .unwrap();
     let start = Instant::now();
     killer.kill();
     let (session, _) = running.await.unwrap();
     session.kill().await.unwrap();
-    println!("kill of some 680 processes, a quarter of them daemons, until none is left: {}", ms(start.elapsed()));
+    println!(
+        "kill of some 680 processes, a quarter of them daemons, until none is left: {}",
+        ms(start.elapsed())
+    );
 }
 
 fn upstream() -> Option<PathBuf> {
     let shared = std::env::var_os("MASSIF_SHARED").map(PathBuf::from);
     let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
     let entries = fs::read_dir(shared.join("data/upstreams")).ok()?.flatten();
-    entries.map(|entry| entry.path()).find(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"xz-")))
+    entries.map(|entry| entry.path()).find(|path| {
+        path.file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"xz-"))
+    })
 }
 
 /// Median of three runs each, in turn, so that the machine's mood falls on all alike.
@@ -155,7 +206,12 @@ fn configure(runtime: &tokio::runtime::Runtime, state_dir: &Path, roots: &[(usiz
     let fresh = || {
         fs::remove_dir_all(build.join("src")).ok();
         fs::create_dir_all(build.join("src")).unwrap();
-        let unpacked = Command::new("tar").arg("-xf").arg(&archive).args(["--strip-components=1", "-C"]).arg(build.join("src")).status();
+        let unpacked = Command::new("tar")
+            .arg("-xf")
+            .arg(&archive)
+            .args(["--strip-components=1", "-C"])
+            .arg(build.join("src"))
+            .status();
         assert!(unpacked.unwrap().success());
     };
     let script = "cd src && exec ./configure --disable-dependency-tracking >/dev/null 2>&1";
@@ -178,7 +234,10 @@ fn configure(runtime: &tokio::runtime::Runtime, state_dir: &Path, roots: &[(usiz
             times.push(runtime.block_on(async {
                 let (mut session, _log) = Session::start(spec(state_dir, held)).await.unwrap();
                 let start = Instant::now();
-                let end = session.run(step(&["/usr/bin/bash", "-c", script])).await.unwrap();
+                let end = session
+                    .run(step(&["/usr/bin/bash", "-c", script]))
+                    .await
+                    .unwrap();
                 let took = start.elapsed();
                 assert!(end.ok(), "{end:?}");
                 session.finish().await.unwrap();
@@ -190,6 +249,9 @@ fn configure(runtime: &tokio::runtime::Runtime, state_dir: &Path, roots: &[(usiz
     let plain = report("plain root", &mut plain);
     for ((count, _), times) in roots.iter().zip(&mut inside) {
         let median = report(&format!("{count} packages"), times);
-        println!("    {:.2} x plain", median.as_secs_f64() / plain.as_secs_f64());
+        println!(
+            "    {:.2} x plain",
+            median.as_secs_f64() / plain.as_secs_f64()
+        );
     }
 }
