@@ -232,8 +232,7 @@ impl Desk {
     }
 
     async fn doctor(&self) -> Result<Vec<DoctorView>> {
-        let dir = self.0.dir.clone();
-        let findings = blocking(move || Ok(crate::build::probe::probe(&dir))).await?;
+        let findings = crate::build::probe::probe(&self.0.dir).await;
         Ok(findings.into_iter().map(doctor_view).collect())
     }
 
