@@ -232,7 +232,8 @@ impl Desk {
     }
 
     async fn doctor(&self) -> Result<Vec<DoctorView>> {
-        let findings = crate::build::probe::probe(&self.0.dir).await;
+        let dir = self.0.dir.clone();
+        let findings = blocking(move || Ok(crate::build::probe::probe(&dir))).await?;
         Ok(findings.into_iter().map(doctor_view).collect())
     }
 
