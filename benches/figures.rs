@@ -2,9 +2,11 @@
 
 #[path = "figures/intake.rs"]
 mod intake;
+#[path = "figures/root.rs"]
+mod root;
 
 fn main() {
-    let figures: [(&str, fn()); 1] = [("intake", intake::run)];
+    let figures: [(&str, fn()); 2] = [("intake", intake::run), ("root", root::run)];
     let asked: Vec<String> = std::env::args()
         .skip(1)
         .filter(|arg| !arg.starts_with('-'))

@@ -52,7 +52,8 @@ impl Base {
                     fingerprint: mask.as_os_str().as_encoded_bytes().to_vec(),
                     usr: vec![mask, "/usr".into()],
                     usr_dir: Some("/usr".into()),
-                    alternatives: Some(PathBuf::from("/etc/alternatives")).filter(|dir| dir.is_dir()),
+                    alternatives: Some(PathBuf::from("/etc/alternatives"))
+                        .filter(|dir| dir.is_dir()),
                     refuse_libc: true,
                 })
             }
@@ -91,10 +92,20 @@ impl From<&crate::model::Base> for Base {
 fn fingerprint(usr: &Path) -> Vec<u8> {
     let mut hash = sha2::Sha256::new();
     let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-    for name in ["", "bin", "sbin", "lib", "lib64", "include", "lib/pkgconfig", "share/pkgconfig", "lib/cmake"]
-        .map(String::from)
-        .into_iter()
-        .chain(["lib", "include"].map(|top| format!("{top}/{triplet}")))
+    for name in [
+        "",
+        "bin",
+        "sbin",
+        "lib",
+        "lib64",
+        "include",
+        "lib/pkgconfig",
+        "share/pkgconfig",
+        "lib/cmake",
+    ]
+    .map(String::from)
+    .into_iter()
+    .chain(["lib", "include"].map(|top| format!("{top}/{triplet}")))
     {
         let path = usr.join(name);
         hash.update(path.as_os_str().as_encoded_bytes());
@@ -109,10 +120,35 @@ fn fingerprint(usr: &Path) -> Vec<u8> {
 
 /// Run-time libraries of the C library and the compilers: what every build may link to over base `host`.
 const RUNTIME_LIBRARIES: &[&str] = &[
-    "ld-linux-", "ld-linux.", "libanl.so.", "libatomic.so.", "libBrokenLocale.so.", "libc.so.", "libcrypt.so.", "libdl.so.",
-    "libgcc_s.so.", "libgfortran.so.", "libgomp.so.", "libitm.so.", "libm.so.", "libmvec.so.", "libnsl.so.1", "libnss_compat.so.",
-    "libnss_dns.so.", "libnss_files.so.", "libpthread.so.", "libquadmath.so.", "libresolv.so.", "librt.so.",
-    "libstdc++.so.", "libthread_db.so.", "libutil.so.", "libasan.so.", "liblsan.so.", "libtsan.so.", "libubsan.so.",
+    "ld-linux-",
+    "ld-linux.",
+    "libanl.so.",
+    "libatomic.so.",
+    "libBrokenLocale.so.",
+    "libc.so.",
+    "libcrypt.so.",
+    "libdl.so.",
+    "libgcc_s.so.",
+    "libgfortran.so.",
+    "libgomp.so.",
+    "libitm.so.",
+    "libm.so.",
+    "libmvec.so.",
+    "libnsl.so.1",
+    "libnss_compat.so.",
+    "libnss_dns.so.",
+    "libnss_files.so.",
+    "libpthread.so.",
+    "libquadmath.so.",
+    "libresolv.so.",
+    "librt.so.",
+    "libstdc++.so.",
+    "libthread_db.so.",
+    "libutil.so.",
+    "libasan.so.",
+    "liblsan.so.",
+    "libtsan.so.",
+    "libubsan.so.",
 ];
 
 /// What the base provides, sorted and without repeats; kept in `state_dir` while the base does not change.
@@ -126,9 +162,14 @@ pub fn base_index(base: &Base, state_dir: &Path) -> Result<Vec<Dependency>> {
     hash.update("massif base index 1");
     hash.update(serde_json::to_vec(base).unwrap_or_default());
     hash.update(&below.fingerprint);
-    let name = format!("base-{}.index", &Digest(hash.finalize().into()).to_string()[..16]);
+    let name = format!(
+        "base-{}.index",
+        &Digest(hash.finalize().into()).to_string()[..16]
+    );
     let kept = state_dir.join("layers").join(name);
-    let known = fs::read(&kept).ok().and_then(|bytes| postcard::from_bytes(&bytes).ok());
+    let known = fs::read(&kept)
+        .ok()
+        .and_then(|bytes| postcard::from_bytes(&bytes).ok());
     if let Some(known) = known {
         return Ok(known);
     }
@@ -153,7 +194,9 @@ pub fn base_index(base: &Base, state_dir: &Path) -> Result<Vec<Dependency>> {
 
 fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }
 
 fn machine() -> &'static str {
@@ -165,13 +208,25 @@ fn add(to: &mut BTreeSet<Dependency>, kind: DependencyKind, name: impl Into<std:
 }
 
 fn host_index(usr: &Path, below: &Below) -> BTreeSet<Dependency> {
-    let hidden = below.usr.first().map(|mask| mask::hidden(mask)).unwrap_or_default();
+    let hidden = below
+        .usr
+        .first()
+        .map(|mask| mask::hidden(mask))
+        .unwrap_or_default();
     let mut index = BTreeSet::new();
     programs(usr, &hidden, &mut index);
     for lib in library_directories(usr) {
         for name in names(&lib) {
-            if RUNTIME_LIBRARIES.iter().any(|start| name.starts_with(start)) && is_soname(&name) {
-                add(&mut index, DependencyKind::Soname, format!("{name}({})", machine()));
+            if RUNTIME_LIBRARIES
+                .iter()
+                .any(|start| name.starts_with(start))
+                && is_soname(&name)
+            {
+                add(
+                    &mut index,
+                    DependencyKind::Soname,
+                    format!("{name}({})", machine()),
+                );
             }
         }
     }
@@ -182,11 +237,16 @@ fn host_index(usr: &Path, below: &Below) -> BTreeSet<Dependency> {
 /// Whether a file name can be a soname: one number after `.so`, so that `libstdc++.so.6.0.30` and gdb's helpers are not.
 fn is_soname(name: &str) -> bool {
     let version = name.split_once(".so.").map(|(_, version)| version);
-    version.is_some_and(|version| !version.is_empty() && version.bytes().all(|digit| digit.is_ascii_digit()))
+    version.is_some_and(|version| {
+        !version.is_empty() && version.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
 fn programs(usr: &Path, hidden: &BTreeSet<PathBuf>, index: &mut BTreeSet<Dependency>) {
-    for (dir, kind) in [("bin", DependencyKind::Binary), ("sbin", DependencyKind::SysBinary)] {
+    for (dir, kind) in [
+        ("bin", DependencyKind::Binary),
+        ("sbin", DependencyKind::SysBinary),
+    ] {
         for name in names(&usr.join(dir)) {
             if !hidden.contains(&Path::new(dir).join(&name)) && name != "[" {
                 add(index, kind, name);
@@ -197,20 +257,31 @@ fn programs(usr: &Path, hidden: &BTreeSet<PathBuf>, index: &mut BTreeSet<Depende
 
 fn library_directories(usr: &Path) -> Vec<PathBuf> {
     let triplet = format!("{}-linux-gnu", machine());
-    ["lib64".to_string(), "lib".to_string(), format!("lib/{triplet}")]
-        .into_iter()
-        .map(|name| usr.join(name))
-        .filter(|dir| fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir()))
-        .collect()
+    [
+        "lib64".to_string(),
+        "lib".to_string(),
+        format!("lib/{triplet}"),
+    ]
+    .into_iter()
+    .map(|name| usr.join(name))
+    .filter(|dir| fs::symlink_metadata(dir).is_ok_and(|meta| meta.is_dir()))
+    .collect()
 }
 
 /// The loader by each path under which programs may name it.
 fn interpreters(usr: &Path, index: &mut BTreeSet<Dependency>) {
     for lib in ["lib64", "lib"] {
         for name in names(&usr.join(lib)) {
-            if name.starts_with("ld-linux") && name.contains(".so.") && usr.join(lib).join(&name).exists() {
+            if name.starts_with("ld-linux")
+                && name.contains(".so.")
+                && usr.join(lib).join(&name).exists()
+            {
                 for path in [format!("/{lib}/{name}"), format!("/usr/{lib}/{name}")] {
-                    add(index, DependencyKind::Interpreter, format!("{path}({})", machine()));
+                    add(
+                        index,
+                        DependencyKind::Interpreter,
+                        format!("{path}({})", machine()),
+                    );
                 }
             }
         }
@@ -239,7 +310,9 @@ fn directory_index(usr: &Path) -> BTreeSet<Dependency> {
     for dir in cmake_dirs {
         for package in names(&dir) {
             for name in names(&dir.join(&package)) {
-                let stem = name.strip_suffix("Config.cmake").or(name.strip_suffix("-config.cmake"));
+                let stem = name
+                    .strip_suffix("Config.cmake")
+                    .or(name.strip_suffix("-config.cmake"));
                 if let Some(stem) = stem.filter(|stem| !stem.is_empty()) {
                     add(&mut index, DependencyKind::CMake, stem);
                 }
@@ -255,18 +328,27 @@ const LIBRARY_BYTES_MAX: u64 = 512 * 1024 * 1024;
 fn sonames(lib: &Path, index: &mut BTreeSet<Dependency>) {
     for name in names(lib) {
         let path = lib.join(&name);
-        let library = name.contains(".so.") && fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() < LIBRARY_BYTES_MAX);
+        let library = name.contains(".so.")
+            && fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() < LIBRARY_BYTES_MAX);
         if !library {
             continue;
         }
         if is_soname(&name) {
-            add(index, DependencyKind::Soname, format!("{name}({})", machine()));
+            add(
+                index,
+                DependencyKind::Soname,
+                format!("{name}({})", machine()),
+            );
             continue;
         }
         // libfoo-1.2.so.0.1 and the like: only the file itself knows, and links to it have been seen.
         let soname = fs::read(&path).ok().and_then(|bytes| soname_of(&bytes));
         if let Some(soname) = soname {
-            add(index, DependencyKind::Soname, format!("{soname}({})", machine()));
+            add(
+                index,
+                DependencyKind::Soname,
+                format!("{soname}({})", machine()),
+            );
         }
     }
 }
@@ -282,7 +364,9 @@ fn soname_of(bytes: &[u8]) -> Option<String> {
     let sections = file.elf_section_table();
     let (dynamic, strings) = sections.dynamic(endian, bytes).ok()??;
     let strings = sections.strings(endian, bytes, strings).ok()?;
-    let entry = dynamic.iter().find(|entry| entry.tag(endian) == object::elf::DT_SONAME)?;
+    let entry = dynamic
+        .iter()
+        .find(|entry| entry.tag(endian) == object::elf::DT_SONAME)?;
     let name = entry.string(endian, strings).ok()?;
     String::from_utf8(name.to_vec()).ok()
 }
@@ -298,14 +382,23 @@ mod tests {
         let has = |text: &str| index.contains(&text.parse().unwrap());
         assert!(has("binary(sh)"));
         assert!(has(&format!("soname(libc.so.6({}))", machine())) || cfg!(target_env = "musl"));
-        assert!(index.iter().all(|d| !matches!(d.kind, DependencyKind::PkgConfig | DependencyKind::CMake)));
+        assert!(
+            index
+                .iter()
+                .all(|d| !matches!(d.kind, DependencyKind::PkgConfig | DependencyKind::CMake))
+        );
         assert!(index.is_sorted());
         assert_eq!(index, base_index(&Base::Host, state.path()).unwrap());
     }
 
     #[test]
     fn sonames_have_one_number() {
-        for (name, yes) in [("libc.so.6", true), ("libstdc++.so.6.0.30", false), ("libstdc++.so.6-gdb.py", false), ("libz.so", false)] {
+        for (name, yes) in [
+            ("libc.so.6", true),
+            ("libstdc++.so.6.0.30", false),
+            ("libstdc++.so.6-gdb.py", false),
+            ("libz.so", false),
+        ] {
             assert_eq!(is_soname(name), yes, "{name}");
         }
     }

@@ -3,11 +3,11 @@
 //! that room can be made. A layer counts when its file `complete` exists and was written since this boot or is known
 //! to be on disk: nothing is synced while a build waits, and a power cut costs unpacking again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Seek};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 use super::base::Base;
+pub use super::layer_writer::LayerWriter;
 use super::merge;
 use super::sandbox::Root;
 pub use super::trash::discard;
@@ -25,10 +26,6 @@ use crate::stone::package::Package;
 
 /// What `layers/` is written as; part of the names of sets, so that a change makes new ones.
 const SHAPE: &str = "massif set 1";
-/// Every file of a layer has this time, whenever it was unpacked: 1980-01-02, the first day that zip can write in any zone.
-const FILE_TIME_S: u64 = 315_619_200;
-/// Entries of one package; the largest real one has 120,000.
-const ENTRIES_MAX: u64 = 4_000_000;
 
 /// The layer cache of one state directory. Cheap to clone; one per state directory and process.
 #[derive(Debug, Clone)]
@@ -93,7 +90,9 @@ pub struct Held {
 
 impl Shared {
     fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.known
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn dir(&self, name: &str) -> PathBuf {
@@ -179,7 +178,9 @@ impl Layers {
                     return Ok(());
                 };
                 writer.file(first, *executable, content)?;
-                others.iter().try_for_each(|(path, executable)| writer.again(first, path, *executable))
+                others
+                    .iter()
+                    .try_for_each(|(path, executable)| writer.again(first, path, *executable))
             })
         })
     }
@@ -218,7 +219,11 @@ impl Layers {
         let name = format!("set-{}", &Digest(hash.finalize().into()).to_string()[..16]);
         let pin = self.make(&name, |dir| {
             let layers = packages.iter().map(|package| self.usr_of(package));
-            let merged = merge::merge(&dir.join("usr"), &layers.collect::<Result<Vec<_>>>()?, &below)?;
+            let merged = merge::merge(
+                &dir.join("usr"),
+                &layers.collect::<Result<Vec<_>>>()?,
+                &below,
+            )?;
             Ok(Complete {
                 boot: String::new(),
                 on_disk: false,
@@ -228,7 +233,11 @@ impl Layers {
             })
         })?;
         let dir = self.shared.dir(&name);
-        let warnings = self.shared.read_complete(&name).map(|c| c.warnings).unwrap_or_default();
+        let warnings = self
+            .shared
+            .read_complete(&name)
+            .map(|c| c.warnings)
+            .unwrap_or_default();
         let mut usr = vec![dir.join("usr")];
         usr.extend(below.usr);
         let root = Root {
@@ -246,7 +255,9 @@ impl Layers {
     fn usr_of(&self, package: &Digest) -> Result<PathBuf> {
         match self.has(package) {
             true => Ok(self.shared.dir(&package.to_string()).join("usr")),
-            false => Err(Fault::bug(format!("package {package} is wanted in a root and is not unpacked"))),
+            false => Err(Fault::bug(format!(
+                "package {package} is wanted in a root and is not unpacked"
+            ))),
         }
     }
 
@@ -297,7 +308,9 @@ impl Layers {
             }
             // Links in a set keep a package's bytes: the sets go with it, or, if one is in use, it stays.
             let package: Option<Digest> = name.parse().ok();
-            let holders = sets.iter().filter(|(_, has)| package.is_some_and(|p| has.contains(&p)));
+            let holders = sets
+                .iter()
+                .filter(|(_, has)| package.is_some_and(|p| has.contains(&p)));
             let mut doomed: Vec<&str> = holders.map(|(set, _)| set.as_str()).collect();
             doomed.push(&name);
             if self.remove_all(&doomed)? {
@@ -311,7 +324,9 @@ impl Layers {
     fn remove_all(&self, names: &[&str]) -> Result<bool> {
         let mut known = self.shared.known();
         let busy = |name: &&str| {
-            known.get(*name).is_some_and(|known| known.users > 0 || known.being_made)
+            known
+                .get(*name)
+                .is_some_and(|known| known.users > 0 || known.being_made)
         };
         if names.iter().any(busy) {
             return Ok(false);
@@ -393,112 +408,6 @@ impl Layers {
             // What cannot be moved away now is moved away when the host starts again.
             let _ = discard(&self.shared.state_dir, &temporary);
         })
-    }
-}
-
-/// Where the entries of one package are written to while it is unpacked. Paths are relative to `usr`; parents are made.
-#[derive(Debug)]
-pub struct LayerWriter {
-    usr: PathBuf,
-    /// Directories that this writer made: nothing is ever written through anything else.
-    directories: HashSet<PathBuf>,
-    entries: u64,
-    bytes: u64,
-}
-
-impl LayerWriter {
-    fn new(dir: &Path) -> Result<LayerWriter> {
-        let usr = dir.join("usr");
-        let mut writer = LayerWriter {
-            usr,
-            directories: HashSet::new(),
-            entries: 0,
-            bytes: 0,
-        };
-        writer.make_directory(PathBuf::new())?;
-        Ok(writer)
-    }
-
-    /// A directory.
-    pub fn directory(&mut self, path: &Path) -> Result<()> {
-        self.parents(path)?;
-        if self.directories.contains(path) {
-            return Ok(());
-        }
-        self.make_directory(path.to_owned())
-    }
-
-    /// A regular file; its mode becomes 0755 or 0644, readable for the sandbox. The package's own modes live in its layout.
-    pub fn file(&mut self, path: &Path, executable: bool, content: &mut dyn Read) -> Result<()> {
-        self.parents(path)?;
-        let mut write = || -> io::Result<u64> {
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(self.usr.join(path))?;
-            let bytes = io::copy(content, &mut file)?;
-            let mode = if executable { 0o755 } else { 0o644 };
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
-            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(FILE_TIME_S);
-            file.set_times(fs::FileTimes::new().set_modified(time).set_accessed(time))?;
-            Ok(bytes)
-        };
-        self.bytes += write().map_err(|e| cannot(format_args!("unpack {}", path.display()), e))?;
-        Ok(())
-    }
-
-    /// A regular file with the content of one that was written before.
-    fn again(&mut self, first: &Path, path: &Path, executable: bool) -> Result<()> {
-        let first = self.usr.join(first);
-        let same = fs::metadata(&first).is_ok_and(|m| (m.permissions().mode() & 0o111 != 0) == executable);
-        if same {
-            self.parents(path)?;
-            match fs::hard_link(&first, self.usr.join(path)) {
-                Ok(()) => return Ok(()),
-                Err(error) if error.raw_os_error() == Some(libc::EMLINK) => {}
-                Err(error) => return Err(cannot(format_args!("unpack {}", path.display()), error)),
-            }
-        }
-        let mut content = fs::File::open(&first).map_err(|e| cannot("read a layer", e))?;
-        self.file(path, executable, &mut content)
-    }
-
-    /// A symbolic link.
-    pub fn symlink(&mut self, path: &Path, target: &str) -> Result<()> {
-        self.parents(path)?;
-        symlink(target, self.usr.join(path))
-            .map_err(|e| cannot(format_args!("unpack {}", path.display()), e))
-    }
-
-    fn parents(&mut self, path: &Path) -> Result<()> {
-        let unsafe_path = || {
-            Fault::new(Kind::Upstream, format!("a package has the unsafe path {}", path.display()))
-                .next("look at the package where it was published")
-        };
-        self.entries += 1;
-        let normal = |part: Component<'_>| matches!(part, Component::Normal(_));
-        if self.entries > ENTRIES_MAX || path.as_os_str().is_empty() || !path.components().all(normal) {
-            return Err(unsafe_path());
-        }
-        let parent = path.parent().unwrap_or(Path::new(""));
-        if self.directories.contains(parent) {
-            return Ok(());
-        }
-        let mut at = PathBuf::new();
-        for part in parent.components() {
-            at.push(part);
-            if !self.directories.contains(&at) {
-                self.make_directory(at.clone())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn make_directory(&mut self, path: PathBuf) -> Result<()> {
-        let dir = self.usr.join(&path);
-        let made = fs::create_dir(&dir)
-            .and_then(|()| fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)));
-        made.map_err(|e| cannot(format_args!("unpack directory {}", path.display()), e))?;
-        self.directories.insert(path);
-        Ok(())
     }
 }
 

@@ -31,7 +31,11 @@ pub fn reclaim_dead(state_dir: &Path, keep: &dyn Fn(&str) -> bool) -> Result<Rec
         attempts: Vec::new(),
     };
     for place in ["attempts", "slots"] {
-        for entry in fs::read_dir(state_dir.join(place)).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(state_dir.join(place))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = entry.file_name().to_string_lossy().into_owned();
             if place == "slots" || !keep(&name) {
                 discard(state_dir, &entry.path())?;
@@ -58,11 +62,16 @@ fn end_processes(state_dir: &Path) -> Result<u32> {
             return Ok(found);
         }
         if Instant::now() > deadline {
-            let numbers: Vec<String> =
-                alive.iter().map(|pid| pid.as_raw_nonzero().to_string()).collect();
+            let numbers: Vec<String> = alive
+                .iter()
+                .map(|pid| pid.as_raw_nonzero().to_string())
+                .collect();
             return Err(Fault::new(
                 Kind::Operator,
-                format!("processes of an earlier run do not end: {}", numbers.join(" ")),
+                format!(
+                    "processes of an earlier run do not end: {}",
+                    numbers.join(" ")
+                ),
             )
             .next("end them by hand, or start the machine again: they hang in the kernel"));
         }
@@ -85,8 +94,10 @@ fn helpers(marker: &str) -> Vec<Pid> {
         .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
         .filter(|pid| {
             // A zombie has no command line.
-            fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| line.windows(wanted.len()).any(|part| part == wanted.as_bytes()))
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+                line.windows(wanted.len())
+                    .any(|part| part == wanted.as_bytes())
+            })
         })
         .filter_map(Pid::from_raw)
         .collect()

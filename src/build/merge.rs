@@ -73,7 +73,10 @@ fn folded(below: &Below) -> Vec<(PathBuf, PathBuf)> {
 /// A C library: one of another build than the base's tools were linked against makes all of them crash.
 fn is_libc(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-    let top = path.components().next().is_some_and(|c| c.as_os_str().as_encoded_bytes().starts_with(b"lib"));
+    let top = path
+        .components()
+        .next()
+        .is_some_and(|c| c.as_os_str().as_encoded_bytes().starts_with(b"lib"));
     top && (name == "libc.so.6"
         || name.starts_with("ld-linux") && name.contains(".so.")
         || name.starts_with("ld-musl-"))
@@ -131,7 +134,10 @@ impl Merge<'_> {
                     return Ok(());
                 }
                 if self.merged.warnings.len() < WARNINGS_MAX {
-                    let text = format!("/usr/{} is in more than one package; the last one counts", path.display());
+                    let text = format!(
+                        "/usr/{} is in more than one package; the last one counts",
+                        path.display()
+                    );
                     self.merged.warnings.push(text);
                 }
                 fs::remove_file(&to).map_err(|e| cannot("merge layers", e))?;
@@ -157,14 +163,20 @@ impl Merge<'_> {
         if self.below.refuse_libc && is_libc(path) {
             return Err(Fault::new(
                 Kind::Operator,
-                format!("a package brings its own C library (/usr/{}) over base host", path.display()),
+                format!(
+                    "a package brings its own C library (/usr/{}) over base host",
+                    path.display()
+                ),
             )
             .next("build with base `stones` or a base directory, or leave the package out"));
         }
         if fs::symlink_metadata(usr.join(path)).is_ok_and(|meta| meta.is_dir()) {
             return Err(Fault::new(
                 Kind::Operator,
-                format!("a package has a file where the base has the directory /usr/{}", path.display()),
+                format!(
+                    "a package has a file where the base has the directory /usr/{}",
+                    path.display()
+                ),
             )
             .next("build with base `stones`: over this base it would hide all that is below"));
         }
@@ -185,7 +197,9 @@ impl Merge<'_> {
                 continue;
             }
             for (path, made) in &self.made {
-                let Ok(rest) = path.strip_prefix(top) else { continue };
+                let Ok(rest) = path.strip_prefix(top) else {
+                    continue;
+                };
                 let depth = rest.components().count();
                 let wanted = *made == Made::File
                     && !rest.starts_with(&triplet)
@@ -214,13 +228,22 @@ impl Merge<'_> {
 /// A mark that hides what lower layers have there; any user may make one.
 pub(super) fn whiteout(path: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-    Ok(mknodat(CWD, path, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?)
+    Ok(mknodat(
+        CWD,
+        path,
+        FileType::CharacterDevice,
+        Mode::empty(),
+        makedev(0, 0),
+    )?)
 }
 
 fn clash(path: &Path) -> Fault {
     Fault::new(
         Kind::Operator,
-        format!("/usr/{} is a directory in one package and a file in another", path.display()),
+        format!(
+            "/usr/{} is a directory in one package and a file in another",
+            path.display()
+        ),
     )
     .next("these packages cannot be in one root: mend one of their recipes")
 }
@@ -236,5 +259,10 @@ fn same(one: &Path, other: &Path) -> io::Result<bool> {
         return Ok(fs::read_link(one)? == fs::read_link(other)?);
     }
     // Only small files are worth reading for the sake of a warning.
-    Ok(a.is_file() && b.is_file() && a.len() == b.len() && a.len() < 65_536 && a.mode() == b.mode() && fs::read(one)? == fs::read(other)?)
+    Ok(a.is_file()
+        && b.is_file()
+        && a.len() == b.len()
+        && a.len() < 65_536
+        && a.mode() == b.mode()
+        && fs::read(one)? == fs::read(other)?)
 }

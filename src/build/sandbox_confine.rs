@@ -127,7 +127,11 @@ fn when(conditions: Vec<seccompiler::Result<SeccompCondition>>) -> Option<Seccom
     SeccompRule::new(conditions.ok()?).ok()
 }
 
-fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> seccompiler::Result<SeccompCondition> {
+fn argument(
+    index: u8,
+    operator: SeccompCmpOp,
+    value: u64,
+) -> seccompiler::Result<SeccompCondition> {
     SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)
         .map_err(seccompiler::Error::from)
 }

@@ -69,7 +69,12 @@ fn outer(control: &mut UnixStream) -> Result<u8> {
     match unsafe { nix::unistd::fork() }.map_err(|e| cannot("fork", e))? {
         nix::unistd::ForkResult::Child => Ok(inner(control, &spec)),
         nix::unistd::ForkResult::Parent { child } => {
-            let _ = send(control, &Said::Born { pid: child.as_raw() }); // a host that is gone takes us with it
+            let _ = send(
+                control,
+                &Said::Born {
+                    pid: child.as_raw(),
+                },
+            ); // a host that is gone takes us with it
             close_all();
             let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
             let _ = nix::sys::wait::waitpid(child, None); // nothing to tell: the socket's end says it
@@ -111,7 +116,10 @@ fn drop_ids(spec: &Spec) -> Result<(u32, u32)> {
     let id = spec.outer_uid;
     let dropped = || -> nix::Result<()> {
         nix::unistd::setgroups(&[])?;
-        let (uid, gid) = (nix::unistd::Uid::from_raw(id), nix::unistd::Gid::from_raw(id));
+        let (uid, gid) = (
+            nix::unistd::Uid::from_raw(id),
+            nix::unistd::Gid::from_raw(id),
+        );
         nix::unistd::setresgid(gid, gid, gid)?;
         nix::unistd::setresuid(uid, uid, uid)
     };
@@ -213,9 +221,11 @@ impl Init {
         confine::filter_system_calls()?;
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
-        mask.thread_block().map_err(|e| cannot("block SIGCHLD", e))?;
+        mask.thread_block()
+            .map_err(|e| cannot("block SIGCHLD", e))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let children = SignalFd::with_flags(&mask, flags).map_err(|e| cannot("watch children", e))?;
+        let children =
+            SignalFd::with_flags(&mask, flags).map_err(|e| cannot("watch children", e))?;
         Ok(Init { children })
     }
 
@@ -248,7 +258,11 @@ impl Init {
             .find(|path| Path::new(path).exists())?;
         let step = Step {
             name: "loader cache".into(),
-            argv: vec!["/bin/sh".into(), "-c".into(), format!("{program} -X >/dev/null 2>&1")],
+            argv: vec![
+                "/bin/sh".into(),
+                "-c".into(),
+                format!("{program} -X >/dev/null 2>&1"),
+            ],
             cwd: "/".into(),
             env: Vec::new(),
             banner: String::new(),
@@ -275,7 +289,11 @@ impl Init {
         if !outlived.is_empty() {
             log(&format!(
                 "massif: {} outlived step {} and ended with it: {}\n",
-                if outlived.len() == 1 { "a process" } else { "processes" },
+                if outlived.len() == 1 {
+                    "a process"
+                } else {
+                    "processes"
+                },
                 step.name,
                 outlived.join(" ")
             ));
@@ -329,9 +347,8 @@ fn spawn(step: &Step) -> Result<i32> {
             step.cwd.display()
         )));
     }
-    let log = || -> io::Result<Stdio> {
-        Ok(Stdio::from(io::stdout().as_fd().try_clone_to_owned()?))
-    };
+    let log =
+        || -> io::Result<Stdio> { Ok(Stdio::from(io::stdout().as_fd().try_clone_to_owned()?)) };
     let child = (|| {
         Command::new(program)
             .args(arguments)

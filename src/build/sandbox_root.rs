@@ -34,7 +34,12 @@ pub(super) fn cannot(what: impl std::fmt::Display, error: io::Error) -> Fault {
         Some(libc::ENOSPC | libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Kind::TryAgain,
         _ => Kind::Builder,
     };
-    Fault::new(kind, format!("cannot make a build root: {what}")).because(&error)
+    let fault = Fault::new(kind, format!("cannot make a build root: {what}")).because(&error);
+    match error.raw_os_error() {
+        // Also what a security module answers that lets namespaces be made and then nothing be done in them.
+        Some(libc::EPERM | libc::EACCES) => fault.next(super::probe::namespaces_cure()),
+        _ => fault,
+    }
 }
 
 /// Makes the root and moves into it. The working directory is the state directory, and paths below it are relative.
@@ -44,7 +49,11 @@ pub(super) fn enter(spec: &Spec) -> Result<()> {
     let new = Path::new(NEW_ROOT);
     let root = make_fs(
         "tmpfs",
-        &[("size", ROOT_BYTES_MAX), ("nr_inodes", "262144"), ("mode", "755")],
+        &[
+            ("size", ROOT_BYTES_MAX),
+            ("nr_inodes", "262144"),
+            ("mode", "755"),
+        ],
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
     )?;
     attach(&root, new)?;
@@ -98,7 +107,16 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 
 fn make_directories(new: &Path) -> Result<()> {
     let plain = [
-        "dev", "etc", "mason", "proc", "run", "usr", "var", "var/cache", "var/lib", "var/log",
+        "dev",
+        "etc",
+        "mason",
+        "proc",
+        "run",
+        "usr",
+        "var",
+        "var/cache",
+        "var/lib",
+        "var/log",
     ];
     let made = || -> io::Result<()> {
         for name in plain {
@@ -250,7 +268,10 @@ fn set_attributes(mount: &OwnedFd, set: u64) -> io::Result<()> {
 
 fn mount_bind(state_dir: &Path, wanted: &Bind, new: &Path) -> Result<()> {
     let inside = wanted.to.strip_prefix("/").unwrap_or(&wanted.to);
-    if inside.components().any(|part| !matches!(part, Component::Normal(_))) {
+    if inside
+        .components()
+        .any(|part| !matches!(part, Component::Normal(_)))
+    {
         return Err(Fault::bug(format!(
             "a bind to {} would leave the build root",
             wanted.to.display()
@@ -265,7 +286,11 @@ fn mount_bind(state_dir: &Path, wanted: &Bind, new: &Path) -> Result<()> {
             if let Some(parent) = to.parent() {
                 fs::create_dir_all(parent)?;
             }
-            fs::OpenOptions::new().append(true).create(true).open(&to).map(drop)
+            fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(&to)
+                .map(drop)
         }
     };
     made().map_err(|e| cannot(format_args!("bind {}", wanted.from.display()), e))?;
@@ -338,12 +363,19 @@ fn write_etc(spec: &Spec, new: &Path) -> Result<()> {
             "passwd",
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n".to_string(),
         ),
-        ("group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n".to_string()),
-        ("hosts", format!("127.0.0.1 localhost {HOST_NAME}\n::1 localhost {HOST_NAME}\n")),
+        (
+            "group",
+            "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n".to_string(),
+        ),
+        (
+            "hosts",
+            format!("127.0.0.1 localhost {HOST_NAME}\n::1 localhost {HOST_NAME}\n"),
+        ),
         ("hostname", format!("{HOST_NAME}\n")),
         (
             "nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n".to_string(),
+            "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"
+                .to_string(),
         ),
         ("ld.so.conf", loader_directories(new)),
         ("shells", "/bin/sh\n/bin/bash\n".to_string()),
@@ -386,7 +418,12 @@ fn network_files(etc: &Path) -> Result<()> {
                 .map_err(|e| cannot(format_args!("copy /etc/{name}"), e))?;
         }
     }
-    for name in ["ssl/certs", "ca-certificates", "pki/tls/certs", "pki/ca-trust/extracted"] {
+    for name in [
+        "ssl/certs",
+        "ca-certificates",
+        "pki/tls/certs",
+        "pki/ca-trust/extracted",
+    ] {
         let from = Path::new("/etc").join(name);
         let to = etc.join(name);
         if from.is_dir() {

@@ -89,7 +89,9 @@ fn spawn_on_lasting_thread(command: Command) -> oneshot::Receiver<io::Result<Chi
         Mutex::new(sender)
     });
     let (reply, answer) = oneshot::channel();
-    let sender = orders.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let sender = orders
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     // A thread that is gone drops the reply, which the asker sees.
     let _ = sender.send((command, reply));
     answer
@@ -136,7 +138,9 @@ impl Session {
         let _ = rustix::pipe::fcntl_setpipe_size(&log_start, LOG_PIPE_BYTES);
         let errors = log_start.try_clone().map_err(|e| io_fault(what, e))?;
         let log = LogReader::from_owned_fd(log_end).map_err(|e| io_fault(what, e))?;
-        let program = HELPER.get().map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
+        let program = HELPER
+            .get()
+            .map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
         let mut command = Command::new(program);
         command
             .arg(HELPER_COMMAND)
@@ -176,15 +180,17 @@ impl Session {
                 step.name
             )));
         }
-        send_async(&mut self.control, &Tell::Run(step)).await.map_err(gone)?;
+        send_async(&mut self.control, &Tell::Run(step))
+            .await
+            .map_err(gone)?;
         let said = receive_async(&mut self.control).await.map_err(gone)?;
         self.out_of_step = false;
         match said {
             Said::Ended(end) => Ok(end),
             Said::NotRun(fault) | Said::Failed(fault) => Err(fault),
-            Said::Born { .. } | Said::Ready { .. } => {
-                Err(Fault::bug("the sandbox answered a step with something else"))
-            }
+            Said::Born { .. } | Said::Ready { .. } => Err(Fault::bug(
+                "the sandbox answered a step with something else",
+            )),
         }
     }
 
@@ -209,7 +215,10 @@ impl Session {
         // A sandbox that does not hear this has ended already, and that is what was asked for.
         let _ = send_async(&mut self.control, &Tell::Finish).await;
         let limit = Duration::from_millis(limit::SANDBOX_END_MS);
-        if tokio::time::timeout(limit, self.helper_ended()).await.is_err() {
+        if tokio::time::timeout(limit, self.helper_ended())
+            .await
+            .is_err()
+        {
             self.killer.kill();
         }
         self.ended().await
@@ -223,8 +232,14 @@ impl Session {
     }
 
     async fn ended(&mut self) -> Result<()> {
-        self.helper_ended().await.map_err(|e| io_fault("wait for the end of a sandbox", e))?;
-        if let Some(mut child) = self.helper.take().and_then(|mut helper| helper.child.take()) {
+        self.helper_ended()
+            .await
+            .map_err(|e| io_fault("wait for the end of a sandbox", e))?;
+        if let Some(mut child) = self
+            .helper
+            .take()
+            .and_then(|mut helper| helper.child.take())
+        {
             child.wait().map_err(|e| io_fault("reap a sandbox", e))?;
         }
         Ok(())
@@ -241,12 +256,15 @@ impl Helper {
     fn watch(child: Child) -> Result<Helper> {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| Fault::bug("a process without a number"))?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())
-            .map_err(|e| io_fault("watch a sandbox", e))?;
+        let pidfd =
+            pidfd_open(pid, PidfdFlags::empty()).map_err(|e| io_fault("watch a sandbox", e))?;
         // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
         let ended = unsafe { AsyncFd::register(pidfd) }
             .map_err(|_| Fault::bug("a process's descriptor cannot be watched"))?;
-        Ok(Helper { child: Some(child), ended })
+        Ok(Helper {
+            child: Some(child),
+            ended,
+        })
     }
 }
 
@@ -294,7 +312,8 @@ async fn keep_loader_cache(path: PathBuf, bytes: Vec<u8>) -> Result<()> {
         let parent = path.parent().unwrap_or(Path::new("/"));
         let mut file = tempfile::NamedTempFile::new_in(parent)?;
         file.write_all(&bytes)?;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(0o644))?;
         file.persist(&path)?;
         Ok(())
     });

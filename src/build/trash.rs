@@ -20,7 +20,10 @@ pub fn discard(state_dir: &Path, path: &Path) -> Result<()> {
     let moved = || -> io::Result<()> {
         fs::create_dir_all(&trash)?;
         let mut renamed = fs::rename(path, &to);
-        if renamed.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied) {
+        if renamed
+            .as_ref()
+            .is_err_and(|e| e.kind() == io::ErrorKind::PermissionDenied)
+        {
             // A directory changes its parent only for who may write to it.
             fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
             renamed = fs::rename(path, &to);
@@ -42,7 +45,11 @@ pub fn discard(state_dir: &Path, path: &Path) -> Result<()> {
 
 /// Deletes in the background what an earlier process left in `trash/`.
 pub fn empty(state_dir: &Path) {
-    for entry in fs::read_dir(state_dir.join("trash")).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(state_dir.join("trash"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         delete_later(entry.path());
     }
 }
@@ -60,7 +67,9 @@ fn delete_later(path: PathBuf) {
         });
         Mutex::new(sender)
     });
-    let sender = doomed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let sender = doomed
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     // Without the thread the path stays in the trash until the next start.
     let _ = sender.send(path);
 }
@@ -123,7 +132,11 @@ mod tests {
         discard(place.path(), &tree).unwrap();
         assert!(!tree.exists());
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while fs::read_dir(place.path().join("trash")).unwrap().next().is_some() {
+        while fs::read_dir(place.path().join("trash"))
+            .unwrap()
+            .next()
+            .is_some()
+        {
             assert!(std::time::Instant::now() < deadline);
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
