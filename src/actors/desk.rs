@@ -217,7 +217,7 @@ impl Desk {
             addresses: AddressesView {
                 admin: self.0.socket.display().to_string(),
                 quic: self.0.quic.map(|address| address.to_string()),
-                http: self.0.http.map(|address| format!("http://{address}")),
+                http: self.0.http.map(|address| address.to_string()),
             },
             jobs: farm.jobs,
             alarms,
