@@ -42,7 +42,9 @@ fn one_fdatasync(dir: &Path) -> Duration {
     let mut times: Vec<Duration> = (0..400)
         .map(|_| {
             let since = Instant::now();
-            file.write_all(&[7; 128]).and_then(|()| file.sync_data()).expect("a write");
+            file.write_all(&[7; 128])
+                .and_then(|()| file.sync_data())
+                .expect("a write");
             since.elapsed()
         })
         .collect();
@@ -51,7 +53,10 @@ fn one_fdatasync(dir: &Path) -> Duration {
 }
 
 fn tasks(store: &Store) -> f64 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let since = Instant::now();
         let writers: Vec<_> = (0..WRITERS)
@@ -60,7 +65,10 @@ fn tasks(store: &Store) -> f64 {
                 tokio::spawn(async move {
                     let mut number = 0;
                     while since.elapsed() < LASTS {
-                        store.commit_async(set(writer, number)).await.expect("a commit");
+                        store
+                            .commit_async(set(writer, number))
+                            .await
+                            .expect("a commit");
                         number += 1;
                     }
                     number
@@ -90,7 +98,10 @@ fn threads(store: &Store) -> f64 {
                 })
             })
             .collect();
-        writers.into_iter().map(|writer| writer.join().expect("a writer")).sum()
+        writers
+            .into_iter()
+            .map(|writer| writer.join().expect("a writer"))
+            .sum()
     });
     commits as f64 / since.elapsed().as_secs_f64()
 }
@@ -114,7 +125,9 @@ pub fn run() {
     let ratio = |commits: f64, a: Duration, b: Duration| {
         commits / (WRITERS as f64 / ((a + b).as_secs_f64() / 2.0))
     };
-    println!("store: one fdatasync {before:.0?}, {between:.0?}, {after:.0?}; one commit alone {alone:.0?}");
+    println!(
+        "store: one fdatasync {before:.0?}, {between:.0?}, {after:.0?}; one commit alone {alone:.0?}"
+    );
     println!(
         "store: {WRITERS} tasks {by_tasks:.0} durable commits/s = {:.2} x {WRITERS} / fdatasync (bar 0.6)",
         ratio(by_tasks, before, between)
