@@ -2,3 +2,8 @@
 
 pub mod admin;
 pub mod http;
+pub mod identity;
+mod pins;
+pub mod quic;
+pub mod wire;
+pub mod words;

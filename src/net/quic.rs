@@ -1,0 +1,556 @@
+//! Links between hosts: QUIC with TLS 1.3 both ways, keys pinned, nothing resumed.
+//!
+//! TLS proves who has which key; whether that host may come in is decided afterwards, against the list as it is at that
+//! moment, by the hello and its answer. So a refused host hears why, and nobody gets in on a session of yesterday. Until
+//! the hello is accepted a host can make us hold a few kilobytes.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{Connection, IdleTimeout, RecvStream, SendStream, VarInt};
+use tokio::sync::mpsc;
+
+use super::identity::{Certificate, Identity, TLS_NAME, host_of};
+use super::pins::{ClientKeys, ServerKey, provider};
+use super::wire::{self, Envelope, HELLO_BYTES_MAX, Hello, HelloAck, Say, Unwelcome};
+use crate::fault::{Fault, Kind, Result};
+use crate::id::{HostId, Stamp};
+use crate::limit;
+
+/// A stream's window: 50 ms of 300 MiB/s. Quinn's own holds a link of 50 ms at 21 MiB/s (spec/libraries.md, 1.6).
+const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+/// All streams of a link together, and what we keep until it is acknowledged.
+const LINK_WINDOW_BYTES: u32 = 64 << 20;
+/// The same before the hello is accepted.
+const STRANGER_WINDOW_BYTES: u32 = 16 << 10;
+/// Largest datagram that path discovery tries; above 6,500 segmentation offload stops working.
+const DATAGRAM_BYTES_MAX: u16 = 6_000;
+/// What the socket is asked to buffer; the kernel grants what it likes.
+const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+/// Signs of life on a quiet link.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A link without any is over.
+const IDLE: Duration = Duration::from_secs(20);
+/// From the first packet to the answer to the hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// Hosts that are being let in at a time; beyond half of it an address has to prove itself first.
+const STRANGERS_MAX: usize = 64;
+/// Streams of a link at a time.
+const STREAMS_MAX: u32 = 256;
+/// Links that wait for `accept`.
+const ACCEPTED_MAX: usize = 64;
+/// The close code of a tidy end; refusals are said in the hello's answer.
+const CLOSE_DONE: u32 = 0;
+const CLOSE_REFUSED: u32 = 1;
+
+/// What this host thinks of a key: asked anew at every hello.
+pub type Judge = dyn Fn(&HostId) -> std::result::Result<(), Unwelcome> + Send + Sync;
+
+/// One UDP socket that links are dialled from and accepted on.
+pub struct Endpoint {
+    endpoint: quinn::Endpoint,
+    shared: Arc<Shared>,
+    accepted: tokio::sync::Mutex<mpsc::Receiver<Link>>,
+}
+
+struct Shared {
+    identity: Identity,
+    hello: Box<dyn Fn() -> Hello + Send + Sync>,
+    judge: Box<Judge>,
+    certificate: Mutex<Certificate>,
+}
+
+/// A link to a host whose key was proven and whose hello was accepted.
+pub struct Link {
+    /// Whose key it is.
+    pub peer: HostId,
+    /// What it said of itself.
+    pub hello: Hello,
+    /// For further streams.
+    pub connection: Connection,
+    control: Control,
+}
+
+/// The control stream of a link.
+pub struct Control {
+    send: SendStream,
+    receive: RecvStream,
+    sent: u64,
+    received: u64,
+}
+
+impl Endpoint {
+    /// Binds `listen` (port 0: a free one). Needs a tokio runtime. `hello` is what this host says of itself.
+    pub fn bind(
+        identity: Identity,
+        listen: SocketAddr,
+        hello: impl Fn() -> Hello + Send + Sync + 'static,
+        judge: impl Fn(&HostId) -> std::result::Result<(), Unwelcome> + Send + Sync + 'static,
+    ) -> Result<Endpoint> {
+        let taken = |error: std::io::Error| {
+            Fault::new(
+                Kind::Operator,
+                format!("cannot listen on {listen} for QUIC"),
+            )
+            .because(&error)
+            .next("choose another address with --listen, or stop what listens there")
+        };
+        let certificate = identity.issue(hello().clock)?;
+        let server = server_config(&identity, &certificate)?;
+        let socket = udp_socket(listen).map_err(taken)?;
+        let endpoint = quinn::Endpoint::new(
+            quinn::EndpointConfig::default(),
+            Some(server),
+            socket,
+            Arc::new(quinn::TokioRuntime),
+        )
+        .map_err(taken)?;
+        let shared = Arc::new(Shared {
+            identity,
+            hello: Box::new(hello),
+            judge: Box::new(judge),
+            certificate: Mutex::new(certificate),
+        });
+        let (links, accepted) = mpsc::channel(ACCEPTED_MAX);
+        tokio::spawn(let_in(endpoint.clone(), Arc::clone(&shared), links));
+        Ok(Endpoint {
+            endpoint,
+            shared,
+            accepted: tokio::sync::Mutex::new(accepted),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.endpoint.local_addr().map_err(|error| {
+            Fault::new(Kind::Network, "the QUIC socket has no address").because(&error)
+        })
+    }
+
+    /// This host's id.
+    pub fn id(&self) -> HostId {
+        self.shared.identity.id()
+    }
+
+    /// The next host that came in; `None` once the endpoint is closed.
+    pub async fn accept(&self) -> Option<Link> {
+        self.accepted.lock().await.recv().await
+    }
+
+    /// Issues the next certificate when a third of the present one's life is left. Links that stand are not touched.
+    pub fn renew_if_due(&self, now: Stamp) -> Result<()> {
+        let mut certificate = self
+            .shared
+            .certificate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if certificate.is_due(now) {
+            let next = self.shared.identity.issue(now)?;
+            self.endpoint
+                .set_server_config(Some(server_config(&self.shared.identity, &next)?));
+            *certificate = next;
+        }
+        Ok(())
+    }
+
+    /// Dials a host. Nothing is sent to anyone but the holder of `peer`'s key.
+    pub async fn connect(&self, address: SocketAddr, peer: HostId) -> Result<Link> {
+        let dialled = tokio::time::timeout(HELLO_TIMEOUT, self.dial(address, peer)).await;
+        dialled.unwrap_or_else(|_| {
+            Err(unreachable(address, "did not answer").next(format!(
+                "check that massif runs there, and that UDP port {} is open on the way",
+                address.port()
+            )))
+        })
+    }
+
+    async fn dial(&self, address: SocketAddr, peer: HostId) -> Result<Link> {
+        let config = {
+            let certificate = self
+                .shared
+                .certificate
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            client_config(&self.shared.identity, &certificate, peer)?
+        };
+        let connecting = self
+            .endpoint
+            .connect_with(config, address, TLS_NAME)
+            .map_err(|error| unreachable(address, "cannot be dialled").because(&error))?;
+        let connection = connecting.await.map_err(|error| explain(address, &error))?;
+        let failed = |error: &dyn std::error::Error| match connection.close_reason() {
+            Some(reason) => explain(address, &reason),
+            None => unreachable(address, "broke the link off").because(error),
+        };
+        let (send, receive) = connection.open_bi().await.map_err(|error| failed(&error))?;
+        let mut control = Control::new(send, receive);
+        let hello = (self.shared.hello)();
+        let our_clock = hello.clock;
+        control
+            .say(Say::Hello(hello))
+            .await
+            .map_err(|error| failed(&error))?;
+        let answer = wire::read(&mut control.receive, HELLO_BYTES_MAX).await;
+        match answer
+            .map_err(|error| failed(&error))?
+            .map(|envelope| envelope.say)
+        {
+            Some(Say::HelloAck(HelloAck::Welcome(hello))) => {
+                control.received = 1;
+                admit(&connection);
+                Ok(Link {
+                    peer,
+                    hello,
+                    connection,
+                    control,
+                })
+            }
+            Some(Say::HelloAck(HelloAck::Refused { why, clock })) => {
+                Err(unwelcome(address, &why, clock, our_clock))
+            }
+            Some(_) => Err(unreachable(address, "spoke before it answered the hello")),
+            None => Err(failed(&std::io::Error::from(
+                std::io::ErrorKind::UnexpectedEof,
+            ))),
+        }
+    }
+
+    /// Ends all links and waits until the other sides have been told, two seconds at most.
+    pub async fn close(&self) {
+        self.endpoint
+            .close(VarInt::from_u32(CLOSE_DONE), b"this host stops");
+        // The other sides notice by their idle time-outs when this took too long.
+        drop(tokio::time::timeout(Duration::from_secs(2), self.endpoint.wait_idle()).await);
+    }
+}
+
+impl Link {
+    /// The control stream: say and hear.
+    pub fn control(&mut self) -> &mut Control {
+        &mut self.control
+    }
+
+    /// Ends the link.
+    pub fn close(&self, why: &str) {
+        self.connection
+            .close(VarInt::from_u32(CLOSE_DONE), why.as_bytes());
+    }
+}
+
+impl Control {
+    fn new(send: SendStream, receive: RecvStream) -> Control {
+        // Before bulk on the same link.
+        drop(send.set_priority(10));
+        Control {
+            send,
+            receive,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    /// Sends one message.
+    pub async fn say(&mut self, say: Say) -> Result<()> {
+        self.sent += 1;
+        let envelope = Envelope {
+            seq: self.sent,
+            say,
+        };
+        wire::write(&mut self.send, &envelope).await
+    }
+
+    /// The next message; `None` when the other side is done.
+    pub async fn hear(&mut self) -> Result<Option<Say>> {
+        let Some(envelope) = wire::read(&mut self.receive, limit::FRAME_BYTES_MAX).await? else {
+            return Ok(None);
+        };
+        self.received += 1;
+        if envelope.seq != self.received {
+            let what = format!(
+                "message {} came where {} was due",
+                envelope.seq, self.received
+            );
+            return Err(Fault::new(Kind::Network, what));
+        }
+        Ok(Some(envelope.say))
+    }
+}
+
+/// Accepts connections, asks each for its hello and judges it.
+async fn let_in(endpoint: quinn::Endpoint, shared: Arc<Shared>, links: mpsc::Sender<Link>) {
+    let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS_MAX));
+    while let Some(incoming) = endpoint.accept().await {
+        let Ok(permit) = Arc::clone(&strangers).try_acquire_owned() else {
+            incoming.ignore();
+            continue;
+        };
+        if strangers.available_permits() < STRANGERS_MAX / 2 && incoming.may_retry() {
+            // Dropping the outcome: the address either comes back with its token or it was made up.
+            drop(incoming.retry());
+            continue;
+        }
+        let (shared, links) = (Arc::clone(&shared), links.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            let address = incoming.remote_address();
+            let judged = tokio::time::timeout(HELLO_TIMEOUT, judge(incoming, &shared)).await;
+            match judged {
+                Ok(Ok(link)) => {
+                    // The owner of the endpoint is gone; then so is the link.
+                    drop(links.send(link).await);
+                }
+                Ok(Err(fault)) => tracing::warn!(%address, %fault, "a host was not let in"),
+                Err(_) => tracing::warn!(%address, "a host did not finish its hello in time"),
+            }
+        });
+    }
+}
+
+async fn judge(incoming: quinn::Incoming, shared: &Shared) -> Result<Link> {
+    let network =
+        |what: &str, error: &dyn std::error::Error| Fault::new(Kind::Network, what).because(error);
+    let connecting = incoming
+        .accept()
+        .map_err(|error| network("the handshake failed", &error))?;
+    let connection = connecting
+        .await
+        .map_err(|error| network("the handshake failed", &error))?;
+    let peer = peer_of(&connection)?;
+    let (send, receive) = connection
+        .accept_bi()
+        .await
+        .map_err(|error| network("the host said nothing", &error))?;
+    let mut control = Control::new(send, receive);
+    let first = wire::read(&mut control.receive, HELLO_BYTES_MAX).await;
+    let verdict = match first {
+        Ok(Some(Envelope {
+            seq: 1,
+            say: Say::Hello(hello),
+        })) => (shared.judge)(&peer).map(|()| hello),
+        _ => Err(Unwelcome::NoHello),
+    };
+    let ours = (shared.hello)();
+    let hello = match verdict {
+        Ok(hello) => hello,
+        Err(why) => {
+            let text = format!("{why:?}");
+            let refusal = HelloAck::Refused {
+                why,
+                clock: ours.clock,
+            };
+            refuse(&connection, &mut control, refusal).await;
+            return Err(Fault::new(
+                Kind::NotPermitted,
+                format!("key {} was refused: {text}", peer.short()),
+            ));
+        }
+    };
+    control.received = 1;
+    admit(&connection);
+    control.say(Say::HelloAck(HelloAck::Welcome(ours))).await?;
+    Ok(Link {
+        peer,
+        hello,
+        connection,
+        control,
+    })
+}
+
+/// Says why and waits until that has arrived: closing at once would take the words back.
+async fn refuse(connection: &Connection, control: &mut Control, refusal: HelloAck) {
+    if control.say(Say::HelloAck(refusal)).await.is_ok() && control.send.finish().is_ok() {
+        let arrived = tokio::time::timeout(Duration::from_secs(2), control.send.stopped()).await;
+        // A host that does not take the answer is closed on all the same.
+        drop(arrived);
+    }
+    connection.close(VarInt::from_u32(CLOSE_REFUSED), b"refused");
+}
+
+/// From a stranger's windows to a known host's.
+fn admit(connection: &Connection) {
+    connection.set_receive_window(VarInt::from_u32(LINK_WINDOW_BYTES));
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
+    connection.set_max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX));
+}
+
+/// The key that the other side proved to have.
+fn peer_of(connection: &Connection) -> Result<HostId> {
+    let chain = connection.peer_identity().and_then(|any| {
+        any.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
+            .ok()
+    });
+    let first = chain.as_ref().and_then(|chain| chain.first());
+    let first = first.ok_or_else(|| Fault::bug("a TLS peer without a certificate"))?;
+    host_of(first).map_err(|error| {
+        Fault::new(Kind::Network, "the peer's certificate is garbled").because(&error)
+    })
+}
+
+fn transport() -> Arc<quinn::TransportConfig> {
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(DATAGRAM_BYTES_MAX);
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(STRANGER_WINDOW_BYTES))
+        .send_window(u64::from(LINK_WINDOW_BYTES))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
+        .mtu_discovery_config(Some(discovery))
+        .datagram_receive_buffer_size(None);
+    Arc::new(transport)
+}
+
+fn tls_failed(error: &dyn std::error::Error) -> Fault {
+    Fault::bug("the TLS settings do not hold together").because(error)
+}
+
+fn server_config(identity: &Identity, certificate: &Certificate) -> Result<quinn::ServerConfig> {
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| tls_failed(&error))?
+        .with_client_cert_verifier(Arc::new(ClientKeys))
+        .with_single_cert(vec![certificate.der.clone()], identity.tls_key())
+        .map_err(|error| tls_failed(&error))?;
+    tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
+    // A resumed session would skip the proof of the key, and with it revocation.
+    tls.send_tls13_tickets = 0;
+    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    let tls = QuicServerConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    config.transport_config(transport());
+    Ok(config)
+}
+
+fn client_config(
+    identity: &Identity,
+    certificate: &Certificate,
+    peer: HostId,
+) -> Result<quinn::ClientConfig> {
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| tls_failed(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ServerKey::new(peer)))
+        .with_client_auth_cert(vec![certificate.der.clone()], identity.tls_key())
+        .map_err(|error| tls_failed(&error))?;
+    tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
+    tls.resumption = rustls::client::Resumption::disabled();
+    let tls = QuicClientConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(tls));
+    config.transport_config(transport());
+    Ok(config)
+}
+
+fn udp_socket(listen: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(listen),
+        socket2::Type::DGRAM,
+        Some(socket2::Protocol::UDP),
+    )?;
+    // More than the kernel grants is cut by it; small buffers only cost speed.
+    drop(socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES));
+    drop(socket.set_send_buffer_size(SOCKET_BUFFER_BYTES));
+    socket.bind(&listen.into())?;
+    tracing::debug!(
+        receive = socket.recv_buffer_size().unwrap_or(0),
+        send = socket.send_buffer_size().unwrap_or(0),
+        "socket buffers granted for QUIC"
+    );
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn unreachable(address: SocketAddr, how: &str) -> Fault {
+    Fault::new(Kind::Unreachable, format!("the host at {address} {how}"))
+}
+
+/// One sentence about a handshake that failed. Numbers are TLS alerts (RFC 8446, 6.2).
+fn explain(address: SocketAddr, error: &quinn::ConnectionError) -> Fault {
+    let (code, reason) = match error {
+        quinn::ConnectionError::TransportError(error) => {
+            (u64::from(error.code), error.reason.clone())
+        }
+        quinn::ConnectionError::ConnectionClosed(close) => (
+            u64::from(close.error_code),
+            String::from_utf8_lossy(&close.reason).into_owned(),
+        ),
+        quinn::ConnectionError::VersionMismatch
+        | quinn::ConnectionError::ApplicationClosed(_)
+        | quinn::ConnectionError::Reset
+        | quinn::ConnectionError::TimedOut
+        | quinn::ConnectionError::LocallyClosed
+        | quinn::ConnectionError::CidsExhausted => (0, String::new()),
+    };
+    let refused = |how: &str, next: &str| {
+        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}"))
+            .because(error)
+            .next(next)
+    };
+    match code {
+        _ if reason.contains(super::pins::WRONG_KEY) => refused(
+            "has another key than the one expected",
+            "compare its five words (`massif cert show` there); if it was set up anew, join it again",
+        ),
+        // no_application_protocol
+        0x178 => refused(
+            "speaks no common protocol version",
+            "bring both hosts to the same version of massif",
+        ),
+        // certificate_expired
+        0x12d => refused(
+            "or this one has a certificate out of its time",
+            "compare both clocks; they may be two days apart",
+        ),
+        // bad_certificate, certificate_unknown, access_denied, certificate_required
+        0x12a | 0x12e | 0x131 | 0x174 => refused(
+            "did not take this host's certificate",
+            "run `massif doctor` on both",
+        ),
+        _ => unreachable(address, "cannot be reached")
+            .because(error)
+            .next(format!(
+                "check that massif runs there, and that UDP port {} is open on the way",
+                address.port()
+            )),
+    }
+}
+
+fn unwelcome(address: SocketAddr, why: &Unwelcome, theirs: Stamp, ours: Stamp) -> Fault {
+    let (how, next) = match why {
+        Unwelcome::UnknownKey => (
+            "does not know this host's key".to_string(),
+            "join the farm first: `massif invite` there, `massif join LINE` here",
+        ),
+        Unwelcome::Revoked { by, at } => (
+            format!("refuses this host: its key was revoked by {by} at {at}"),
+            "ask that person; a revoked host needs a new key and a new invitation",
+        ),
+        Unwelcome::NotApproved => (
+            "waits for somebody to approve this host".to_string(),
+            "compare the five words and run `massif peer approve` there",
+        ),
+        Unwelcome::NoHello => (
+            "got no hello from this host".to_string(),
+            "bring both hosts to the same version of massif",
+        ),
+        Unwelcome::Stopping => ("is stopping".to_string(), "it is dialled again by itself"),
+    };
+    let apart = ((theirs.0 - ours.0) / 1_000).abs();
+    let mut fault =
+        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next);
+    if apart > 60 {
+        fault
+            .causes
+            .push(format!("its clock and this one are {apart} s apart"));
+    }
+    fault
+}
+
+#[cfg(test)]
+#[path = "quic_tests.rs"]
+mod tests;
