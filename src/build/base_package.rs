@@ -2,14 +2,13 @@
 //! can resolve everything that the farm publishes. The way to begin a farm from nothing.
 
 use std::collections::BTreeSet;
-use std::io::{Cursor, Write};
 use std::path::Path;
 
 use super::base::{Base, base_index};
+use super::handmade::{self, HandmadeFile};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Arch;
-use crate::stone::package::{self, hash_content};
-use crate::stone::{Dependency, LayoutEntry, Meta, Node};
+use crate::stone::{Dependency, Meta};
 
 /// Writes the package into a temporary file; `None` when the present one provides the same already.
 /// `present` is the release that a new one gets, and what the present one provides.
@@ -34,14 +33,6 @@ pub fn make(
     }
     // A package without a file cannot be installed alone, so it says what it is.
     let text = format!("{name} stands for the programs and libraries of the machine that this farm builds on.\n");
-    let file = hash_content(text.as_bytes()).map_err(|error| Fault::bug("cannot hash a text").because(&error))?;
-    let layout = [LayoutEntry {
-        uid: 0,
-        gid: 0,
-        mode: 0o100_644,
-        node: Node::Regular(file.hash),
-        path: format!("share/massif/{name}"),
-    }];
     let meta = Meta {
         name: name.into(),
         version: "1".into(),
@@ -61,11 +52,6 @@ pub fn make(
         hash: None,
         size: None,
     };
-    let mut bytes = Cursor::new(Vec::new());
-    let mut open = |_: &package::UniqueFile| -> std::io::Result<Box<dyn std::io::Read>> { Ok(Box::new(Cursor::new(text.clone().into_bytes()))) };
-    package::write(&mut bytes, &meta, &layout, &[file], &mut open, 1)?;
-    let failed = |error: &dyn std::error::Error| Fault::new(Kind::Operator, "cannot write the base package").because(error);
-    let mut out = tempfile::Builder::new().suffix(".stone").tempfile_in(state_dir).map_err(|error| failed(&error))?;
-    out.write_all(bytes.get_ref()).map_err(|error| failed(&error))?;
-    Ok(Some(out.into_temp_path()))
+    let file = HandmadeFile { path: format!("share/massif/{name}"), executable: false, content: text.as_bytes() };
+    handmade::write(state_dir, &meta, &[file]).map(Some)
 }

@@ -10,6 +10,7 @@ pub mod debug;
 pub mod emit;
 pub mod gitsource;
 mod layer_writer;
+pub mod handmade;
 pub mod layers;
 pub mod leftovers;
 pub mod mask;

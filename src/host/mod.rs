@@ -29,8 +29,10 @@ use crate::health::Floors;
 use crate::id::HostName;
 use crate::limit;
 use crate::model::{IsaLevel, Profile, Role};
-use crate::net::admin;
 use crate::net::http::HttpServer;
+use crate::net::identity::Identity;
+use crate::net::wire::{Hello, Unwelcome};
+use crate::net::{admin, quic};
 use crate::store::taken::Taken;
 use crate::store::{Blobs, Options, Store};
 
@@ -49,6 +51,7 @@ pub struct Host {
     ended: tokio::task::JoinHandle<()>,
     servers: Vec<tokio::task::JoinHandle<()>>,
     web: HttpServer,
+    endpoint: quic::Endpoint,
     store: Store,
 }
 
@@ -161,16 +164,6 @@ fn own_name(options: &HostOptions) -> Result<HostName> {
     name.parse().or_else(|_| "host".parse()).map_err(|error| Fault::bug("the host has no name").because(&error))
 }
 
-fn temporary_id(dir: &Path) -> Result<crate::id::HostId> {
-    let path = dir.join("keys/id");
-    if let Ok(text) = std::fs::read_to_string(&path) && let Ok(id) = text.parse() {
-        return Ok(id);
-    }
-    let id = crate::id::HostId(rand::random());
-    std::fs::write(&path, id.to_string()).map_err(|error| failed("write", &path, &error))?;
-    Ok(id)
-}
-
 fn named<T: std::str::FromStr<Err = crate::id::BadId>>(text: &str) -> Result<T> {
     text.parse().map_err(|error| Fault::bug("a built-in name is none").because(&error))
 }
@@ -212,13 +205,22 @@ impl Host {
         if reclaimed != crate::build::leftovers::Reclaimed::default() {
             tracing::info!(?reclaimed, "removed what an earlier run left");
         }
-        let own = temporary_id(&dir)?;
+        let identity = Identity::open(&dir.join("keys"))?;
+        let own = identity.id();
         let name = own_name(options)?;
         let config = &options.config;
         let listener = admin::Listener::bind(&options.socket)?;
         let web = HttpServer::start(&dir.join("public"), config.http).await?;
         let http = web.address();
-        let quic = config.listen;
+        let known_as = name.clone();
+        let hello = move || Hello {
+            name: known_as.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            clock: crate::actors::now().wall,
+        };
+        // Nobody has joined: every key is unknown, and is told so.
+        let endpoint = quic::Endpoint::bind(identity, config.listen, hello, |_| Err(Unwelcome::UnknownKey))?;
+        let quic = endpoint.address()?;
 
         let (recorded, _) = broadcast::channel(1024);
         let (view, channels) = watch::channel(vessel::View::default());
@@ -310,7 +312,7 @@ impl Host {
         let servers = vec![
             tokio::spawn(admin::serve(listener, handle, stop.clone())),
         ];
-        Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, web, store })
+        Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, web, endpoint, store })
     }
 
     /// The line that scripts wait for.
@@ -333,6 +335,7 @@ impl Host {
             self.ended.await.ok();
             self.stop.cancel();
             self.web.stop().await;
+            self.endpoint.close().await;
             for server in self.servers {
                 server.await.ok();
             }
