@@ -249,7 +249,6 @@ fn meta(
     let (summary, description) = texts(recipe, &declared, template.as_ref());
     let mut licenses = recipe.licenses.clone();
     licenses.sort_unstable();
-    licenses.dedup();
     Ok(Meta {
         name: name.to_owned(),
         version: recipe.version.clone(),
