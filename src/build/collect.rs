@@ -43,12 +43,12 @@ struct Item {
 }
 
 /// Collects the content of an install root (`/mason/install` of the sandbox, as a path of this host), after the debug
-/// split. The same files give the same packages, wherever they lie. `elsewhere` are directories with the `usr` of the
-/// build root: libraries of other packages are looked for there when a search path leads to them.
+/// split. The same files give the same packages, wherever they lie. `beside` are the directories that are merged into
+/// `/usr` of the build root: libraries of other packages are looked for there when a search path leads to them.
 pub fn collect(
     recipe: &Recipe,
     install: &Path,
-    elsewhere: &[PathBuf],
+    beside: &[PathBuf],
     arch: Arch,
     build_release: u64,
 ) -> Result<Collected> {
@@ -72,7 +72,7 @@ pub fn collect(
     }
     let around = Surroundings {
         install: install.to_owned(),
-        elsewhere: elsewhere.to_vec(),
+        beside: beside.to_vec(),
     };
     let mut packages = Vec::new();
     for (name, items) in by_package {

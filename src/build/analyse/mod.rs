@@ -38,16 +38,17 @@ impl Found {
 pub struct Surroundings {
     /// The install root.
     pub install: PathBuf,
-    /// Other directories that hold a `usr` that the packages will find beside them: the build root.
-    pub elsewhere: Vec<PathBuf>,
+    /// Directories that are merged into `/usr` of the build root: what the packages will find beside them.
+    pub beside: Vec<PathBuf>,
 }
 
 impl Surroundings {
     /// Whether this path (relative to the root) will be there at run time, as far as can be seen.
     fn exists(&self, path: &str) -> bool {
-        std::iter::once(&self.install)
-            .chain(&self.elsewhere)
-            .any(|root| root.join(path).symlink_metadata().is_ok())
+        let there = |path: PathBuf| path.symlink_metadata().is_ok();
+        let below = path.strip_prefix("usr/");
+        let beside = |usr: &PathBuf| below.is_some_and(|below| there(usr.join(below)));
+        there(self.install.join(path)) || self.beside.iter().any(beside)
     }
 }
 
