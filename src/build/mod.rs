@@ -18,6 +18,7 @@ mod mask_owners;
 mod merge;
 pub mod native;
 pub mod probe;
+pub mod rules;
 pub mod sandbox;
 mod sandbox_confine;
 pub mod sandbox_init;

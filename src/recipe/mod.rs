@@ -17,4 +17,4 @@ pub use needs::{BASE_SET, facts, toolchain_needs};
 pub use types::Recipe;
 
 #[cfg(test)]
-mod real;
+pub(crate) mod tests;

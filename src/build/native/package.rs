@@ -1,6 +1,6 @@
 //! From the install root to artefacts: the debug split in the session, then collecting, analysing and writing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Stage;
 use super::blame::End;
@@ -101,10 +101,12 @@ pub(super) fn write(
     order: &BuildOrder,
     recipe: &Recipe,
     install: &Path,
+    beside: &[PathBuf],
     out: &Path,
     workers: u32,
 ) -> Result<Made> {
-    let collected = collect(recipe, install, order.profile.arch, order.build_release)?;
+    let arch = order.profile.arch;
+    let collected = collect(recipe, install, beside, arch, order.build_release)?;
     Ok(Made {
         artefacts: emit::write(&collected.packages, out, workers)?,
         notes: collected.warnings,

@@ -206,7 +206,7 @@ impl Run<'_> {
         worked?;
         self.check_log()?;
         self.landmark("writing packages");
-        let artefacts = self.packages(recipe, &places).await?;
+        let artefacts = self.packages(recipe, &places, &held).await?;
         drop(held);
         for dir in places.workings() {
             layers::discard(&self.ctx.state_dir, dir)?;
@@ -418,10 +418,12 @@ impl Run<'_> {
         &mut self,
         recipe: Recipe,
         places: &Places,
+        held: &Held,
     ) -> Ended<Vec<crate::model::order::Artefact>> {
         let order = self.order.clone();
         let (install, out, workers) = (places.install.clone(), places.out.clone(), self.jobs());
-        let work = move || package::write(&order, &recipe, &install, &out, workers);
+        let beside = held.root.usr.clone();
+        let work = move || package::write(&order, &recipe, &install, &beside, &out, workers);
         let made = match tokio::task::spawn_blocking(work).await {
             Ok(result) => result?,
             Err(error) => {

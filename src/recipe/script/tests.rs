@@ -1,7 +1,7 @@
 use std::process::Command;
 
 use super::*;
-use crate::recipe::real::shared;
+use crate::recipe::tests::shared;
 
 fn setting(jobs: u32) -> Setting {
     Setting {

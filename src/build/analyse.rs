@@ -1,1 +1,0 @@
-//! What the files of a package provide and need at run time.
