@@ -108,7 +108,9 @@ const TOOLS: &[(&[&str], FindingState, &str, &str)] = &[
 /// Looks at this machine; blocking, some tens of milliseconds. Starts a sandbox for a moment, as `state_dir`'s builds
 /// would, with a runtime of its own: the question is asked by a host and, where none runs, by the command line.
 pub fn probe(state_dir: &Path) -> Vec<Finding> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let mut findings = vec![match runtime {
         Ok(runtime) => runtime.block_on(sandbox(state_dir)),
         Err(error) => Finding::new("sandbox", FindingState::Unknown, error.to_string()),

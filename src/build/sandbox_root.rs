@@ -36,8 +36,7 @@ pub(super) fn cannot(what: impl std::fmt::Display, error: io::Error) -> Fault {
     };
     let fault = Fault::new(kind, format!("cannot make a build root: {what}")).because(&error);
     match error.raw_os_error() {
-        // Also what a security module answers that lets namespaces be made and then nothing be done in them.
-        Some(libc::EPERM | libc::EACCES) => fault.next(super::probe::namespaces_cure()),
+        Some(libc::EPERM) => fault.next(super::probe::namespaces_cure()),
         _ => fault,
     }
 }
@@ -45,7 +44,10 @@ pub(super) fn cannot(what: impl std::fmt::Display, error: io::Error) -> Fault {
 /// Makes the root and moves into it. The working directory is the state directory, and paths below it are relative.
 pub(super) fn enter(spec: &Spec) -> Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    mount_change("/", private).map_err(|e| cannot("make mounts private", e.into()))?;
+    // The first thing that a security module refuses which lets namespaces be made and nothing be done in them.
+    mount_change("/", private).map_err(|e| {
+        cannot("make mounts private", e.into()).next(super::probe::namespaces_cure())
+    })?;
     let new = Path::new(NEW_ROOT);
     let root = make_fs(
         "tmpfs",
@@ -150,6 +152,13 @@ fn mount_usr(spec: &Spec, new: &Path) -> Result<()> {
     let Root { usr, .. } = &spec.root;
     let lowers: Vec<PathBuf> = usr.iter().map(|dir| reach(&spec.state_dir, dir)).collect();
     let to = new.join("usr");
+    for lower in &lowers {
+        fs::metadata(lower).map_err(|e| {
+            cannot(format_args!("look into {}", lower.display()), e).next(
+                "let others search the directories above it (chmod o+x), or keep it below the state directory",
+            )
+        })?;
+    }
     match lowers.as_slice() {
         [] => Ok(()),
         [only] => bind(only, &to, false),
@@ -294,7 +303,12 @@ fn mount_bind(state_dir: &Path, wanted: &Bind, new: &Path) -> Result<()> {
         }
     };
     made().map_err(|e| cannot(format_args!("bind {}", wanted.from.display()), e))?;
-    bind(&from, &to, wanted.writable)
+    bind(&from, &to, wanted.writable)?;
+    if wanted.writable && inside == Path::new("tmp") {
+        let sticky = fs::Permissions::from_mode(0o1777);
+        fs::set_permissions(&to, sticky).map_err(|e| cannot("open /tmp for all", e))?;
+    }
+    Ok(())
 }
 
 fn mount_dev(new: &Path) -> Result<()> {

@@ -162,7 +162,7 @@ async fn nothing_of_the_host_is_seen_inside() {
         ls / | tr '\\n' ' '; echo; ls -d /proc/[0-9]* | wc -l
         cat /proc/1/environ /proc/1/mem 2>&1 | grep -c denied; readlink /proc/1/exe || echo hidden
         grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status | tr -d '\\t\\n'; echo
-        ls /home /work /mnt /sys /boot /var/lib/dpkg 2>/dev/null; cat /mason/recipe/stone.yaml; date +%Z";
+        ls /home /work /mnt /sys /boot /var/lib/dpkg 2>/dev/null; cat /mason/recipe/stone.yaml; date +%Z; stat -c %a /tmp";
     let log = out(spec, script).await;
     let expected = "PATH=/usr/bin:/usr/sbin PWD=/mason/build SHLVL=1 _=/usr/bin/env \n\
         massif\n0\n/mason/build\n0022\n1\n0\n";
@@ -190,7 +190,8 @@ async fn nothing_of_the_host_is_seen_inside() {
             "hidden",
             &format!("{status}NoNewPrivs:1Seccomp:2"),
             "name: x",
-            "UTC"
+            "UTC",
+            "1777"
         ]
     );
 }
