@@ -11,15 +11,19 @@ mod args;
 mod ask;
 mod events;
 mod farm;
+mod files;
 mod jobs;
 mod log;
+mod machines;
 mod out;
 mod pages;
 mod repository;
 mod run;
 mod show;
+mod target;
 pub mod text;
 mod wait;
+mod why;
 
 use args::{Cli, Verb};
 use out::{Out, Style};
@@ -132,12 +136,12 @@ async fn ask_host(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
         Verb::Store(store) => events::store(&host, store, &cli.global, out).await,
         Verb::Project(project) => farm::project(&host, project, out).await,
         Verb::Recipe(recipe) => farm::recipe(&host, recipe, out).await,
-        Verb::Profile(profile) => farm::profile(&host, profile, out).await,
-        Verb::Plan(plan) => farm::plan(&host, plan, out).await,
+        Verb::Profile(profile) => target::profile(&host, profile, out).await,
+        Verb::Plan(plan) => target::plan(&host, plan, out).await,
         Verb::Build(build) => jobs::build(&host, build, out).await,
         Verb::Job(job) => jobs::job(&host, job, out).await,
-        Verb::Why(why) => jobs::why(&host, why, out).await,
-        Verb::Builder(builder) => farm::builder(&host, builder, out).await,
+        Verb::Why(why) => why::why(&host, why, out).await,
+        Verb::Builder(builder) => machines::builder(&host, builder, out).await,
         Verb::Channel(channel) => repository::channel(&host, channel, out).await,
         Verb::Package(package) => repository::package(&host, package, out).await,
         Verb::Up(_)

@@ -1,0 +1,278 @@
+//! The words of the command line. Help texts are one line each; examples stand at the end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::text::parse_span;
+use crate::config::Slots;
+
+mod things;
+
+pub(super) use things::*;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 negative answer, 2 usage, 3 host unreachable, 4 not permitted, 5 conflict, 75 try again.
+
+Examples:
+  massif demo                                        a whole farm with example recipes, here and now
+  massif up --dir ~/farm --headless                  a farm of your own
+  massif --dir ~/farm project add mine https://example.org/recipes.git
+  massif --dir ~/farm build nano --wait              build it, exit 0 when clients can install it
+  massif --dir ~/farm why nano                       why it is not there yet";
+
+/// A package build farm in one program.
+#[derive(Debug, Parser)]
+#[command(name = "massif", disable_version_flag = true, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(subcommand_help_heading = "Verbs", infer_long_args = false)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(super) global: Global,
+    /// Print the version, with --json also the schema of all JSON
+    #[arg(short = 'V', long)]
+    pub(super) version: bool,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+/// Options that stand before or after the verb.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// State directory of the host: /var/lib/massif for root, $XDG_STATE_HOME/massif for others
+    #[arg(long, env = "MASSIF_DIR", hide_env_values = true, value_name = "DIR", global = true, value_hint = clap::ValueHint::DirPath)]
+    pub(super) dir: Option<PathBuf>,
+    /// Answer in JSON: an array for lists, an object for one thing, one object a line for streams
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Answer with ids only, one a line
+    #[arg(short, long, global = true, conflicts_with = "json")]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run a whole farm here: decide, build and publish in one process
+    #[command(after_help = "\
+Prints `ready admin=PATH quic=ADDR http=ADDR` when it serves, and stops on SIGTERM or Ctrl-C within 5 s.
+
+Examples:
+  massif up --dir ~/farm
+  massif up --headless --dir /tmp/f --listen 127.0.0.1:0 --http 127.0.0.1:0 --mirror ~/upstreams")]
+    Up(Up),
+    /// Build the example recipes in a new farm: the first thing to try
+    #[command(after_help = "Example:\n  massif demo --dir /tmp/demo")]
+    Demo(Demo),
+    /// Run this host as its massif.toml says
+    #[command(after_help = "Example:\n  massif serve --dir /var/lib/massif")]
+    Serve(Serve),
+    /// Write a massif.toml for a new host
+    #[command(after_help = "Example:\n  massif init --dir /var/lib/massif --role avalanche")]
+    Init(Init),
+    /// One page: jobs by state, alarms, addresses
+    Status,
+    /// What is wrong with this machine and how to mend it
+    Doctor,
+    /// Git repositories of recipes
+    #[command(subcommand, visible_alias = "projects")]
+    Project(Project),
+    /// Recipes: what git and their manifests say
+    #[command(subcommand, visible_alias = "recipes")]
+    Recipe(Recipe),
+    /// Build targets
+    #[command(subcommand, visible_alias = "profiles")]
+    Profile(Profile),
+    /// What would be built, in which order and why
+    #[command(after_help = "\
+Examples:
+  massif plan                     all that is missing or newer
+  massif plan llvm --rebuild      what follows from a new llvm")]
+    Plan(Plan),
+    /// Build recipes now
+    #[command(after_help = "\
+With --wait: 0 published, 1 failed or cancelled, 75 not done in time (the job lives on).
+
+Examples:
+  massif build nano
+  massif build nano --rebuild --wait --timeout 10m
+  massif build --all")]
+    Build(Build),
+    /// Jobs: list them, look at them, change their fate
+    #[command(subcommand, visible_alias = "jobs")]
+    Job(Job),
+    /// All reasons why something is as it is
+    #[command(after_help = "\
+Examples:
+  massif why 17            a job
+  massif why nano          a recipe's newest job
+  massif why builder:east  a builder, where other things have that name too")]
+    Why(Why),
+    /// Builders with their slots, disks and verdicts
+    #[command(subcommand, visible_alias = "builders")]
+    Builder(Builder),
+    /// Published repositories and their versions
+    #[command(subcommand, visible_alias = "channels")]
+    Channel(Channel),
+    /// Packages that clients can install
+    #[command(subcommand, visible_alias = "packages")]
+    Package(Package),
+    /// Follow events as they happen
+    #[command(after_help = "Example:\n  massif watch --since 0 --json | jq -r .text")]
+    Watch(Watch),
+    /// Read the event log with its chained hashes
+    #[command(after_help = "Example:\n  massif audit --actor ann --limit 20")]
+    Audit(Audit),
+    /// Call any method of the admin interface
+    #[command(after_help = "\
+Without a method: all methods. The interface may be left out where the name is unique.
+
+Examples:
+  massif call
+  massif call io.massif.Summit.JobShow '{\"job\": \"nano\"}'
+  massif call Watch --more")]
+    Call(Call),
+    /// Check, save and bring back a host's store
+    #[command(subcommand)]
+    Store(Store),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  massif completions bash > ~/.local/share/bash-completion/completions/massif"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write all of them into a directory
+    #[command(after_help = "Example:\n  massif man ~/.local/share/man/man1")]
+    Man {
+        /// Write massif.1, massif-job.1 and so on here
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// What `up`, `serve` and `demo` take on top of the configuration.
+#[derive(Debug, Clone, Args)]
+pub(super) struct HostArgs {
+    /// Where other hosts reach it (UDP); port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Where clients fetch packages (TCP); port 0 takes a free one
+    #[arg(long, value_name = "ADDR")]
+    pub(super) http: Option<SocketAddr>,
+    /// Builds at once: a number or `auto`; 0 builds nothing
+    #[arg(long, value_name = "N")]
+    pub(super) slots: Option<Slots>,
+    /// Directory or URL that is asked for upstreams first, by hash; may be repeated
+    #[arg(long = "mirror", value_name = "DIR|URL")]
+    pub(super) mirrors: Vec<String>,
+    /// Time between two looks at a repository
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    pub(super) poll: Option<Duration>,
+    /// How long a builder may be silent before its attempts go elsewhere
+    #[arg(long, value_name = "TIME", value_parser = parse_span)]
+    pub(super) lease: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+    /// No dashboard, also on a terminal
+    #[arg(long)]
+    pub(super) headless: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) host: HostArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// What the host is; may be repeated
+    #[arg(long = "role", value_name = "ROLE", required = true, num_args = 1..)]
+    pub(super) roles: Vec<RoleArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum RoleArg {
+    Summit,
+    Avalanche,
+    Vessel,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_words_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after_the_verb() {
+        for words in [
+            "massif --dir /d --json job list",
+            "massif job list --dir /d --json",
+            "massif job --json --dir=/d list",
+        ] {
+            let cli = Cli::try_parse_from(words.split(' ')).unwrap();
+            assert!(cli.global.json, "{words}");
+            assert_eq!(cli.global.dir, Some("/d".into()), "{words}");
+        }
+    }
+
+    #[test]
+    fn every_verb_and_option_says_what_it_is_for_in_one_line() {
+        fn check(command: &clap::Command) {
+            let about = command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                !about.is_empty() && !about.contains('\n') && !about.ends_with('.')
+                    || command.get_name() == "massif",
+                "{}: {about:?}",
+                command.get_name()
+            );
+            for argument in command
+                .get_arguments()
+                .filter(|argument| argument.get_id() != "help")
+            {
+                let help = argument
+                    .get_help()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                assert!(
+                    !help.is_empty() && !help.contains('\n'),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+            command
+                .get_subcommands()
+                .filter(|sub| sub.get_name() != "help")
+                .for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

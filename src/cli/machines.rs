@@ -1,0 +1,147 @@
+//! `builder`.
+
+use super::Verdict;
+use super::args;
+use super::ask::Host;
+use super::out::{Out, Style, Table, Tone, cell, known, plain};
+use super::show::{self, count};
+use super::text;
+use crate::admin::summit;
+use crate::admin::view::{BuilderView, DiskView};
+use crate::fault::Result;
+
+pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> Result<Verdict> {
+    let builders = match builder {
+        args::Builder::List => host.ask(&summit::BuilderList {}).await?.builders,
+        args::Builder::Show { name } => {
+            let found = host
+                .ask(&summit::BuilderShow { name: name.clone() })
+                .await?
+                .builder;
+            match out.style {
+                Style::Json => out.value(&found)?,
+                Style::Ids => out.line(found.name.as_str()),
+                Style::People => show_builder(&found, out),
+            }
+            return Ok(Verdict::Done);
+        }
+    };
+    match out.style {
+        Style::Json => out.value(&builders)?,
+        Style::Ids => builders
+            .iter()
+            .for_each(|builder| out.line(builder.name.as_str())),
+        Style::People => {
+            let mut table = Table::new()
+                .column("builder")
+                .column("trust")
+                .column("verdict")
+                .number("heard")
+                .column("slots")
+                .column("disk")
+                .words("works on")
+                .words("held");
+            for builder in &builders {
+                let busy: Vec<String> = builder
+                    .slots
+                    .iter()
+                    .filter_map(|slot| {
+                        Some(format!(
+                            "{} {}",
+                            slot.recipe.as_deref()?,
+                            slot.phase.as_deref().unwrap_or_default()
+                        ))
+                    })
+                    .collect();
+                let holds: Vec<String> = builder.holds.iter().map(show::hold_text).collect();
+                table.row([
+                    cell(&builder.name, Tone::Strong),
+                    plain(&builder.trust),
+                    cell(&builder.verdict, tone_of(&builder.verdict)),
+                    known(builder.last_heard_s.map(text::span)),
+                    plain(format!("{}/{}", busy.len(), builder.slots.len())),
+                    known(
+                        builder
+                            .disks
+                            .iter()
+                            .filter_map(|disk| disk.free_bytes)
+                            .min()
+                            .map(|bytes| format!("{} free", text::bytes(bytes))),
+                    ),
+                    plain(busy.join(", ")),
+                    plain(holds.join(", ")),
+                ]);
+            }
+            out.table(&table);
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+fn tone_of(verdict: &str) -> Tone {
+    show::tone_of_verdict(verdict)
+}
+
+fn show_builder(builder: &BuilderView, out: &Out) {
+    out.field(
+        "builder",
+        format!("{} ({})", builder.name, builder.id.short()),
+    );
+    out.field("trust", &builder.trust);
+    out.field("verdict", &builder.verdict);
+    out.field("evidence", builder.evidence.join("\n"));
+    out.field(
+        "last heard",
+        builder.last_heard_s.map_or_else(
+            || "never".into(),
+            |seconds| format!("{} ago", text::span(seconds)),
+        ),
+    );
+    for hold in &builder.holds {
+        out.field("hold", show::hold_text(hold));
+    }
+    let cores = builder
+        .cores
+        .map_or_else(|| "? cores".into(), |cores| count(cores, "core"));
+    let memory = match (builder.memory_free_bytes, builder.memory_total_bytes) {
+        (Some(free), Some(total)) => {
+            format!("{} of {} free", text::bytes(free), text::bytes(total))
+        }
+        _ => "memory not known".into(),
+    };
+    out.field("machine", format!("{}, {cores}, {memory}", builder.arch));
+    for disk in &builder.disks {
+        out.field("disk", disk_text(disk));
+    }
+    for slot in &builder.slots {
+        let what = match (slot.job, &slot.recipe) {
+            (Some(job), Some(recipe)) => {
+                let since = slot.since.map_or_else(String::new, |since| {
+                    format!(" for {}", show::took(since, None))
+                });
+                format!(
+                    "{recipe} (job {job}), {}{since}",
+                    slot.phase.as_deref().unwrap_or("starting")
+                )
+            }
+            _ => "idle".into(),
+        };
+        out.field(&format!("slot {}", slot.slot), what);
+    }
+}
+
+fn disk_text(disk: &DiskView) -> String {
+    let known = |bytes: Option<u64>| bytes.map_or_else(|| "?".into(), text::bytes);
+    let inodes = disk
+        .free_inodes
+        .map_or_else(|| "?".into(), |inodes| inodes.to_string());
+    let full = disk.full_in_s.map_or_else(String::new, |seconds| {
+        format!(", full in {}", text::span(seconds))
+    });
+    format!(
+        "{}: {} of {} free, {inodes} inodes free{full}",
+        disk.path,
+        known(disk.free_bytes),
+        known(disk.total_bytes)
+    )
+}

@@ -1,0 +1,280 @@
+//! `profile` and `plan`.
+
+use super::Verdict;
+use super::args;
+use super::ask::{self, Host};
+use super::out::{Out, Style, Table, Tone, cell, known, plain};
+use super::show::{self, count, fault_text};
+use super::text;
+use crate::admin::summit;
+use crate::admin::view::{PlanJobView, PlanView, ProfileView, RemoteView};
+use crate::config::isa_word;
+use crate::fault::{Fault, Kind, Result};
+use crate::id::Arch;
+use crate::limit;
+use crate::model::IsaLevel;
+
+pub(super) async fn profile(host: &Host, profile: &args::Profile, out: &Out) -> Result<Verdict> {
+    let profiles = match profile {
+        args::Profile::List => host.ask(&summit::ProfileList {}).await?.profiles,
+        args::Profile::Show { name } => {
+            let found = host
+                .ask(&summit::ProfileShow { name: name.clone() })
+                .await?
+                .profile;
+            return show_profile(&found, out);
+        }
+        args::Profile::Add(add) => {
+            let found = host
+                .ask(&summit::ProfileAdd {
+                    profile: profile_of(add)?,
+                })
+                .await?
+                .profile;
+            return show_profile(&found, out);
+        }
+    };
+    match out.style {
+        Style::Json => out.value(&profiles)?,
+        Style::Ids => profiles
+            .iter()
+            .for_each(|profile| out.line(profile.name.as_str())),
+        Style::People => {
+            let mut table = Table::new()
+                .column("profile")
+                .column("isa")
+                .column("executor")
+                .words("base")
+                .column("channel")
+                .words("remotes");
+            for profile in &profiles {
+                let remotes: Vec<&str> = profile
+                    .remotes
+                    .iter()
+                    .map(|remote| remote.name.as_str())
+                    .collect();
+                table.row([
+                    cell(&profile.name, Tone::Strong),
+                    plain(&profile.isa),
+                    plain(&profile.executor),
+                    plain(&profile.base),
+                    plain(&profile.channel),
+                    plain(remotes.join(" ")),
+                ]);
+            }
+            out.table(&table);
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+fn profile_of(add: &args::ProfileAdd) -> Result<ProfileView> {
+    let arch = add.arch.unwrap_or(Arch::OF_THIS_PROGRAM);
+    let mut remotes = Vec::new();
+    for (at, remote) in add.remotes.iter().enumerate() {
+        let Some((name, url)) = remote.split_once('=') else {
+            return Err(Fault::new(Kind::Usage, format!("{remote:?} is no remote"))
+                .next("write NAME=URL of a stone.index"));
+        };
+        let rank = i32::try_from(add.remotes.len() - at).unwrap_or(i32::MAX);
+        let path = std::path::Path::new(url);
+        let url = if url.contains("://") {
+            url.to_owned()
+        } else {
+            super::repository::absolute(path)?
+        };
+        remotes.push(RemoteView {
+            name: name.to_owned(),
+            url,
+            priority: rank.saturating_mul(10),
+        });
+    }
+    Ok(ProfileView {
+        name: add.name.clone(),
+        arch,
+        isa: add
+            .isa
+            .clone()
+            .unwrap_or_else(|| isa_word(arch, IsaLevel::Baseline)),
+        toolchain: add.toolchain.clone(),
+        executor: add.executor.clone(),
+        base: add.base.clone(),
+        channel: add.channel.clone(),
+        remotes,
+        phase_s_max: add.phase_timeout.map(|time| time.as_secs()),
+        log_bytes_max: limit::LOG_BYTES_MAX,
+    })
+}
+
+fn show_profile(profile: &ProfileView, out: &Out) -> Result<Verdict> {
+    match out.style {
+        Style::Json => out.value(profile)?,
+        Style::Ids => out.line(profile.name.as_str()),
+        Style::People => {
+            out.field("profile", profile.name.as_str());
+            out.field("isa", &profile.isa);
+            out.field("toolchain", &profile.toolchain);
+            out.field("executor", &profile.executor);
+            out.field("base", &profile.base);
+            out.field("channel", profile.channel.as_str());
+            for remote in &profile.remotes {
+                out.field(
+                    "remote",
+                    format!(
+                        "{} {} (priority {})",
+                        remote.name, remote.url, remote.priority
+                    ),
+                );
+            }
+            out.field(
+                "phase limit",
+                profile
+                    .phase_s_max
+                    .map(|seconds| text::span(seconds as f64))
+                    .unwrap_or_default(),
+            );
+            out.field("log limit", text::bytes(profile.log_bytes_max));
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+pub(super) async fn plan(host: &Host, plan: &args::Plan, out: &Out) -> Result<Verdict> {
+    let mut client = host.connect().await?;
+    let mut ask = summit::Plan {
+        names: plan.names.clone(),
+        rebuild: plan.rebuild.then_some(true),
+        profile: plan.profile.clone(),
+        builders: plan.builders,
+        edges: plan.edges.clone(),
+        after: None,
+        limit: None,
+    };
+    let mut jobs = Vec::new();
+    let mut whole = None;
+    loop {
+        let page = client.call(&ask).await?;
+        whole = whole.or(page.plan);
+        jobs.extend(page.jobs);
+        ask.after = page.next;
+        if ask.after.is_none() {
+            break;
+        }
+    }
+    let whole = whole.ok_or_else(|| Fault::bug("the plan came without its summary"))?;
+    match out.style {
+        Style::Json => {
+            let mut value = serde_json::json!({ "jobs": jobs });
+            value = ask::joined(&value, &whole)?;
+            out.value(&value)?;
+        }
+        Style::Ids => jobs
+            .iter()
+            .filter(|job| !job.reasons.is_empty())
+            .for_each(|job| out.line(job.recipe.as_str())),
+        Style::People => show_plan(&jobs, &whole, out),
+    }
+    Ok(Verdict::Done)
+}
+
+fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
+    let mut table = Table::new()
+        .number("start")
+        .number("takes")
+        .column("recipe")
+        .column("release")
+        .column("profile")
+        .words("because")
+        .words("after");
+    let span = |seconds: Option<f64>| known(seconds.map(text::span));
+    for job in jobs.iter().filter(|job| {
+        !job.reasons.is_empty() || !job.faults.is_empty() || !job.unresolved.is_empty()
+    }) {
+        let release = match (&job.version, job.release) {
+            (Some(version), Some(number)) => show::release(version, number, 0),
+            _ => "?".into(),
+        };
+        let trouble =
+            job.faults
+                .first()
+                .map(fault_text)
+                .or_else(|| match job.unresolved.as_slice() {
+                    [] => None,
+                    names => Some(format!("nothing provides {}", names.join(", "))),
+                });
+        let because = match trouble {
+            Some(trouble) => cell(trouble, Tone::Bad),
+            None => plain(job.reasons.join("; ")),
+        };
+        let after: Vec<&str> = job.depends_on.iter().map(|name| name.as_str()).collect();
+        let takes = job.end_s.zip(job.start_s).map(|(end, start)| end - start);
+        table.row([
+            span(job.start_s),
+            span(takes),
+            cell(&job.recipe, Tone::Strong),
+            plain(release),
+            plain(&job.profile),
+            because,
+            plain(after.join(" ")),
+        ]);
+    }
+    if plan.builds > 0 {
+        out.table(&table);
+    }
+    for cycle in &plan.cycles {
+        let members: Vec<&str> = cycle.members.iter().map(|name| name.as_str()).collect();
+        out.toned(
+            Tone::Warn,
+            format!(
+                "cycle of {}: {}",
+                count(members.len() as u64, "recipe"),
+                members.join(" ")
+            ),
+        );
+        for cut in &cycle.cuts {
+            let instead = cut
+                .served_by
+                .as_deref()
+                .unwrap_or("nothing: it would have to come from elsewhere");
+            out.line(format!(
+                "  {} is built before {}; {} comes from {instead}",
+                cut.recipe, cut.provider, cut.dependency
+            ));
+        }
+        if !cycle.bootstrap_needs.is_empty() {
+            let needs: Vec<&str> = cycle
+                .bootstrap_needs
+                .iter()
+                .map(|name| name.as_str())
+                .collect();
+            out.toned(Tone::Bad, format!("  bootstrap needs: {}", needs.join(" ")));
+        }
+    }
+    for missing in &plan.unresolved {
+        let recipes: Vec<&str> = missing.recipes.iter().map(|name| name.as_str()).collect();
+        out.toned(
+            Tone::Warn,
+            format!(
+                "nothing provides {}, which {} needs",
+                missing.dependency,
+                recipes.join(", ")
+            ),
+        );
+    }
+    let time = plan.makespan_s.map_or_else(String::new, |seconds| {
+        format!(", about {} in all", text::span(seconds))
+    });
+    out.line(format!(
+        "{} of {} would be built{time}",
+        plan.builds,
+        count(plan.rows, "recipe")
+    ));
+    if !plan.critical_path.is_empty() {
+        let path: Vec<&str> = plan
+            .critical_path
+            .iter()
+            .map(|name| name.as_str())
+            .collect();
+        out.field("longest way", path.join(" > "));
+    }
+}

@@ -1,0 +1,76 @@
+//! `why`.
+
+use super::Verdict;
+use super::args;
+use super::ask::Host;
+use super::out::{Out, Style, Tone};
+use super::show::{self, reason_text};
+use super::text;
+use crate::admin::summit;
+use crate::admin::view::WhyView;
+use crate::fault::Result;
+
+pub(super) async fn why(host: &Host, why: &args::Why, out: &Out) -> Result<Verdict> {
+    let answer = host
+        .ask(&summit::Why {
+            thing: why.thing.clone(),
+        })
+        .await?
+        .why;
+    match out.style {
+        Style::Json => out.value(&answer)?,
+        Style::Ids => answer
+            .reasons
+            .iter()
+            .for_each(|reason| out.line(&reason.kind)),
+        Style::People => show_why(&answer, out),
+    }
+    Ok(Verdict::Done)
+}
+
+fn show_why(why: &WhyView, out: &Out) {
+    out.toned(
+        Tone::Strong,
+        format!("{} {} is {}", why.kind, why.thing, why.state),
+    );
+    if !why.summary.is_empty() {
+        out.line(&why.summary);
+    }
+    for (at, reason) in why.reasons.iter().enumerate() {
+        out.line(format!(
+            "{}. {} [{}'s move]",
+            at + 1,
+            reason_text(reason),
+            reason.whose
+        ));
+        if let Some(next) = &reason.next {
+            out.line(format!("   {next}"));
+        }
+    }
+    for builder in &why.builders {
+        let failed: Vec<String> = builder.failed.iter().map(reason_text).collect();
+        let because = if failed.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", failed.join("; "))
+        };
+        out.toned(
+            show::tone_of_verdict(&builder.verdict),
+            format!("   {} {}{because}", builder.builder, builder.verdict),
+        );
+    }
+    if let Some(cheapest) = &why.cheapest {
+        out.field("would start", cheapest);
+    }
+    let range = |likely: Option<f64>, late: Option<f64>| match (likely, late) {
+        (Some(likely), Some(late)) => format!(
+            "in about {}, at worst {}",
+            text::span(likely),
+            text::span(late)
+        ),
+        (Some(likely), None) => format!("in about {}", text::span(likely)),
+        _ => String::new(),
+    };
+    out.field("starts", range(why.start_p50_s, why.start_p90_s));
+    out.field("ends", range(why.end_p50_s, why.end_p90_s));
+}
