@@ -44,8 +44,8 @@ fn show_status(status: &StatusView, out: &Out) {
         status
             .addresses
             .http
-            .as_ref()
-            .map(|http| format!("http://{http}/"))
+            .as_deref()
+            .map(web_address)
             .unwrap_or_default(),
     );
     out.field("hosts", status.addresses.quic.clone().unwrap_or_default());
@@ -95,6 +95,15 @@ fn show_status(status: &StatusView, out: &Out) {
     }
 }
 
+/// What a person types into a client: the address with its scheme.
+fn web_address(http: &str) -> String {
+    if http.contains("://") {
+        http.to_owned()
+    } else {
+        format!("http://{http}/")
+    }
+}
+
 /// The host's checks; without a host, those that need none.
 pub(super) async fn doctor(host: &Host, global: &Global, out: &Out) -> Result<Verdict> {
     let findings = match host.ask(&host::Doctor {}).await {
@@ -127,7 +136,9 @@ pub(super) async fn doctor(host: &Host, global: &Global, out: &Out) -> Result<Ve
                     format!("{:<8} {}: {}", finding.verdict, finding.check, finding.have),
                 );
                 if finding.verdict != "ok" {
-                    out.line(format!("         needed: {}", finding.need));
+                    if !finding.need.is_empty() {
+                        out.line(format!("         needed: {}", finding.need));
+                    }
                     if !finding.next.is_empty() {
                         out.line(format!("         {}", finding.next));
                     }
