@@ -4,9 +4,16 @@ use crate::admin::view::{FaultView, StoreCheckView, TreeView};
 use crate::fault::Result;
 use crate::store::{Blobs, Store, events, trees};
 
+/// Every tree that a program of this version writes: the farm's and vessel's.
+pub fn known_trees() -> Vec<trees::Tree> {
+    let mut all = trees::known();
+    all.extend(super::vessel::rows::trees());
+    all
+}
+
 /// Reads every row, every blob that a row names, and the chain of events.
 pub fn check(store: &Store, blobs: &Blobs) -> Result<StoreCheckView> {
-    let report = store.check(&trees::known(), blobs, true)?;
+    let report = store.check(&known_trees(), blobs, true)?;
     let all = blobs.all()?;
     Ok(StoreCheckView {
         ok: report.faults.is_empty(),

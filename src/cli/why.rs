@@ -29,9 +29,14 @@ pub(super) async fn why(host: &Host, why: &args::Why, out: &Out) -> Result<Verdi
 }
 
 fn show_why(why: &WhyView, out: &Out) {
+    // `job 4 hen 1.0.0-1` says already what kind of thing it is.
+    let kind = match why.thing.starts_with(&why.kind) {
+        true => String::new(),
+        false => format!("{} ", why.kind),
+    };
     out.toned(
         Tone::Strong,
-        format!("{} {} is {}", why.kind, why.thing, why.state),
+        format!("{kind}{} is {}", why.thing, why.state),
     );
     if !why.summary.is_empty() {
         out.line(&why.summary);

@@ -5,6 +5,7 @@ use std::io::{BufReader, BufWriter};
 use std::path::Path;
 
 use crate::actors::desk::doctor_view;
+use crate::actors::stock::known_trees;
 use crate::admin::view::{DoctorView, StoreCheckView};
 use crate::fault::{Fault, Kind, Result};
 use crate::store::{Blobs, Options, Store, export, trees};
@@ -50,7 +51,7 @@ pub fn store_dump(dir: &Path, file: &Path) -> Result<String> {
     let (store, _) = open(dir)?;
     let failed = |error: &std::io::Error| Fault::new(Kind::Operator, format!("cannot write {}", file.display())).because(error);
     let mut out = BufWriter::new(File::create_new(file).map_err(|error| failed(&error))?);
-    let rows = store.dump(&trees::known(), &mut out)?;
+    let rows = store.dump(&known_trees(), &mut out)?;
     let file_out = out.into_inner().map_err(|error| failed(error.error()))?;
     file_out.sync_all().map_err(|error| failed(&error))?;
     Ok(format!("wrote {rows} rows to {}", file.display()))
@@ -60,6 +61,6 @@ pub fn store_dump(dir: &Path, file: &Path) -> Result<String> {
 pub fn store_load(dir: &Path, file: &Path) -> Result<String> {
     let failed = |error: &std::io::Error| Fault::new(Kind::Operator, format!("cannot read {}", file.display())).because(error);
     let mut from = BufReader::new(File::open(file).map_err(|error| failed(&error))?);
-    let rows = trees::load(dir, &trees::known(), &mut from)?;
+    let rows = trees::load(dir, &known_trees(), &mut from)?;
     Ok(format!("loaded {rows} rows from {}", file.display()))
 }

@@ -125,7 +125,14 @@ impl State {
 
     fn unresolved_of(&self, target: &Target) -> Vec<String> {
         let waits = self.planner.waits_for(target).into_iter();
-        waits.filter(|wait| wait.kind == WaitKind::Dependency).map(|wait| wait.text).collect()
+        // The sentence is for people; a plan holds the dependency's name alone.
+        waits
+            .filter(|wait| wait.kind == WaitKind::Dependency)
+            .map(|wait| {
+                let name = wait.text.strip_prefix("nothing provides ").unwrap_or(&wait.text);
+                name.split(", which ").next().unwrap_or(name).to_owned()
+            })
+            .collect()
     }
 
     fn plan_view(&self, ordered: &[Target], reasons: &BTreeMap<Target, Vec<String>>) -> PlanView {

@@ -9,7 +9,23 @@ use crate::channel::{ChannelState, Edit, PackageMap, PublishedPackage, Step, Ver
 use crate::fault::{Fault, Result};
 use crate::id::{Arch, AttemptId, ChannelName, Digest, HostId, PackageName, RecipeName, VersionId};
 use crate::model::{Artefact, Blame, Expectation};
+use crate::store::trees::Tree;
 use crate::store::{Row, Store, WriteSet};
+
+/// Every tree of vessel's, for checks and dumps of the whole store.
+pub fn trees() -> Vec<Tree> {
+    vec![
+        Tree::of::<ChannelRow>(),
+        Tree::of::<VersionRow>(),
+        Tree::of::<EditsRow>(),
+        Tree::of::<EntryRow>(),
+        Tree::of::<PoolRow>(),
+        Tree::of::<BuildReleaseRow>(),
+        Tree::of::<ExpectedRow>(),
+        Tree::of::<ArtefactRow>(),
+        Tree::of::<ReceiptRow>(),
+    ]
+}
 
 /// A channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
