@@ -2,6 +2,7 @@
 
 mod examples;
 mod refusals;
+mod same;
 mod upstreams;
 
 use std::collections::BTreeMap;

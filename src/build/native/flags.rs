@@ -14,6 +14,7 @@ use super::prepare::{self, Places};
 use super::run::Run;
 use crate::build::sandbox::{Root, Session, Step};
 use crate::id::Digest;
+use crate::recipe::Recipe;
 use crate::recipe::script::{Scripts, Setting};
 use crate::recipe::tuning;
 
@@ -25,6 +26,7 @@ impl Run<'_> {
     pub(super) async fn unknown_flags(
         &mut self,
         root: &Root,
+        recipe: &Recipe,
         setting: &Setting,
         scripts: &Scripts,
         places: &Places,
@@ -36,8 +38,16 @@ impl Run<'_> {
         let Some(identity) = identity(root, [&compiler, &linker]) else {
             return Ok(BTreeSet::new());
         };
-        let script = script(&compiler, &compile, &link, self.jobs());
-        let key = Digest(Sha256::digest(format!("{identity}\n{compile:?}\n{link:?}")).into());
+        let in_use = tuning::flags(
+            &recipe.tuning,
+            setting.toolchain,
+            setting.isa,
+            &BTreeSet::new(),
+        );
+        let all = [in_use.c.as_str(), in_use.ld.as_str()];
+        let script = script(&compiler, all, &compile, &link, self.jobs());
+        let key =
+            Digest(Sha256::digest(format!("{identity}\n{all:?}\n{compile:?}\n{link:?}")).into());
         let notes = self
             .ctx
             .state_dir
@@ -57,7 +67,7 @@ impl Run<'_> {
                     banner: self.mark("trying the compiler's flags, once for this compiler"),
                     ..self.step(Stage::Prepare, "/tmp", scripts)
                 };
-                if !self.run_step(session, step).await?.ok() {
+                if !self.run_step(session, step, None).await?.ok() {
                     self.note("the compiler's flags could not be tried, so all of them are used");
                     return Ok(BTreeSet::new());
                 }
@@ -67,7 +77,6 @@ impl Run<'_> {
             }
         };
         let refused: BTreeSet<String> = unknown.lines().map(str::to_owned).collect();
-        let in_use = tuning::flags(&[], setting.toolchain, setting.isa, &BTreeSet::new());
         for flag in refused
             .iter()
             .filter(|flag| in_use.c.contains(*flag) || in_use.ld.contains(*flag))
@@ -117,12 +126,16 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Each flag text is tried alone. Refused ones are collected in files of their worker, so that lines do not mix.
-fn script(compiler: &str, compile: &[&str], link: &[&str], jobs: u32) -> String {
+/// All that this recipe uses are tried together first, which is nearly always enough; else each flag text alone. Refused ones are collected in files of their worker, so that lines do not mix.
+fn script(compiler: &str, all: [&str; 2], compile: &[&str], link: &[&str], jobs: u32) -> String {
     let mut text = format!(
         "cd /tmp && mkdir -p massif-flags && cd massif-flags || exit 1\n\
          echo 'int main(void) {{ return 0; }}' > a.c\n\
-         {compiler} -c a.c -o a.o && {compiler} a.c -o a || exit 1\n"
+         {compiler} -c a.c -o a.o && {compiler} a.c -o a || exit 1\n\
+         : > ../{ANSWER}\n\
+         {compiler} {c} {ld} a.c -o all >/dev/null 2>&1 && exit 0\n",
+        c = all[0],
+        ld = all[1],
     );
     let workers = (jobs.max(1) as usize).min(8);
     for worker in 0..workers {

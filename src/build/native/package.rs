@@ -53,6 +53,7 @@ impl Run<'_> {
             .run_step(
                 session,
                 self.step(Stage::Package, "/mason/install", scripts),
+                None,
             )
             .await?;
         debug::finish(&split)?;

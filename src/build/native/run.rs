@@ -13,9 +13,7 @@ use super::prepare::{self, Places};
 use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, package};
 use crate::build::base::Base;
 use crate::build::layers::{self, Held};
-use crate::build::sandbox::{
-    self, Bind, LogReader, Session, Spec, Step, StepEnd, mason_binds,
-};
+use crate::build::sandbox::{self, Bind, LogReader, Session, Spec, Step, StepEnd, mason_binds};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Arch;
 use crate::limit;
@@ -326,7 +324,7 @@ impl Run<'_> {
     ) -> Ended<()> {
         let mut setting = self.setting(recipe);
         setting.unknown_flags = self
-            .unknown_flags(root, &setting, scripts, places, session)
+            .unknown_flags(root, recipe, &setting, scripts, places, session)
             .await?;
         if !setting.unknown_flags.is_empty() {
             *scripts = script::scripts(recipe, &setting)?;
@@ -350,7 +348,9 @@ impl Run<'_> {
             let stage = stage_of(script.phase);
             self.enter(stage);
             let step = self.step(stage, &scripts.work_dir, scripts);
-            let end = self.run_step(session, step).await?;
+            let end = self
+                .run_step(session, step, self.order.limits.phase_s)
+                .await?;
             if !end.ok() {
                 return Err(self.phase_failed(stage, end.exit));
             }
@@ -375,8 +375,8 @@ impl Run<'_> {
     /// One step under the clock. Cancelled or out of time, everything in the sandbox is killed.
     pub(super) async fn run_step(&mut self, session: &mut Session, step: Step) -> Ended<StepEnd> {
         let name = step.name.clone();
-        let phase_s = self.order.limits.phase_s.unwrap_or(u64::MAX);
-        let time = self.time_left().min(Duration::from_secs(phase_s));
+        let longest = Duration::from_secs(phase_s.unwrap_or(u64::MAX));
+        let time = self.time_left().min(longest);
         let killer = session.killer();
         let mut stopped = None;
         let mut running = std::pin::pin!(session.run(step));
