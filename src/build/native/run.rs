@@ -372,8 +372,13 @@ impl Run<'_> {
         }
     }
 
-    /// One step under the clock. Cancelled or out of time, everything in the sandbox is killed.
-    pub(super) async fn run_step(&mut self, session: &mut Session, step: Step) -> Ended<StepEnd> {
+    /// One step under the clock: its own, when it is a phase, and the whole build's. Cancelled or out of time, everything in the sandbox is killed.
+    pub(super) async fn run_step(
+        &mut self,
+        session: &mut Session,
+        step: Step,
+        phase_s: Option<u64>,
+    ) -> Ended<StepEnd> {
         let name = step.name.clone();
         let longest = Duration::from_secs(phase_s.unwrap_or(u64::MAX));
         let time = self.time_left().min(longest);
