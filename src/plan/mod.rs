@@ -31,6 +31,7 @@ pub mod sample;
 pub mod schedule;
 #[cfg(test)]
 mod tests;
+pub mod simulate;
 mod wanted;
 pub mod why;
 

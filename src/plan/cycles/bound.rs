@@ -6,17 +6,19 @@ use super::search::Graph;
 /// How many edge-disjoint cycles were found. A step is one search for a shortest cycle.
 pub fn disjoint_cycles(graph: &Graph, steps: u64) -> usize {
     let mut packing = Packing::new(graph);
-    packing.fill();
+    packing.fill((0..packing.edges.len() as u32).collect());
     let mut best = packing.cycles.clone();
     // A step of this search visits most of the component, one of the other a node.
     let rounds = steps / (graph.len() as u64 * 4).max(1);
     for _ in 0..rounds {
+        // What was full stays full but for the edges that are freed, so only these can open new cycles.
         let count = 1 + packing.chance.below(4);
+        let mut freed = Vec::new();
         for _ in 0..count.min(packing.cycles.len()) {
             let gone = packing.chance.below(packing.cycles.len());
-            packing.remove(gone);
+            freed.extend(packing.remove(gone));
         }
-        packing.fill();
+        packing.fill(freed);
         if packing.cycles.len() >= best.len() {
             best.clone_from(&packing.cycles);
         } else {
@@ -24,6 +26,18 @@ pub fn disjoint_cycles(graph: &Graph, steps: u64) -> usize {
         }
     }
     best.len()
+}
+
+/// The lengths that are tried one after the other; the last one is any length.
+const LENGTHS: [u32; 9] = [2, 3, 4, 5, 6, 8, 12, 24, u32::MAX];
+
+/// What a search for a cycle through an edge saw.
+enum Seen {
+    Cycle(Vec<u32>),
+    /// None so short.
+    OnlyLonger,
+    /// There is none, and there will be none until edges are freed.
+    None,
 }
 
 struct Packing {
@@ -59,69 +73,61 @@ impl Packing {
         }
     }
 
-    /// Adds cycles until there are none left, the shortest first.
-    fn fill(&mut self) {
-        let mut order: Vec<u32> = (0..self.edges.len() as u32).collect();
-        self.chance.shuffle(&mut order);
-        for length in 2.. {
-            let mut longer = false;
-            for edge in &order {
-                match self.cycle_through(*edge, length) {
-                    Some(cycle) => {
+    /// Adds cycles through these edges until there are none left, the shorter ones first.
+    fn fill(&mut self, mut edges: Vec<u32>) {
+        self.chance.shuffle(&mut edges);
+        for length in LENGTHS {
+            let mut left = Vec::with_capacity(edges.len());
+            for edge in edges {
+                match self.cycle_through(edge, length) {
+                    Seen::Cycle(cycle) => {
                         for edge in &cycle {
                             self.set(*edge, true);
                         }
                         self.cycles.push(cycle);
                     }
-                    None => longer |= !self.is_used(*edge),
+                    Seen::OnlyLonger => left.push(edge),
+                    Seen::None => {}
                 }
             }
-            if !longer || length as usize > self.out.len() {
-                break;
-            }
-            if length > 6 {
-                order.retain(|edge| !self.used.get(*edge as usize).copied().unwrap_or(true));
-            }
+            edges = left;
         }
     }
 
     /// A cycle of at most this many unused edges through an unused edge.
-    fn cycle_through(&mut self, edge: u32, length: u32) -> Option<Vec<u32>> {
-        let (from, to) = self.edges.get(edge as usize).copied()?;
-        if self.is_used(edge) {
-            return None;
-        }
+    fn cycle_through(&mut self, edge: u32, length: u32) -> Seen {
+        let Some((from, to)) = self.edges.get(edge as usize).copied().filter(|_| !self.is_used(edge)) else {
+            return Seen::None;
+        };
         self.round += 1;
         let mut front = vec![to];
         self.mark(to, edge);
         for _ in 1..length {
             let mut next = Vec::new();
             for node in front {
-                for at in 0..self.out.get(node as usize).map_or(0, Vec::len) {
-                    let Some((other, by)) = self
-                        .out
-                        .get(node as usize)
-                        .and_then(|all| all.get(at))
-                        .copied()
-                    else {
+                for (other, by) in self.out.get(node as usize).into_iter().flatten() {
+                    let is_used = self.used.get(*by as usize).copied().unwrap_or(true);
+                    let Some(seen) = self.seen.get_mut(*other as usize).filter(|_| !is_used) else {
                         continue;
                     };
-                    if self.is_used(by) || self.seen.get(other as usize) == Some(&self.round) {
+                    if std::mem::replace(seen, self.round) == self.round {
                         continue;
                     }
-                    self.mark(other, by);
-                    if other == from {
-                        return Some(self.walk_back(from, edge));
+                    if let Some(came) = self.came_by.get_mut(*other as usize) {
+                        *came = *by;
                     }
-                    next.push(other);
+                    if *other == from {
+                        return Seen::Cycle(self.walk_back(from, edge));
+                    }
+                    next.push(*other);
                 }
             }
             if next.is_empty() {
-                return None;
+                return Seen::None;
             }
             front = next;
         }
-        None
+        Seen::OnlyLonger
     }
 
     fn walk_back(&self, end: u32, first: u32) -> Vec<u32> {
@@ -157,10 +163,12 @@ impl Packing {
         }
     }
 
-    fn remove(&mut self, at: usize) {
-        for edge in self.cycles.swap_remove(at) {
-            self.set(edge, false);
+    fn remove(&mut self, at: usize) -> Vec<u32> {
+        let cycle = self.cycles.swap_remove(at);
+        for edge in &cycle {
+            self.set(*edge, false);
         }
+        cycle
     }
 
     fn restore(&mut self, cycles: &[Vec<u32>]) {

@@ -278,8 +278,10 @@ impl Schedule {
         // When a faster builder is free: (moment, speed, who); what is promised to it moves the moment.
         let mut frees: BinaryHeap<Reverse<(u64, i64, BuilderIx)>> = BinaryHeap::new();
         for (_, ends) in self.fleet.faster_ends(builder.speed()) {
+            // What runs for longer than predicted is believed to need half as long again as it is late.
+            let free = |end: u64| end.max(now_ms + now_ms.saturating_sub(end) / 2 + 1);
             let soonest = ends.iter().take(LOOK_AHEAD);
-            frees.extend(soonest.map(|(end, ix, _)| Reverse(((*end).max(now_ms + 1), 0, *ix))));
+            frees.extend(soonest.map(|(end, ix, _)| Reverse((free(*end), 0, *ix))));
         }
         for (_, job) in found {
             let Some(row) = self.jobs.get(job) else {

@@ -63,6 +63,39 @@ impl Free {
     }
 }
 
+impl BuilderSpec {
+    /// Whether it could run this if nothing else ran there.
+    pub fn could_run(&self, needs: &Requirements) -> bool {
+        self.is_kind(needs) && self.total().holds(needs)
+    }
+
+    /// Its speed as a number that can be divided by, whatever was measured.
+    pub fn pace(&self) -> f64 {
+        if self.speed.is_finite() {
+            self.speed.clamp(0.01, 100.0)
+        } else {
+            1.0
+        }
+    }
+
+    fn is_kind(&self, needs: &Requirements) -> bool {
+        self.archs.contains(&needs.arch)
+            && self.level >= needs.level
+            && self.trust >= needs.trust
+            && self.isolation >= needs.isolation
+    }
+
+    /// What it has for all slots together; unknown is less than nothing.
+    fn total(&self) -> Free {
+        Free {
+            slots: i64::from(self.slots),
+            cores: i64::from(self.cores),
+            memory_mib: self.memory_mib.map_or(-1, i64::from),
+            disk_mib: self.disk_mib.map_or(-1, i64::from),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Builder {
     pub spec: BuilderSpec,
@@ -78,35 +111,19 @@ impl Builder {
         !self.gone && self.spec.away.is_none()
     }
 
-    pub fn total(&self) -> Free {
-        Free {
-            slots: i64::from(self.spec.slots),
-            cores: i64::from(self.spec.cores),
-            memory_mib: self.spec.memory_mib.map_or(-1, i64::from),
-            disk_mib: self.spec.disk_mib.map_or(-1, i64::from),
-        }
-    }
-
     /// Whether it could run this if it were empty.
     pub fn fits_ever(&self, needs: &Requirements) -> bool {
-        !self.gone && self.is_kind(needs) && self.total().holds(needs)
+        !self.gone && self.spec.could_run(needs)
     }
 
     /// Whether there is room right now.
     pub fn fits_now(&self, needs: &Requirements) -> bool {
-        self.takes_work() && self.free.holds(needs) && self.is_kind(needs)
-    }
-
-    fn is_kind(&self, needs: &Requirements) -> bool {
-        self.spec.archs.contains(&needs.arch)
-            && self.spec.level >= needs.level
-            && self.spec.trust >= needs.trust
-            && self.spec.isolation >= needs.isolation
+        self.takes_work() && self.free.holds(needs) && self.spec.is_kind(needs)
     }
 
     /// Every test that fails, and whether it passes later by itself. Empty exactly when `fits_now`.
     pub fn failed_tests(&self, needs: &Requirements) -> Vec<(Test, Passes)> {
-        let (total, spec) = (self.total(), &self.spec);
+        let (total, spec) = (self.spec.total(), &self.spec);
         let mut failed = Vec::new();
         let mut never = |test, fails: bool| {
             if fails {
@@ -162,13 +179,8 @@ impl Builder {
         (seconds.max(0.0) * 1000.0 / self.speed()) as u64
     }
 
-    /// A speed that can be divided by, whatever was measured.
     pub fn speed(&self) -> f64 {
-        if self.spec.speed.is_finite() {
-            self.spec.speed.clamp(0.01, 100.0)
-        } else {
-            1.0
-        }
+        self.spec.pace()
     }
 
     /// When these needs fit if nothing more is given out, and what is free beside them then.
@@ -236,7 +248,7 @@ impl Fleet {
         if let Some(builder) = self.get_mut(ix) {
             builder.gone = false;
             builder.spec = spec;
-            builder.free = builder.total();
+            builder.free = builder.spec.total();
             let slots = builder.spec.slots as usize;
             if builder.runs.len() < slots {
                 builder.runs.resize(slots, None);
