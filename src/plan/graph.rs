@@ -164,6 +164,11 @@ impl Recipes {
             .copied()
     }
 
+    /// The recipe in a directory of a project.
+    pub fn in_dir(&self, project: &ProjectName, dir: &str) -> Option<&RecipeRow> {
+        self.get(*self.by_project.get(project)?.get(dir)?)
+    }
+
     /// All recipes of this name, whatever the project.
     pub fn named(&self, name: &str) -> &[RecipeIx] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)

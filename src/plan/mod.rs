@@ -19,10 +19,13 @@
 //! // After a start: open() every target whose newest job is not over, open() and fail() those whose newest job failed.
 //! ```
 
+mod answers;
 pub mod cycles;
+pub mod estimate;
 pub mod graph;
 pub mod names;
 mod order;
+pub mod picture;
 pub mod planner;
 pub mod providers;
 mod resolve;
@@ -33,6 +36,7 @@ pub mod schedule;
 mod tests;
 pub mod simulate;
 mod wanted;
+pub mod whole;
 pub mod why;
 
 use serde::{Deserialize, Serialize};

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::cycles::{self, Link};
+use super::cycles::{self, Groups, Link};
 use super::graph::RecipeIx;
 use super::planner::{Planner, ProfileIx};
 use super::{Change, Cut, Cycle, Readiness, ServedBy};
 use crate::id::{JobId, ProfileName};
 use crate::model::Target;
+
+/// Steps of search per edge of a component beyond which nothing was ever gained on real components.
+const STEPS_PER_LINK: u64 = 400;
 
 /// Recipes that need each other, in places.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub(super) struct CycleRow {
     /// (recipe, provider)
     pub cuts: Vec<(RecipeIx, RecipeIx)>,
     pub cuts_min: usize,
+    /// What it was worked out from: (recipe, provider, something stands in).
+    links: Vec<(RecipeIx, RecipeIx, bool)>,
 }
 
 impl Planner {
@@ -84,28 +89,34 @@ impl Planner {
                 cheap: true,
             }));
         }
-        let mut served: BTreeMap<(RecipeIx, RecipeIx), Option<ServedBy>> = BTreeMap::new();
         let groups = cycles::components(places.len(), &links);
-        for link in cycles::inner_links(&groups, &mut links) {
-            let pair = (places.get(link.from as usize), places.get(link.to as usize));
-            if let (Some(r), Some(provider)) = pair {
-                let by = self.edge_served_by(p, *r, *provider);
-                link.cheap = by.is_some();
-                served.insert((*r, *provider), by);
-            }
-        }
-        let opened = cycles::open(&groups, &links, steps);
+        let served = self.price(p, &places, &groups, &mut links);
         let place = |ix: u32| places.get(ix as usize).copied();
-        let rows: Vec<CycleRow> = opened
-            .into_iter()
-            .map(|cycle| CycleRow {
-                members: cycle.members.into_iter().filter_map(place).collect(),
-                cuts: cycle
-                    .cuts
-                    .into_iter()
-                    .filter_map(|(from, to)| Some((place(from)?, place(to)?)))
-                    .collect(),
-                cuts_min: cycle.cuts_min,
+        let known = self.row(p).map_or(&[][..], |row| row.cycles.as_slice());
+        let work: usize = groups.split(&links).iter().map(Vec::len).sum();
+        let rows: Vec<CycleRow> = groups
+            .groups
+            .iter()
+            .zip(groups.split(&links))
+            .map(|(members, inside)| {
+                let pairs = inside.iter();
+                let links: Vec<(RecipeIx, RecipeIx, bool)> = pairs
+                    .filter_map(|link| Some((place(link.from)?, place(link.to)?, link.cheap)))
+                    .collect();
+                // The same component as last time is opened the same way.
+                if let Some(same) = known.iter().find(|row| row.links == links) {
+                    return same.clone();
+                }
+                let share = steps as f64 * inside.len() as f64 / work.max(1) as f64;
+                let most = inside.len() as u64 * STEPS_PER_LINK;
+                let opened = cycles::open(members, &inside, (share as u64).min(most));
+                let pair = |(from, to)| Some((place(from)?, place(to)?));
+                CycleRow {
+                    members: members.iter().filter_map(|ix| place(*ix)).collect(),
+                    cuts: opened.cuts.into_iter().filter_map(pair).collect(),
+                    cuts_min: opened.cuts_min,
+                    links,
+                }
             })
             .collect();
         let cuts: HashMap<(RecipeIx, RecipeIx), Option<ServedBy>> = rows
@@ -129,21 +140,38 @@ impl Planner {
         gone.chain(new).map(|((r, _), _)| *r).collect()
     }
 
-    /// What stands in for a provider towards one recipe: the least settled of what its needs come from.
-    pub(super) fn edge_served_by(
+    /// Finds out what stands in for each link within a component: the least settled of what its needs come from.
+    fn price(
         &self,
         p: ProfileIx,
-        r: RecipeIx,
-        provider: RecipeIx,
-    ) -> Option<ServedBy> {
-        let row = self.row(p)?;
-        let mut worst = None;
-        for (name, _) in self.needs(row, r) {
-            if self.provider_of(p, name) == Some(provider) {
-                worst = worst.max(Some(self.stand_in(row, name)?));
+        places: &[RecipeIx],
+        groups: &Groups,
+        links: &mut [Link],
+    ) -> HashMap<(RecipeIx, RecipeIx), Option<ServedBy>> {
+        let mut served = HashMap::new();
+        let Some(row) = self.row(p) else { return served };
+        let mut last: Option<(RecipeIx, BTreeMap<RecipeIx, Vec<_>>)> = None;
+        for link in cycles::inner_links(groups, links) {
+            let pair = (places.get(link.from as usize), places.get(link.to as usize));
+            let (Some(r), Some(provider)) = pair else { continue };
+            if last.as_ref().is_none_or(|(of, _)| of != r) {
+                last = Some((*r, self.providers_of(p, *r)));
             }
+            let needs = last.as_ref().and_then(|(_, needs)| needs.get(provider));
+            let mut by = None;
+            for (name, _) in needs.into_iter().flatten() {
+                match self.stand_in(row, *name) {
+                    Some(found) => by = by.max(Some(found)),
+                    None => {
+                        by = None;
+                        break;
+                    }
+                }
+            }
+            link.cheap = by.is_some();
+            served.insert((*r, *provider), by);
         }
-        worst
+        served
     }
 
     /// Whether the target is ready now; `None` if it is not open or was told before.

@@ -23,8 +23,6 @@ pub struct Link {
 /// A component, opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
-    /// Sorted.
-    pub members: Vec<u32>,
     /// Sorted; putting any of them back closes a cycle.
     pub cuts: Vec<(u32, u32)>,
     /// Edge-disjoint cycles: every way to open the component cuts at least this many edges.
@@ -82,6 +80,17 @@ pub fn inner_links<'a>(
 }
 
 impl Groups {
+    /// The links within each component.
+    pub fn split(&self, links: &[Link]) -> Vec<Vec<Link>> {
+        let mut inside: Vec<Vec<Link>> = vec![Vec::new(); self.groups.len()];
+        for link in links {
+            if let Some(all) = self.of_link(link).and_then(|group| inside.get_mut(group as usize)) {
+                all.push(*link);
+            }
+        }
+        inside
+    }
+
     fn of_link(&self, link: &Link) -> Option<u32> {
         let of = |node: u32| self.of.get(node as usize).copied().flatten();
         let (from, to) = (of(link.from)?, of(link.to)?);
@@ -89,29 +98,8 @@ impl Groups {
     }
 }
 
-/// Opens every component, sharing the steps of the search out by size.
-pub fn open(groups: &Groups, links: &[Link], steps: u64) -> Vec<Opened> {
-    let mut inside: Vec<Vec<Link>> = vec![Vec::new(); groups.groups.len()];
-    for link in links {
-        if let Some(group) = groups.of_link(link)
-            && let Some(all) = inside.get_mut(group as usize)
-        {
-            all.push(*link);
-        }
-    }
-    let total: u64 = inside.iter().map(|links| links.len() as u64).sum();
-    groups
-        .groups
-        .iter()
-        .zip(inside)
-        .map(|(members, links)| {
-            let share = (steps as f64 * links.len() as f64 / total.max(1) as f64) as u64;
-            open_one(members, &links, share)
-        })
-        .collect()
-}
-
-fn open_one(members: &[u32], links: &[Link], steps: u64) -> Opened {
+/// Opens one component, given its sorted members and the links within it.
+pub fn open(members: &[u32], links: &[Link], steps: u64) -> Opened {
     let local = |node: u32| members.binary_search(&node).unwrap_or(0) as u32;
     let mut own: Vec<Link> = links
         .iter()
@@ -135,7 +123,6 @@ fn open_one(members: &[u32], links: &[Link], steps: u64) -> Opened {
         .collect();
     cuts.sort_unstable();
     Opened {
-        members: members.to_vec(),
         cuts_min: cuts_min.min(cuts.len()),
         cuts,
     }

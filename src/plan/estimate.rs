@@ -1,0 +1,251 @@
+//! How long a build takes and how much memory and disk it peaks at: from history where there is some, from the recipe's features
+//! where there is none. Medians throughout, so that one strange build moves nothing.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::id::HostId;
+use crate::model::Target;
+use crate::recipe::Facts;
+
+/// Builds of a target that count.
+const REMEMBERED: usize = 9;
+/// Builds of a builder that its speed is measured by, and predictions that their error is.
+const MEASURED: usize = 31;
+/// Builds with a feature before it says anything.
+const ENOUGH: usize = 5;
+
+/// What is expected of a build.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Seconds on a builder of speed 1.
+    pub seconds: f64,
+    /// Nine times of ten it takes less than `seconds` times this.
+    pub spread: f64,
+    /// Peak memory.
+    pub memory_mib: u32,
+    /// Peak disk.
+    pub disk_mib: u32,
+    /// Where it is from.
+    pub basis: Basis,
+}
+
+/// Where an estimate is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// So many builds of this target.
+    History(usize),
+    /// So many builds of recipes like it.
+    Alike(usize),
+    /// What is usual for its build system.
+    Usual,
+}
+
+/// One build that ended well.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Observed {
+    /// Seconds as they passed there.
+    pub seconds: f64,
+    /// Peak memory; `None`: not measured.
+    pub memory_mib: Option<u32>,
+    /// Peak disk; `None`: not measured.
+    pub disk_mib: Option<u32>,
+}
+
+/// How good predictions have been.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Accuracy {
+    /// Builds that were predicted.
+    pub count: usize,
+    /// The middle of actual / predicted.
+    pub middle: f64,
+    /// Nine of ten were within this factor, either way.
+    pub factor_p90: f64,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    seconds: VecDeque<f64>,
+    memory_mib: VecDeque<u32>,
+    disk_mib: VecDeque<u32>,
+}
+
+/// All that was learned.
+#[derive(Debug, Default)]
+pub struct Estimates {
+    by_target: HashMap<Target, History>,
+    alike: BTreeMap<String, VecDeque<f64>>,
+    /// Predicted over actual, for builds whose prediction came from history.
+    speeds: HashMap<HostId, VecDeque<f64>>,
+    errors: VecDeque<f64>,
+}
+
+impl Estimates {
+    /// Nothing learned yet.
+    pub fn new() -> Estimates {
+        Estimates::default()
+    }
+
+    /// Learns from a build.
+    pub fn learn(&mut self, target: &Target, facts: Option<&Facts>, builder: HostId, observed: &Observed) {
+        if !observed.seconds.is_finite() || observed.seconds < 0.0 {
+            return;
+        }
+        let predicted = self.by_target.get(target).and_then(|history| median(&history.seconds));
+        if let Some(predicted) = predicted.filter(|_| observed.seconds > 1.0) {
+            let here = predicted / self.speed(&builder);
+            push(&mut self.errors, observed.seconds / here.max(0.1), MEASURED * 8);
+            push(self.speeds.entry(builder).or_default(), predicted / observed.seconds, MEASURED);
+        }
+        let normal = observed.seconds * self.speed(&builder);
+        let history = self.by_target.entry(target.clone()).or_default();
+        push(&mut history.seconds, normal, REMEMBERED);
+        if let Some(memory_mib) = observed.memory_mib {
+            push(&mut history.memory_mib, memory_mib, REMEMBERED);
+        }
+        if let Some(disk_mib) = observed.disk_mib {
+            push(&mut history.disk_mib, disk_mib, REMEMBERED);
+        }
+        for key in facts.map(features).unwrap_or_default() {
+            push(self.alike.entry(key).or_default(), normal, MEASURED);
+        }
+    }
+
+    /// What is expected of a target's next build.
+    pub fn of(&self, target: &Target, facts: &Facts) -> Estimate {
+        let guess = self.of_features(facts);
+        let Some(history) = self.by_target.get(target) else {
+            return guess;
+        };
+        let Some(seconds) = median(&history.seconds) else {
+            return guess;
+        };
+        // A tenth more than the most that was seen: running out costs a whole build.
+        let peak = |seen: &VecDeque<u32>, usual: u32| seen.iter().max().map_or(usual, |most| most.saturating_add(most / 10));
+        Estimate {
+            seconds,
+            spread: self.accuracy().map_or(1.6, |accuracy| accuracy.factor_p90.clamp(1.05, 10.0)),
+            memory_mib: peak(&history.memory_mib, guess.memory_mib),
+            disk_mib: peak(&history.disk_mib, guess.disk_mib),
+            basis: Basis::History(history.seconds.len()),
+        }
+    }
+
+    /// What is expected of a recipe that was never built: recipes like it, else what is usual.
+    pub fn of_features(&self, facts: &Facts) -> Estimate {
+        let usual = usual_seconds(facts);
+        let alike = features(facts).into_iter().find_map(|key| {
+            let seen = self.alike.get(&key).filter(|seen| seen.len() >= ENOUGH)?;
+            Some((median(seen)?, seen.len()))
+        });
+        let heavy = usual > 600.0;
+        Estimate {
+            seconds: alike.map_or(usual, |(seconds, _)| seconds),
+            spread: 4.0,
+            memory_mib: if heavy { 4096 } else { 512 },
+            disk_mib: if heavy { 8192 } else { 1024 },
+            basis: alike.map_or(Basis::Usual, |(_, count)| Basis::Alike(count)),
+        }
+    }
+
+    /// How fast a builder is; 1 as long as nobody knows.
+    pub fn speed(&self, builder: &HostId) -> f64 {
+        let seen = self.speeds.get(builder).filter(|seen| seen.len() >= ENOUGH);
+        seen.and_then(median).map_or(1.0, |speed| speed.clamp(0.05, 20.0))
+    }
+
+    /// How good predictions have been; `None`: there were none.
+    pub fn accuracy(&self) -> Option<Accuracy> {
+        let mut factors: Vec<f64> = self.errors.iter().map(|error| error.max(1.0 / error)).collect();
+        factors.sort_by(f64::total_cmp);
+        let factor_p90 = factors.get(factors.len() * 9 / 10).or(factors.last()).copied()?;
+        Some(Accuracy { count: self.errors.len(), middle: median(&self.errors)?, factor_p90 })
+    }
+}
+
+/// What a recipe has in common with others, the most telling first.
+fn features(facts: &Facts) -> Vec<String> {
+    let systems = facts.build_systems.join("+");
+    let size = match facts.needs.len() {
+        0..=3 => "few",
+        4..=15 => "some",
+        _ => "many",
+    };
+    vec![format!("{systems}/{size}"), systems, "any".into()]
+}
+
+/// Before anything was learned: what the build systems of real recipes usually take, by how much there is around them.
+fn usual_seconds(facts: &Facts) -> f64 {
+    let system = |system: &String| match system.as_str() {
+        "cargo" => 180.0,
+        "cmake" | "qmake" => 90.0,
+        "bazel" => 1200.0,
+        "go" => 90.0,
+        "meson" | "ninja" => 60.0,
+        "python" | "pyproject" | "perl" | "gem" => 20.0,
+        _ => 60.0,
+    };
+    let base = facts.build_systems.iter().map(system).fold(30.0, f64::max);
+    base * (1.0 + facts.needs.len() as f64 / 20.0) * (1.0 + facts.packages.len() as f64 / 10.0)
+}
+
+fn push<T>(seen: &mut VecDeque<T>, value: T, most: usize) {
+    seen.push_back(value);
+    if seen.len() > most {
+        seen.pop_front();
+    }
+}
+
+fn median(seen: &VecDeque<f64>) -> Option<f64> {
+    let mut sorted: Vec<f64> = seen.iter().copied().collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{recipe, target};
+    use super::*;
+
+    fn took(seconds: f64) -> Observed {
+        Observed { seconds, memory_mib: Some(1000), disk_mib: None }
+    }
+
+    #[test]
+    fn one_strange_build_moves_nothing() {
+        let mut estimates = Estimates::new();
+        for seconds in [100.0, 102.0, 9_000.0, 98.0, 101.0] {
+            estimates.learn(&target("a"), None, HostId([1; 32]), &took(seconds));
+        }
+        let estimate = estimates.of(&target("a"), &recipe("a", &[], &[]));
+        assert_eq!((estimate.seconds, estimate.memory_mib), (101.0, 1100));
+        assert_eq!(estimate.basis, Basis::History(5));
+        assert!(estimates.accuracy().is_some_and(|accuracy| accuracy.count == 4));
+    }
+
+    #[test]
+    fn a_builder_that_takes_half_as_long_is_twice_as_fast() {
+        let mut estimates = Estimates::new();
+        for number in 0..20 {
+            let name = format!("r{number}");
+            estimates.learn(&target(&name), None, HostId([1; 32]), &took(100.0));
+            estimates.learn(&target(&name), None, HostId([2; 32]), &took(50.0));
+        }
+        let speed = estimates.speed(&HostId([2; 32]));
+        assert!((1.8..=2.2).contains(&speed), "{speed}");
+        assert_eq!(estimates.speed(&HostId([9; 32])), 1.0);
+    }
+
+    #[test]
+    fn an_unknown_recipe_is_judged_by_those_like_it() {
+        let mut estimates = Estimates::new();
+        let mut rusty = recipe("rusty", &[], &[]);
+        rusty.build_systems = vec!["cargo".into()];
+        let usual = estimates.of_features(&rusty);
+        assert_eq!(usual.basis, Basis::Usual);
+        for number in 0..6 {
+            estimates.learn(&target(&format!("c{number}")), Some(&rusty), HostId([1; 32]), &took(777.0));
+        }
+        let alike = estimates.of_features(&rusty);
+        assert_eq!((alike.seconds, alike.basis), (777.0, Basis::Alike(6)));
+    }
+}

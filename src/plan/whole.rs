@@ -1,0 +1,267 @@
+//! A whole plan without a farm: a repository and some indexes in; jobs, cycles and a simulated run out.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::estimate::Estimates;
+use super::simulate::{Outcome, Ranking, SimJob, simulate};
+use super::{
+    BuilderSpec, Cycle, Edges, Isolation, Planner, ProjectRules, Rebuild, Requirements, Source, Trust, Wanted,
+};
+use crate::fault::Fault;
+use crate::id::{Arch, JobId, RecipeName};
+use crate::model::{Base, Catalog, Profile, Target};
+use crate::recipe::{Facts, Toolchain};
+use crate::stone::{Dependency, Meta};
+
+/// What a build is known to take; what is absent is estimated.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Known {
+    /// Seconds on a builder of speed 1.
+    pub seconds: Option<f64>,
+    /// Peak memory.
+    pub memory_mib: Option<u32>,
+    /// Peak disk.
+    pub disk_mib: Option<u32>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// The recipes, read for each architecture.
+    pub catalogs: Vec<(Arch, Catalog)>,
+    /// Packages that exist already.
+    pub published: Vec<Meta>,
+    /// By recipe name.
+    pub known: HashMap<String, Known>,
+    /// Who builds.
+    pub builders: Vec<BuilderSpec>,
+    /// Build everything, whatever is published; what is published may stand in for cuts.
+    pub empty: bool,
+    /// Which edges count.
+    pub edges: Edges,
+    /// Effort of the search for cuts.
+    pub steps: u64,
+}
+
+/// One recipe for one profile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Which.
+    pub target: Target,
+    /// `None`: it cannot be read.
+    pub version: Option<String>,
+    /// `None`: it cannot be read.
+    pub release: Option<u64>,
+    /// Why it is built; empty: it is not.
+    pub reasons: Vec<String>,
+    /// Recipes of this plan that are built before it; cuts left out.
+    pub depends_on: Vec<RecipeName>,
+    /// Why it cannot be planned.
+    pub faults: Vec<Fault>,
+    /// What it asks for and nothing provides.
+    pub unresolved: Vec<Dependency>,
+    /// What only it itself provides, so that an older one has to come from elsewhere.
+    pub own_needs: Vec<Dependency>,
+    /// Its place in the simulation.
+    pub job: Option<u32>,
+}
+
+/// The plan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Whole {
+    /// Every recipe with a name, by profile and name.
+    pub rows: Vec<Row>,
+    /// Recipes that need each other, and what opens them.
+    pub cycles: Vec<Cycle>,
+    /// What was simulated, by place.
+    pub jobs: Vec<SimJob>,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Packages that were left out because nobody asked for their architecture.
+    pub strangers: usize,
+}
+
+/// Plans and simulates.
+pub fn plan(ask: &Ask) -> Whole {
+    let mut whole = Whole::default();
+    let archs: Vec<Arch> = ask.catalogs.iter().map(|(arch, _)| *arch).collect();
+    whole.strangers = ask.published.iter().filter(|meta| !archs.contains(&meta.arch)).count();
+    for (arch, catalog) in &ask.catalogs {
+        one_arch(ask, *arch, catalog, &mut whole);
+    }
+    whole.outcome = simulate(&whole.jobs, &ask.builders, Ranking::LongestPath);
+    whole
+}
+
+/// The profile that a bare repository is planned for: the distribution's own, packages only.
+fn profile(arch: Arch) -> Option<Profile> {
+    let mut profile = Profile::laptop(arch.as_str().parse().ok()?, "main".parse().ok()?);
+    profile.arch = arch;
+    profile.base = Base::Stones;
+    profile.toolchain = Toolchain::Llvm;
+    Some(profile)
+}
+
+fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
+    let Some(profile) = profile(arch) else { return };
+    let mut planner = Planner::new(ask.edges);
+    planner.set_profile(&profile);
+    planner.set_project(
+        &catalog.project,
+        ProjectRules { profiles: vec![profile.name.clone()], priority: 0, rebuild: Rebuild::None },
+    );
+    let published: Vec<Meta> = ask.published.iter().filter(|meta| meta.arch == arch).cloned().collect();
+    match ask.empty {
+        // What exists is not what is published here, but it may stand in.
+        true => {
+            let mut profile = profile.clone();
+            let uri = "index".to_string();
+            profile.remotes.push(crate::model::Remote { name: uri.clone(), uri: uri.clone(), priority: 0 });
+            planner.set_profile(&profile);
+            planner.set_index(&Source::Remote(uri), &published);
+        }
+        false => planner.set_index(&Source::channel(&profile), &published),
+    }
+    drop(published);
+    planner.set_catalog(catalog);
+    let wanted = planner.jobs_wanted();
+    for (number, wanted) in (1..).zip(&wanted) {
+        planner.open(&wanted.target, JobId(number), &wanted.because);
+    }
+    planner.settle(ask.steps);
+    whole.cycles.extend(planner.cycles(&profile.name));
+    let estimates = Estimates::new();
+    let first = whole.jobs.len() as u32;
+    let places: HashMap<RecipeName, u32> =
+        (first..).zip(&wanted).map(|(job, wanted)| (wanted.target.recipe.clone(), job)).collect();
+    let because: BTreeMap<Target, &Wanted> =
+        wanted.iter().map(|wanted| (wanted.target.clone(), wanted)).collect();
+    for entry in &catalog.entries {
+        let target = Target {
+            project: catalog.project.clone(),
+            recipe: entry.name().clone(),
+            profile: profile.name.clone(),
+        };
+        let facts = match &entry.reading {
+            crate::model::Reading::Good(facts) => Some(facts.as_ref()),
+            crate::model::Reading::Faulty { .. } => None,
+        };
+        let fault = planner.fault_in(&catalog.project, &entry.dir);
+        if fault.is_none() && !planner.targets_of(entry.name().as_str()).contains(&target) {
+            continue;
+        }
+        let mut row = Row {
+            version: facts.map(|facts| facts.version.clone()),
+            release: facts.map(|facts| facts.release),
+            reasons: Vec::new(),
+            depends_on: Vec::new(),
+            faults: fault.cloned().into_iter().collect(),
+            unresolved: Vec::new(),
+            own_needs: Vec::new(),
+            job: None,
+            target,
+        };
+        if let (Some(facts), None) = (facts, fault) {
+            let wanted = because.get(&row.target).copied();
+            fill(ask, &planner, &mut row, wanted, &places);
+            if row.job.is_some() {
+                whole.jobs.push(sim_job(ask, &estimates, arch, facts, &row, &places, &planner));
+            }
+        }
+        whole.rows.push(row);
+    }
+    // Rows came in the order of directories, jobs in that of names: bring the jobs into the order of their places.
+    let mut jobs: Vec<(u32, SimJob)> = Vec::new();
+    let numbers = whole.rows.iter().filter_map(|row| row.job).filter(|job| *job >= first);
+    jobs.extend(numbers.zip(whole.jobs.drain(first as usize..)));
+    jobs.sort_by_key(|(place, _)| *place);
+    whole.jobs.extend(jobs.into_iter().map(|(_, job)| job));
+    whole.rows.sort_by(|a, b| {
+        (&a.target.profile, &a.target.recipe).cmp(&(&b.target.profile, &b.target.recipe))
+    });
+}
+
+/// What the planner knows of one recipe.
+fn fill(
+    ask: &Ask,
+    planner: &Planner,
+    row: &mut Row,
+    wanted: Option<&Wanted>,
+    places: &HashMap<RecipeName, u32>,
+) {
+    row.reasons = wanted.iter().map(|wanted| wanted.because.text()).collect();
+    row.job = wanted.and_then(|_| places.get(&row.target.recipe).copied());
+    row.unresolved = planner.unresolved_of(&row.target);
+    row.own_needs = planner.own_needs(&row.target);
+    row.depends_on = planner
+        .edges_of(&row.target)
+        .into_iter()
+        // A cut that nothing stands in for only counts as one when everything is hypothetical.
+        .filter(|edge| match edge.cut {
+            None => true,
+            Some(None) => !ask.empty,
+            Some(Some(_)) => false,
+        })
+        .map(|edge| edge.provider.recipe)
+        .filter(|provider| places.contains_key(provider))
+        .collect();
+}
+
+fn sim_job(
+    ask: &Ask,
+    estimates: &Estimates,
+    arch: Arch,
+    facts: &Facts,
+    row: &Row,
+    places: &HashMap<RecipeName, u32>,
+    planner: &Planner,
+) -> SimJob {
+    let known = ask.known.get(facts.name.as_str()).copied().unwrap_or_default();
+    let guess = estimates.of_features(facts);
+    let seconds = known.seconds.filter(|s| s.is_finite() && *s >= 0.0).unwrap_or(guess.seconds);
+    SimJob {
+        label: format!("{} {}-{}", facts.name, facts.version, facts.release).into(),
+        account: row.target.project.as_str().into(),
+        needs: Requirements {
+            arch,
+            level: crate::model::IsaLevel::Baseline,
+            trust: Trust::Trusted,
+            isolation: Isolation::Sandbox,
+            cores: 1,
+            memory_mib: known.memory_mib.unwrap_or(0),
+            disk_mib: known.disk_mib.unwrap_or(0),
+        },
+        predicted_s: seconds,
+        actual_s: seconds,
+        before: row.depends_on.iter().filter_map(|name| places.get(name).copied()).collect(),
+        // In a plan from nothing, what is missing would come from elsewhere too.
+        stuck: !ask.empty && planner.is_stuck(&row.target),
+    }
+}
+
+/// Builders that are all alike and have room for anything.
+pub fn equal_builders(count: u32, archs: &[Arch]) -> Vec<BuilderSpec> {
+    let mut builders = Vec::new();
+    for number in 1..=count {
+        let Ok(name) = format!("builder-{number}").parse() else { continue };
+        let mut id = [0; 32];
+        for (place, byte) in id.iter_mut().zip(number.to_be_bytes()) {
+            *place = byte;
+        }
+        builders.push(BuilderSpec {
+            id: crate::id::HostId(id),
+            name,
+            archs: archs.to_vec(),
+            level: crate::model::IsaLevel::V4,
+            trust: Trust::Trusted,
+            isolation: Isolation::Machine,
+            slots: 1,
+            cores: 64,
+            memory_mib: Some(u32::MAX),
+            disk_mib: Some(u32::MAX),
+            speed: 1.0,
+            away: None,
+        });
+    }
+    builders
+}
