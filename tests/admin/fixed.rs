@@ -172,7 +172,7 @@ fn event(seq: u64) -> EventView {
     }
 }
 
-async fn handle(_caller: Caller, call: Call, more: bool) -> Result<Answer> {
+pub async fn handle(_caller: Caller, call: Call, more: bool) -> Result<Answer> {
     match call {
         Call::Host(host::Call::Status(ask)) => ask
             .reply(&host::HostStatus { status: status() })

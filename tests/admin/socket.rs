@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use massif::admin::view::JobState;
-use massif::admin::{host, summit, vessel};
+use massif::admin::{Caller, Right, host, summit, vessel};
 use massif::fault::Kind;
-use massif::net::admin::{Client, Listener};
+use massif::net::admin::{Client, Listener, serve_connection};
 
 use super::fixed::Fixed;
 
@@ -198,4 +198,57 @@ fn a_call_without_an_answer_gets_none() {
         answer,
         "{\"error\":\"org.varlink.service.InterfaceNotFound\",\"parameters\":{\"interface\":\"io.massif.Nix\"}}\0"
     );
+}
+
+#[tokio::test]
+async fn whoever_may_only_look_changes_nothing_and_is_told_what_is_missing() {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    let caller = Caller {
+        uid: 4_000,
+        gid: 4_000,
+        pid: 1,
+        right: Right::View,
+        name: "ann".into(),
+    };
+    tokio::spawn(serve_connection(theirs, caller, super::fixed::handle));
+    let mut client = Client::over(ours, "here");
+    assert!(client.call(&list()).await.is_ok());
+    let build = summit::Build {
+        names: vec!["hello".into()],
+        all: None,
+        rebuild: None,
+        profile: None,
+    };
+    let fault = client.call(&build).await.unwrap_err();
+    assert_eq!(fault.exit_code(), 4);
+    assert!(
+        fault.what.contains("ann may view here") && fault.what.contains("the right to operate"),
+        "{fault}"
+    );
+    let import = vessel::PackageImport {
+        files: Vec::new(),
+        channel: None,
+    };
+    let fault = client.call(&import).await.unwrap_err();
+    assert!(fault.next.contains("root"), "{fault}");
+}
+
+#[tokio::test]
+async fn the_librarys_own_client_reads_our_descriptions() {
+    use zlink::varlink_service::Proxy;
+    let host = Fixed::start();
+    let mut connection = zlink::tokio::unix::connect(host.socket()).await.unwrap();
+    let info = connection.get_info().await.unwrap().unwrap();
+    assert_eq!(info.product, "massif");
+    let interfaces: Vec<String> = info.interfaces.iter().map(ToString::to_string).collect();
+    assert_eq!(interfaces.len(), 5);
+    for name in interfaces {
+        let description = connection
+            .get_interface_description(name.as_str().try_into().unwrap())
+            .await
+            .unwrap()
+            .unwrap();
+        let interface = description.parse().unwrap();
+        assert_eq!(interface.name().as_str(), name);
+    }
 }
