@@ -5,5 +5,6 @@ mod intake;
 mod admin;
 mod native;
 mod sandbox;
+mod restart;
 mod ring;
 mod tidy;

@@ -7,7 +7,7 @@ use super::common::farm::{Farm, Setup, shared};
 use super::common::repo::Repo;
 
 /// A recipe that needs nothing but a shell: `files` are written below `/usr/share/NAME`.
-pub fn script_recipe(name: &str, release: u64, extra: &str) -> String {
+pub(crate) fn script_recipe(name: &str, release: u64, extra: &str) -> String {
     format!(
         "name        : {name}\nversion     : \"1.{release}\"\nrelease     : {release}\nhomepage    : https://example.invalid/{name}\n\
 license     : MIT\nsummary     : The {name} of a test\ndescription : |\n    The {name} of a test.\n{extra}\

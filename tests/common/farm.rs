@@ -235,7 +235,7 @@ impl Farm {
     }
 
     /// Waits for it to die by itself and says by which signal.
-    pub fn died(&mut self) -> Option<i32> {
+    pub fn died(&mut self, of: &str) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;
         let mut child = self.child.take().expect("it runs");
         let deadline = Instant::now() + PATIENCE;
@@ -246,7 +246,7 @@ impl Farm {
             if Instant::now() > deadline {
                 child.kill().unwrap();
                 child.wait().unwrap();
-                panic!("it lives on:\n{}", self.log());
+                panic!("{of}: it lives on:\n{}", self.log());
             }
             std::thread::sleep(Duration::from_millis(20));
         }

@@ -158,13 +158,23 @@ impl Actor for Summit {
 
     /// Memory is rebuilt from the store.
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> std::result::Result<State, ActorProcessingErr> {
+        let mut moved = args.channels.clone();
         let mut state = State::load(me.clone(), args).await?;
         state.settle().await?;
+        let to = me.clone();
+        tokio::spawn(async move {
+            // Ends with vessel or with this actor; a restarted one listens anew.
+            while moved.changed().await.is_ok() && to.cast(Msg::ChannelsMoved).is_ok() {}
+        });
         super::tick(&me, Duration::from_millis(500), || Msg::Tick);
         Ok(state)
     }
 
     async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> std::result::Result<(), ActorProcessingErr> {
+        // What vessel shows is looked at before anything is decided, not only when its message comes round.
+        if state.args.channels.has_changed().unwrap_or(false) {
+            state.channels_moved();
+        }
         match msg {
             Msg::Said { from, say } => state.said(from, say).await?,
             Msg::Heard(heard) => state.heard(heard).await?,

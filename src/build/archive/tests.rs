@@ -1,3 +1,5 @@
+//! Tests of `archive`.
+
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;

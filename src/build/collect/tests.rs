@@ -1,3 +1,5 @@
+//! Tests of `collect`.
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;

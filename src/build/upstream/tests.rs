@@ -1,3 +1,5 @@
+//! Tests of `upstream`.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,3 +1,5 @@
+//! Tests of `macros`.
+
 use super::*;
 
 fn macros() -> Macros {
