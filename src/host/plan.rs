@@ -156,7 +156,8 @@ enum Duration {
         memory_mib: Option<u32>,
         disk_mib: Option<u32>,
     },
-    Absent(Option<()>),
+    // Null, or something that is no duration.
+    Absent(serde::de::IgnoredAny),
 }
 
 fn read_durations(path: &Path) -> Result<HashMap<String, Known>> {
