@@ -137,8 +137,13 @@ pub const SANDBOX_END_MS: u64 = 2_000;
 /// SIGTERM to the end of the process.
 pub const STOP_S: u64 = 5;
 
-/// Looks at a node's best place in the search for cuts of cycles: about a second on the real recipes' component of 325.
-pub const PLAN_STEPS: u64 = 1_000_000;
+/// Builders of a simulated plan; more than any farm has.
+pub const PLAN_BUILDERS_MAX: u32 = 10_000;
+/// Looks at a node's best place in the search for cuts of cycles, when somebody waits for a plan: 0.3 s on the real recipes' component
+/// of 325, after which little is gained.
+pub const PLAN_STEPS: u64 = 300_000;
+/// The same in a farm, where a handler may not take longer than 50 ms and the plan is worked out again after every change.
+pub const SETTLE_STEPS: u64 = 20_000;
 
 const _: () = assert!(HEARTBEAT_S * 3 < LEASE_S);
 /// Seconds that an attempt may take unless its profile says otherwise: a day, which the largest builds stay below.

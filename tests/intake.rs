@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use massif::actors::summit::mirror::{Fetching, Mirror};
 use massif::actors::summit::reader::{self, Repo};
@@ -287,12 +287,21 @@ fn the_real_recipes_are_read_and_each_commit_gives_the_same_as_reading_it_anew()
     let mut last = catalog(&path, commits[0], None);
     for (at, commit) in commits.iter().enumerate().skip(1) {
         let next = catalog(&path, *commit, Some(&last));
-        let shared = |entry: &&Arc<massif::model::Entry>| {
-            last.entries.iter().any(|old| Arc::ptr_eq(old, entry))
-        };
-        let kept = next.entries.iter().filter(shared).count();
-        assert!(kept > 1_000, "{kept} kept at {commit}");
-        if at % 20 == 0 {
+        for entry in &next.entries {
+            let Ok(old) = last.entries.binary_search_by(|old| old.dir.cmp(&entry.dir)) else {
+                continue;
+            };
+            let old = &last.entries[old];
+            let good = matches!(entry.reading, Reading::Good(_));
+            if good && old.tree == entry.tree {
+                assert!(
+                    Arc::ptr_eq(old, entry),
+                    "{} was read again at {commit}",
+                    entry.dir
+                );
+            }
+        }
+        if at == 30 {
             assert_eq!(next, catalog(&path, *commit, None), "at {commit}");
         }
         last = next;
@@ -564,30 +573,23 @@ async fn a_remote_that_hangs_is_given_up_and_delays_nobody() {
     let state = tempfile::tempdir().unwrap();
     let mut made = Made::new();
     let tip = made.write("a", "1").commit("first");
-    let start = Instant::now();
     let mut hung = Vec::new();
     for scheme in ["git", "http"] {
         let url = format!("{scheme}://{}/recipes", deaf.local_addr().unwrap());
-        hung.push(watch(&url, state.path(), 1_500, None));
+        hung.push(watch(&url, state.path(), 3_000, None));
     }
-    let asked: Vec<_> = hung.iter().map(|(watcher, _)| watcher.refresh()).collect();
-    let (quick, _) = watch(&made.url(), state.path(), 1_500, None);
+    let mut asked: Vec<_> = hung.iter().map(|(watcher, _)| watcher.refresh()).collect();
+    let (quick, _) = watch(&made.url(), state.path(), 3_000, None);
     assert_eq!(quick.refresh().await.unwrap().unwrap(), tip);
-    assert!(
-        start.elapsed() < Duration::from_millis(1_400),
-        "{:?}",
-        start.elapsed()
-    );
+    for asked in &mut asked {
+        assert!(asked.try_recv().is_err(), "the hanging ones still hang");
+    }
     for asked in asked {
-        let fault = asked.await.unwrap().unwrap_err();
+        let answer = tokio::time::timeout(Duration::from_secs(30), asked).await;
+        let fault = answer.unwrap().unwrap().unwrap_err();
         assert_eq!(fault.kind, Kind::Network);
         assert!(fault.what.contains("was given up"), "{fault}");
     }
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        start.elapsed()
-    );
     for (_, log) in &hung {
         assert_eq!(words(log), ["fault Network"]);
     }

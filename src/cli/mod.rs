@@ -17,6 +17,7 @@ mod log;
 mod machines;
 mod out;
 mod pages;
+mod plan_offline;
 mod repository;
 mod run;
 mod show;
@@ -108,6 +109,7 @@ fn dispatch(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
         Verb::Completions { shell } => pages::completions(*shell, out),
         Verb::Man { dir } => pages::manual(dir.as_deref(), out),
         Verb::Call(args::Call { method: None, .. }) => events::methods(out),
+        Verb::Plan(plan) if plan.git.is_some() => plan_offline::run(plan, out),
         Verb::Store(store) if run::is_offline(store) => run::store(store, &cli.global, out),
         _ => client_runtime()?.block_on(ask_host(verb, cli, out)),
     }

@@ -177,7 +177,7 @@ pub(super) async fn plan(host: &Host, plan: &args::Plan, out: &Out) -> Result<Ve
     Ok(Verdict::Done)
 }
 
-fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
+pub(super) fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
     let mut table = Table::new()
         .number("start")
         .number("takes")

@@ -3,6 +3,7 @@
 
 pub mod demo;
 mod offline;
+pub mod plan;
 
 pub use demo::demo;
 pub use offline::{doctor, store_check, store_dump, store_load, store_restore};

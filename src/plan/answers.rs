@@ -11,7 +11,9 @@ use crate::stone::Dependency;
 impl Planner {
     /// Why the recipe in a directory cannot be planned.
     pub fn fault_in(&self, project: &ProjectName, dir: &str) -> Option<&Fault> {
-        self.recipes.in_dir(project, dir).and_then(|row| row.fault())
+        self.recipes
+            .in_dir(project, dir)
+            .and_then(|row| row.fault())
     }
 
     /// What a target asks for and neither a recipe nor an index provides; what only a macro adds is left out.

@@ -86,15 +86,32 @@ impl Estimates {
     }
 
     /// Learns from a build.
-    pub fn learn(&mut self, target: &Target, facts: Option<&Facts>, builder: HostId, observed: &Observed) {
+    pub fn learn(
+        &mut self,
+        target: &Target,
+        facts: Option<&Facts>,
+        builder: HostId,
+        observed: &Observed,
+    ) {
         if !observed.seconds.is_finite() || observed.seconds < 0.0 {
             return;
         }
-        let predicted = self.by_target.get(target).and_then(|history| median(&history.seconds));
+        let predicted = self
+            .by_target
+            .get(target)
+            .and_then(|history| median(&history.seconds));
         if let Some(predicted) = predicted.filter(|_| observed.seconds > 1.0) {
             let here = predicted / self.speed(&builder);
-            push(&mut self.errors, observed.seconds / here.max(0.1), MEASURED * 8);
-            push(self.speeds.entry(builder).or_default(), predicted / observed.seconds, MEASURED);
+            push(
+                &mut self.errors,
+                observed.seconds / here.max(0.1),
+                MEASURED * 8,
+            );
+            push(
+                self.speeds.entry(builder).or_default(),
+                predicted / observed.seconds,
+                MEASURED,
+            );
         }
         let normal = observed.seconds * self.speed(&builder);
         let history = self.by_target.entry(target.clone()).or_default();
@@ -120,10 +137,16 @@ impl Estimates {
             return guess;
         };
         // A tenth more than the most that was seen: running out costs a whole build.
-        let peak = |seen: &VecDeque<u32>, usual: u32| seen.iter().max().map_or(usual, |most| most.saturating_add(most / 10));
+        let peak = |seen: &VecDeque<u32>, usual: u32| {
+            seen.iter()
+                .max()
+                .map_or(usual, |most| most.saturating_add(most / 10))
+        };
         Estimate {
             seconds,
-            spread: self.accuracy().map_or(1.6, |accuracy| accuracy.factor_p90.clamp(1.05, 10.0)),
+            spread: self
+                .accuracy()
+                .map_or(1.6, |accuracy| accuracy.factor_p90.clamp(1.05, 10.0)),
             memory_mib: peak(&history.memory_mib, guess.memory_mib),
             disk_mib: peak(&history.disk_mib, guess.disk_mib),
             basis: Basis::History(history.seconds.len()),
@@ -150,15 +173,27 @@ impl Estimates {
     /// How fast a builder is; 1 as long as nobody knows.
     pub fn speed(&self, builder: &HostId) -> f64 {
         let seen = self.speeds.get(builder).filter(|seen| seen.len() >= ENOUGH);
-        seen.and_then(median).map_or(1.0, |speed| speed.clamp(0.05, 20.0))
+        seen.and_then(median)
+            .map_or(1.0, |speed| speed.clamp(0.05, 20.0))
     }
 
     /// How good predictions have been; `None`: there were none.
     pub fn accuracy(&self) -> Option<Accuracy> {
-        let mut factors: Vec<f64> = self.errors.iter().map(|error| error.max(1.0 / error)).collect();
+        let mut factors: Vec<f64> = self
+            .errors
+            .iter()
+            .map(|error| error.max(1.0 / error))
+            .collect();
         factors.sort_by(f64::total_cmp);
-        let factor_p90 = factors.get(factors.len() * 9 / 10).or(factors.last()).copied()?;
-        Some(Accuracy { count: self.errors.len(), middle: median(&self.errors)?, factor_p90 })
+        let factor_p90 = factors
+            .get(factors.len() * 9 / 10)
+            .or(factors.last())
+            .copied()?;
+        Some(Accuracy {
+            count: self.errors.len(),
+            middle: median(&self.errors)?,
+            factor_p90,
+        })
     }
 }
 
@@ -207,7 +242,11 @@ mod tests {
     use super::*;
 
     fn took(seconds: f64) -> Observed {
-        Observed { seconds, memory_mib: Some(1000), disk_mib: None }
+        Observed {
+            seconds,
+            memory_mib: Some(1000),
+            disk_mib: None,
+        }
     }
 
     #[test]
@@ -219,7 +258,11 @@ mod tests {
         let estimate = estimates.of(&target("a"), &recipe("a", &[], &[]));
         assert_eq!((estimate.seconds, estimate.memory_mib), (101.0, 1100));
         assert_eq!(estimate.basis, Basis::History(5));
-        assert!(estimates.accuracy().is_some_and(|accuracy| accuracy.count == 4));
+        assert!(
+            estimates
+                .accuracy()
+                .is_some_and(|accuracy| accuracy.count == 4)
+        );
     }
 
     #[test]
@@ -243,7 +286,12 @@ mod tests {
         let usual = estimates.of_features(&rusty);
         assert_eq!(usual.basis, Basis::Usual);
         for number in 0..6 {
-            estimates.learn(&target(&format!("c{number}")), Some(&rusty), HostId([1; 32]), &took(777.0));
+            estimates.learn(
+                &target(&format!("c{number}")),
+                Some(&rusty),
+                HostId([1; 32]),
+                &took(777.0),
+            );
         }
         let alike = estimates.of_features(&rusty);
         assert_eq!((alike.seconds, alike.basis), (777.0, Basis::Alike(6)));

@@ -13,7 +13,7 @@
 //! planner.set_base(&Source::base(&profile.base), &provides);  // what is there without packages
 //! planner.set_catalog(&catalog);                              // costs what changed against the last one
 //! for wanted in planner.jobs_wanted() { /* record Planned, then: */ planner.open(&wanted.target, job, &wanted.because); }
-//! for (job, readiness) in planner.settle(limit::PLAN_STEPS) { /* tell the schedule: ready or blocked */ }
+//! for (job, readiness) in planner.settle(limit::SETTLE_STEPS) { /* tell the schedule: ready or blocked */ }
 //! let closure = planner.closure(&target);                     // goes into the order to the builder, or says what is missing
 //! // A publication: change_index(&source, &gone, &came), close(&target), settle. A failure: fail(&target), settle.
 //! // After a start: open() every target whose newest job is not over, open() and fail() those whose newest job failed.
@@ -32,9 +32,9 @@ mod resolve;
 #[cfg(test)]
 pub mod sample;
 pub mod schedule;
+pub mod simulate;
 #[cfg(test)]
 mod tests;
-pub mod simulate;
 mod wanted;
 pub mod whole;
 pub mod why;

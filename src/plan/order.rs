@@ -149,11 +149,15 @@ impl Planner {
         links: &mut [Link],
     ) -> HashMap<(RecipeIx, RecipeIx), Option<ServedBy>> {
         let mut served = HashMap::new();
-        let Some(row) = self.row(p) else { return served };
+        let Some(row) = self.row(p) else {
+            return served;
+        };
         let mut last: Option<(RecipeIx, BTreeMap<RecipeIx, Vec<_>>)> = None;
         for link in cycles::inner_links(groups, links) {
             let pair = (places.get(link.from as usize), places.get(link.to as usize));
-            let (Some(r), Some(provider)) = pair else { continue };
+            let (Some(r), Some(provider)) = pair else {
+                continue;
+            };
             if last.as_ref().is_none_or(|(of, _)| of != r) {
                 last = Some((*r, self.providers_of(p, *r)));
             }

@@ -150,7 +150,11 @@ impl Planner {
             return ("nothing", None);
         };
         if let Some(provider) = self.provider_of(p, name) {
-            return ("recipe", self.target(p, provider).map(|target| target.recipe.to_string()));
+            return (
+                "recipe",
+                self.target(p, provider)
+                    .map(|target| target.recipe.to_string()),
+            );
         }
         match self.look_up(row, name) {
             Some(Found::Package(place, slot)) => {
@@ -158,7 +162,11 @@ impl Planner {
                     Some(ServedBy::Remote) => "remote",
                     Some(ServedBy::Published | ServedBy::Base) | None => "published",
                 };
-                (kind, self.package(row, place, slot).map(|package| package.name.to_string()))
+                (
+                    kind,
+                    self.package(row, place, slot)
+                        .map(|package| package.name.to_string()),
+                )
             }
             Some(Found::Base) => ("base", None),
             None => ("nothing", None),

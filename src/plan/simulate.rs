@@ -71,7 +71,12 @@ pub fn simulate(jobs: &[SimJob], builders: &[BuilderSpec], ranking: Ranking) -> 
     let paths = cycles::longest_paths(&before, &predicted);
     let mut run = Run::new(jobs, builders, ranking, &paths);
     run.to_the_end();
-    let makespan_s = run.ran.iter().flatten().map(|ran| ran.end_s).fold(0.0, f64::max);
+    let makespan_s = run
+        .ran
+        .iter()
+        .flatten()
+        .map(|ran| ran.end_s)
+        .fold(0.0, f64::max);
     Outcome {
         ran: run.ran,
         makespan_s,
@@ -89,16 +94,22 @@ pub fn lower_bound(jobs: &[SimJob], builders: &[BuilderSpec]) -> f64 {
     let mut work: BTreeMap<Vec<u32>, (f64, f64)> = BTreeMap::new();
     let mut costs = vec![0.0; jobs.len()];
     for (job, cost) in jobs.iter().zip(&mut costs).filter(|(job, _)| !job.stuck) {
-        let able = able_of.entry(job.needs).or_insert_with(|| Able::of(&job.needs, builders));
+        let able = able_of
+            .entry(job.needs)
+            .or_insert_with(|| Able::of(&job.needs, builders));
         let Some(able) = able else { continue };
         *cost = clean(job.actual_s) / able.fastest;
         work.entry(able.who.clone()).or_insert((0.0, able.speed)).0 += clean(job.actual_s);
     }
     let before: Vec<Vec<u32>> = jobs.iter().map(|job| job.before.clone()).collect();
-    let chain = cycles::longest_paths(&before, &costs).into_iter().fold(0.0, f64::max);
+    let chain = cycles::longest_paths(&before, &costs)
+        .into_iter()
+        .fold(0.0, f64::max);
     // The work of a set includes that of all its subsets.
     let by_work = work.iter().map(|(who, (_, speed))| {
-        let within = work.iter().filter(|(other, _)| other.iter().all(|ix| who.binary_search(ix).is_ok()));
+        let within = work
+            .iter()
+            .filter(|(other, _)| other.iter().all(|ix| who.binary_search(ix).is_ok()));
         within.map(|(_, (seconds, _))| seconds).sum::<f64>() / speed
     });
     by_work.fold(chain, f64::max)
@@ -113,7 +124,11 @@ struct Able {
 
 impl Able {
     fn of(needs: &Requirements, builders: &[BuilderSpec]) -> Option<Able> {
-        let mut able = Able { who: Vec::new(), speed: 0.0, fastest: 0.0 };
+        let mut able = Able {
+            who: Vec::new(),
+            speed: 0.0,
+            fastest: 0.0,
+        };
         for (ix, builder) in (0..).zip(builders) {
             if builder.away.is_none() && builder.could_run(&needs.rounded()) {
                 able.who.push(ix);
@@ -127,7 +142,11 @@ impl Able {
 
 /// A duration that can be counted with: not negative, not infinite, not a number becomes 0.
 fn clean(seconds: f64) -> f64 {
-    if seconds.is_finite() { seconds.max(0.0) } else { 0.0 }
+    if seconds.is_finite() {
+        seconds.max(0.0)
+    } else {
+        0.0
+    }
 }
 
 fn critical_path(before: &[Vec<u32>], paths: &[f64]) -> Vec<u32> {
@@ -152,7 +171,9 @@ fn critical_path(before: &[Vec<u32>], paths: &[f64]) -> Vec<u32> {
         }
         let later = after.get(job as usize).into_iter().flatten().copied();
         // Only what is really behind it: in a cycle lengths do not fall.
-        next = longest(&mut later.filter(|other| length(other) < length(&job) || length(other) == 0.0));
+        next = longest(
+            &mut later.filter(|other| length(other) < length(&job) || length(other) == 0.0),
+        );
         if next.is_some_and(|next| chain.contains(&next)) {
             break;
         }
@@ -177,7 +198,12 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(jobs: &'a [SimJob], builders: &[BuilderSpec], ranking: Ranking, paths: &'a [f64]) -> Run<'a> {
+    fn new(
+        jobs: &'a [SimJob],
+        builders: &[BuilderSpec],
+        ranking: Ranking,
+        paths: &'a [f64],
+    ) -> Run<'a> {
         let mut run = Run {
             jobs,
             schedule: Schedule::new(),
@@ -216,7 +242,9 @@ impl<'a> Run<'a> {
     }
 
     fn add(&mut self, ix: u32) {
-        let Some(job) = self.jobs.get(ix as usize) else { return };
+        let Some(job) = self.jobs.get(ix as usize) else {
+            return;
+        };
         let path_s = match self.ranking {
             Ranking::LongestPath => self.paths.get(ix as usize).copied().unwrap_or(0.0),
             Ranking::SizeFirst | Ranking::FirstCome => clean(job.predicted_s),
@@ -242,7 +270,10 @@ impl<'a> Run<'a> {
         let job = JobId(u64::from(ix));
         if self.ranking == Ranking::FirstCome {
             // Far above any job's own length, and falling with every job that became ready.
-            self.schedule.take(Happened::Path(job, 1e9 - f64::from(self.ready)), clock(now_ms));
+            self.schedule.take(
+                Happened::Path(job, 1e9 - f64::from(self.ready)),
+                clock(now_ms),
+            );
             self.ready += 1;
         }
         self.schedule.take(Happened::Ready(job), clock(now_ms));
@@ -254,7 +285,10 @@ impl<'a> Run<'a> {
             for given in self.schedule.decide(clock(now_ms)) {
                 self.start(given.job.0 as u32, &given.builder, given.slot, now_ms);
             }
-            let wake = self.schedule.next_wake_ms().filter(|wake| *wake > now_ms + START_MS);
+            let wake = self
+                .schedule
+                .next_wake_ms()
+                .filter(|wake| *wake > now_ms + START_MS);
             let Some(Reverse((end, _))) = self.ends.peek().copied() else {
                 break;
             };
@@ -262,9 +296,15 @@ impl<'a> Run<'a> {
                 Some(wake) if wake - START_MS < end => wake - START_MS,
                 Some(_) | None => end,
             };
-            while let Some(Reverse((end, ix))) = self.ends.peek().copied().filter(|Reverse((end, _))| *end <= now_ms) {
+            while let Some(Reverse((end, ix))) = self
+                .ends
+                .peek()
+                .copied()
+                .filter(|Reverse((end, _))| *end <= now_ms)
+            {
                 self.ends.pop();
-                self.schedule.take(Happened::Gone(JobId(u64::from(ix))), clock(end));
+                self.schedule
+                    .take(Happened::Gone(JobId(u64::from(ix))), clock(end));
                 for later in self.after.get(ix as usize).cloned().unwrap_or_default() {
                     if let Some(open) = self.open.get_mut(later as usize) {
                         *open = open.saturating_sub(1);
@@ -276,7 +316,8 @@ impl<'a> Run<'a> {
     }
 
     fn start(&mut self, ix: u32, builder: &HostId, slot: u32, now_ms: u64) {
-        let (Some(job), Some(builder)) = (self.jobs.get(ix as usize), self.builder_of.get(builder)) else {
+        let (Some(job), Some(builder)) = (self.jobs.get(ix as usize), self.builder_of.get(builder))
+        else {
             return;
         };
         let speed = self.speeds.get(*builder as usize).copied().unwrap_or(1.0);
@@ -298,7 +339,10 @@ impl<'a> Run<'a> {
 const START_MS: u64 = 1_000;
 
 fn clock(ms: u64) -> Now {
-    Now { wall: Stamp(ms as i64), mono_ms: START_MS + ms }
+    Now {
+        wall: Stamp(ms as i64),
+        mono_ms: START_MS + ms,
+    }
 }
 
 fn host(ix: u32) -> HostId {

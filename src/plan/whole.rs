@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use super::estimate::Estimates;
 use super::simulate::{Outcome, Ranking, SimJob, simulate};
 use super::{
-    BuilderSpec, Cycle, Edges, Isolation, Planner, ProjectRules, Rebuild, Requirements, Source, Trust, Wanted,
+    BuilderSpec, Cycle, Edges, Isolation, Planner, ProjectRules, Rebuild, Requirements, Source,
+    Trust, Wanted,
 };
 use crate::fault::Fault;
 use crate::id::{Arch, JobId, RecipeName};
@@ -85,7 +86,11 @@ pub struct Whole {
 pub fn plan(ask: &Ask) -> Whole {
     let mut whole = Whole::default();
     let archs: Vec<Arch> = ask.catalogs.iter().map(|(arch, _)| *arch).collect();
-    whole.strangers = ask.published.iter().filter(|meta| !archs.contains(&meta.arch)).count();
+    whole.strangers = ask
+        .published
+        .iter()
+        .filter(|meta| !archs.contains(&meta.arch))
+        .count();
     for (arch, catalog) in &ask.catalogs {
         one_arch(ask, *arch, catalog, &mut whole);
     }
@@ -108,15 +113,28 @@ fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
     planner.set_profile(&profile);
     planner.set_project(
         &catalog.project,
-        ProjectRules { profiles: vec![profile.name.clone()], priority: 0, rebuild: Rebuild::None },
+        ProjectRules {
+            profiles: vec![profile.name.clone()],
+            priority: 0,
+            rebuild: Rebuild::None,
+        },
     );
-    let published: Vec<Meta> = ask.published.iter().filter(|meta| meta.arch == arch).cloned().collect();
+    let published: Vec<Meta> = ask
+        .published
+        .iter()
+        .filter(|meta| meta.arch == arch)
+        .cloned()
+        .collect();
     match ask.empty {
         // What exists is not what is published here, but it may stand in.
         true => {
             let mut profile = profile.clone();
             let uri = "index".to_string();
-            profile.remotes.push(crate::model::Remote { name: uri.clone(), uri: uri.clone(), priority: 0 });
+            profile.remotes.push(crate::model::Remote {
+                name: uri.clone(),
+                uri: uri.clone(),
+                priority: 0,
+            });
             planner.set_profile(&profile);
             planner.set_index(&Source::Remote(uri), &published);
         }
@@ -132,10 +150,14 @@ fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
     whole.cycles.extend(planner.cycles(&profile.name));
     let estimates = Estimates::new();
     let first = whole.jobs.len() as u32;
-    let places: HashMap<RecipeName, u32> =
-        (first..).zip(&wanted).map(|(job, wanted)| (wanted.target.recipe.clone(), job)).collect();
-    let because: BTreeMap<Target, &Wanted> =
-        wanted.iter().map(|wanted| (wanted.target.clone(), wanted)).collect();
+    let places: HashMap<RecipeName, u32> = (first..)
+        .zip(&wanted)
+        .map(|(job, wanted)| (wanted.target.recipe.clone(), job))
+        .collect();
+    let because: BTreeMap<Target, &Wanted> = wanted
+        .iter()
+        .map(|wanted| (wanted.target.clone(), wanted))
+        .collect();
     for entry in &catalog.entries {
         let target = Target {
             project: catalog.project.clone(),
@@ -165,14 +187,20 @@ fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
             let wanted = because.get(&row.target).copied();
             fill(ask, &planner, &mut row, wanted, &places);
             if row.job.is_some() {
-                whole.jobs.push(sim_job(ask, &estimates, arch, facts, &row, &places, &planner));
+                whole.jobs.push(sim_job(
+                    ask, &estimates, arch, facts, &row, &places, &planner,
+                ));
             }
         }
         whole.rows.push(row);
     }
     // Rows came in the order of directories, jobs in that of names: bring the jobs into the order of their places.
     let mut jobs: Vec<(u32, SimJob)> = Vec::new();
-    let numbers = whole.rows.iter().filter_map(|row| row.job).filter(|job| *job >= first);
+    let numbers = whole
+        .rows
+        .iter()
+        .filter_map(|row| row.job)
+        .filter(|job| *job >= first);
     jobs.extend(numbers.zip(whole.jobs.drain(first as usize..)));
     jobs.sort_by_key(|(place, _)| *place);
     whole.jobs.extend(jobs.into_iter().map(|(_, job)| job));
@@ -216,9 +244,16 @@ fn sim_job(
     places: &HashMap<RecipeName, u32>,
     planner: &Planner,
 ) -> SimJob {
-    let known = ask.known.get(facts.name.as_str()).copied().unwrap_or_default();
+    let known = ask
+        .known
+        .get(facts.name.as_str())
+        .copied()
+        .unwrap_or_default();
     let guess = estimates.of_features(facts);
-    let seconds = known.seconds.filter(|s| s.is_finite() && *s >= 0.0).unwrap_or(guess.seconds);
+    let seconds = known
+        .seconds
+        .filter(|s| s.is_finite() && *s >= 0.0)
+        .unwrap_or(guess.seconds);
     SimJob {
         label: format!("{} {}-{}", facts.name, facts.version, facts.release).into(),
         account: row.target.project.as_str().into(),
@@ -233,7 +268,11 @@ fn sim_job(
         },
         predicted_s: seconds,
         actual_s: seconds,
-        before: row.depends_on.iter().filter_map(|name| places.get(name).copied()).collect(),
+        before: row
+            .depends_on
+            .iter()
+            .filter_map(|name| places.get(name).copied())
+            .collect(),
         // In a plan from nothing, what is missing would come from elsewhere too.
         stuck: !ask.empty && planner.is_stuck(&row.target),
     }
@@ -243,7 +282,9 @@ fn sim_job(
 pub fn equal_builders(count: u32, archs: &[Arch]) -> Vec<BuilderSpec> {
     let mut builders = Vec::new();
     for number in 1..=count {
-        let Ok(name) = format!("builder-{number}").parse() else { continue };
+        let Ok(name) = format!("builder-{number}").parse() else {
+            continue;
+        };
         let mut id = [0; 32];
         for (place, byte) in id.iter_mut().zip(number.to_be_bytes()) {
             *place = byte;

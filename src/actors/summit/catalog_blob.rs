@@ -120,3 +120,105 @@ pub fn decode(blob: &[u8]) -> Result<Catalog> {
         entries,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Kind;
+    use crate::id::{Arch, Digest};
+    use crate::model::Reading;
+    use crate::recipe::{Need, NeedOrigin, PackageFacts, Toolchain, UpstreamFacts};
+
+    fn every_field() -> Vec<Entry> {
+        let dependency = |text: &str| text.parse::<Dependency>().unwrap();
+        let facts = Facts {
+            name: "hello".parse().unwrap(),
+            version: "2.10".to_string(),
+            release: 3,
+            summary: "s".to_string(),
+            description: "d".to_string(),
+            homepage: "h".to_string(),
+            licenses: vec!["MIT".to_string()],
+            upstreams: vec![
+                UpstreamFacts::Archive {
+                    url: "u".to_string(),
+                    sha256: Digest([1; 32]),
+                },
+                UpstreamFacts::Git {
+                    url: "g".to_string(),
+                    reference: "r".to_string(),
+                },
+            ],
+            toolchain: Some(Toolchain::Gnu),
+            networking: true,
+            emul32: false,
+            architectures: vec![Arch::Aarch64],
+            needs: vec![Need {
+                dependency: dependency("binary(cmake)"),
+                origin: NeedOrigin::Check,
+            }],
+            packages: vec![PackageFacts {
+                name: "hello".to_string(),
+                summary: "s".to_string(),
+                provides: vec![dependency("pkgconfig(hello)")],
+                depends: vec![dependency("glibc")],
+            }],
+            from_manifest: true,
+            build_systems: vec!["cmake".to_string()],
+            warnings: vec![
+                Fault::new(Kind::Recipe, "odd")
+                    .next("mend it")
+                    .at("f", 1, 2),
+            ],
+        };
+        let good = Entry {
+            dir: "h/hello".to_string(),
+            tree: CommitId([2; 20]),
+            reading: Reading::Good(Box::new(facts)),
+        };
+        let faulty = Entry {
+            dir: "x".to_string(),
+            tree: CommitId([3; 20]),
+            reading: Reading::Faulty {
+                name: "x".parse().unwrap(),
+                fault: Fault::new(Kind::Recipe, "bad"),
+            },
+        };
+        vec![good, faulty]
+    }
+
+    /// If this fails you changed what a catalog's blob holds: raise `SHAPE`, then put the new bytes here.
+    #[test]
+    fn the_bytes_of_shape_1_are_frozen() {
+        let bytes: Vec<u8> = every_field()
+            .iter()
+            .flat_map(|entry| postcard::to_allocvec(entry).unwrap())
+            .collect();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((SHAPE, hex.as_str()), (1, FROZEN));
+    }
+
+    #[test]
+    fn equal_texts_share_their_memory() {
+        let [mut one, mut two] = [every_field().remove(0), every_field().remove(0)];
+        let mut interner = Interner::default();
+        for entry in [&mut one, &mut two] {
+            if let Reading::Good(facts) = &mut entry.reading {
+                interner.share(facts);
+            }
+        }
+        let name = |entry: &Entry| match &entry.reading {
+            Reading::Good(facts) => facts.needs[0].dependency.name.clone(),
+            Reading::Faulty { .. } => unreachable!(),
+        };
+        assert!(Arc::ptr_eq(&name(&one), &name(&two)));
+    }
+
+    const FROZEN: &str = concat!(
+        "07682f68656c6c6f0202020202020202020202020202020202020202000568656c6c6f04322e31300301730164016801",
+        "034d49540200017501010101010101010101010101010101010101010101010101010101010101010101670172010101",
+        "000101010605636d616b6501010568656c6c6f017301020568656c6c6f010005676c696263010105636d616b65010203",
+        "6f646400076d656e64206974010166010201780303030303030303030303030303030303030303010178020362616400",
+        "0000",
+    );
+}

@@ -426,7 +426,7 @@ impl State {
     /// What the planner finds out from all that changed goes to the schedule.
     fn pass_on_changes(&mut self) {
         let now = crate::actors::now();
-        let changes = self.planner.settle(crate::limit::PLAN_STEPS);
+        let changes = self.planner.settle(crate::limit::SETTLE_STEPS);
         if changes.is_empty() {
             return;
         }

@@ -155,6 +155,39 @@ pub(in crate::cli) struct Plan {
     /// Where edges come from: `manifest` for build dependencies alone, `all` for what the farm uses
     #[arg(long, value_parser = ["manifest", "all"])]
     pub(in crate::cli) edges: Option<String>,
+    /// Plan this repository without a farm: a work tree or a bare repository
+    #[arg(long, value_name = "PATH")]
+    pub(in crate::cli) git: Option<PathBuf>,
+    /// At this commit or branch instead of HEAD
+    #[arg(long, value_name = "COMMIT", requires = "git")]
+    pub(in crate::cli) commit: Option<String>,
+    /// An index file of what is published; may be repeated
+    #[arg(long, value_name = "FILE", requires = "git")]
+    pub(in crate::cli) index: Vec<PathBuf>,
+    /// JSON object: recipe name to seconds
+    #[arg(long, value_name = "FILE", requires = "git")]
+    pub(in crate::cli) durations: Option<PathBuf>,
+    /// JSON array of builders: name, speed, slots, cores, memory_mib, disk_mib, archs
+    #[arg(long, value_name = "FILE", requires = "git", conflicts_with = "builders")]
+    pub(in crate::cli) builders_file: Option<PathBuf>,
+    /// As if nothing were published
+    #[arg(long, requires = "git")]
+    pub(in crate::cli) empty: bool,
+    /// Effort of the search for few cuts of cycles
+    #[arg(long, value_name = "N", requires = "git")]
+    pub(in crate::cli) search_steps: Option<u64>,
+    /// For this architecture; may be repeated
+    #[arg(long, value_name = "ARCH", requires = "git")]
+    pub(in crate::cli) arch: Vec<Arch>,
+    /// Write the graph for graphviz
+    #[arg(long, value_name = "FILE", requires = "git")]
+    pub(in crate::cli) dot: Option<PathBuf>,
+    /// Write the graph as a picture
+    #[arg(long, value_name = "FILE", requires = "git")]
+    pub(in crate::cli) svg: Option<PathBuf>,
+    /// Write the simulated run as a picture
+    #[arg(long, value_name = "FILE", requires = "git")]
+    pub(in crate::cli) gantt: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

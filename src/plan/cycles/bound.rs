@@ -96,7 +96,12 @@ impl Packing {
 
     /// A cycle of at most this many unused edges through an unused edge.
     fn cycle_through(&mut self, edge: u32, length: u32) -> Seen {
-        let Some((from, to)) = self.edges.get(edge as usize).copied().filter(|_| !self.is_used(edge)) else {
+        let Some((from, to)) = self
+            .edges
+            .get(edge as usize)
+            .copied()
+            .filter(|_| !self.is_used(edge))
+        else {
             return Seen::None;
         };
         self.round += 1;

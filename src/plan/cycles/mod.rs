@@ -84,7 +84,10 @@ impl Groups {
     pub fn split(&self, links: &[Link]) -> Vec<Vec<Link>> {
         let mut inside: Vec<Vec<Link>> = vec![Vec::new(); self.groups.len()];
         for link in links {
-            if let Some(all) = self.of_link(link).and_then(|group| inside.get_mut(group as usize)) {
+            if let Some(all) = self
+                .of_link(link)
+                .and_then(|group| inside.get_mut(group as usize))
+            {
                 all.push(*link);
             }
         }

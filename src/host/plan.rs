@@ -1,0 +1,331 @@
+//! `massif plan --git`: a plan of a bare repository, without a farm. Reads files, writes the pictures that were asked for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::actors::summit::reader::Repo;
+use crate::admin::view::{CutView, CycleView, FaultView, PlanJobView, PlanView, UnresolvedView};
+use crate::fault::{Fault, Kind, Result};
+use crate::id::{Arch, CommitId, HostId, HostName, RecipeName};
+use crate::limit;
+use crate::model::IsaLevel;
+pub use crate::plan::Edges;
+use crate::plan::whole::{Ask, Known, Row, Whole, equal_builders};
+use crate::plan::{BuilderSpec, Cycle, Isolation, ServedBy, Trust, picture, whole};
+use crate::stone::{Meta, repository};
+
+/// What was typed.
+#[derive(Debug, Clone, Default)]
+pub struct PlanOptions {
+    /// A work tree or a bare repository.
+    pub git: PathBuf,
+    /// A full commit id or a branch; `None`: what HEAD names.
+    pub commit: Option<String>,
+    /// Files in the index format: what is published.
+    pub indexes: Vec<PathBuf>,
+    /// A JSON object: recipe name to seconds, or to an object with `seconds`, `memory_mib`, `disk_mib`.
+    pub durations: Option<PathBuf>,
+    /// So many builders that are all alike.
+    pub builders: Option<u32>,
+    /// A JSON array of builders.
+    pub builders_file: Option<PathBuf>,
+    /// Build everything.
+    pub empty: bool,
+    /// Which edges count.
+    pub edges: Edges,
+    /// Effort of the search for cuts.
+    pub steps: Option<u64>,
+    /// For these; none: x86_64.
+    pub archs: Vec<Arch>,
+    /// Where the graph goes, for graphviz.
+    pub dot: Option<PathBuf>,
+    /// Where the graph goes, as SVG.
+    pub svg: Option<PathBuf>,
+    /// Where the simulated run goes, as SVG.
+    pub gantt: Option<PathBuf>,
+}
+
+/// The plan of a repository as its rows and as a whole.
+pub fn plan(options: &PlanOptions) -> Result<(Vec<PlanJobView>, PlanView)> {
+    let (whole, builders) = whole_plan(options)?;
+    for (path, text) in [
+        (&options.dot, picture::dot as fn(&Whole) -> String),
+        (&options.svg, picture::svg),
+    ] {
+        if let Some(path) = path {
+            write(path, &text(&whole))?;
+        }
+    }
+    if let Some(path) = &options.gantt {
+        write(path, &picture::gantt(&whole, &builders))?;
+    }
+    let rows = whole
+        .rows
+        .iter()
+        .map(|row| row_view(row, &whole, &builders))
+        .collect();
+    Ok((rows, view(&whole)))
+}
+
+/// The plan and the builders that it was simulated with.
+pub fn whole_plan(options: &PlanOptions) -> Result<(Whole, Vec<BuilderSpec>)> {
+    let archs = match options.archs.as_slice() {
+        [] => vec![Arch::X86_64],
+        archs => archs.to_vec(),
+    };
+    let repo = Repo::open(&options.git)?;
+    let commit = match options.commit.as_deref().map(str::parse::<CommitId>) {
+        Some(Ok(commit)) => commit,
+        Some(Err(_)) => repo.tip(options.commit.as_deref())?,
+        None => repo.tip(None)?,
+    };
+    let project = "plan"
+        .parse()
+        .map_err(|_| Fault::bug("a fixed name does not parse"))?;
+    let mut catalogs = Vec::new();
+    for arch in &archs {
+        catalogs.push((*arch, repo.catalog(&project, commit, *arch, None)?));
+    }
+    let mut published: Vec<Meta> = Vec::new();
+    for path in &options.indexes {
+        let bytes = read(path)?;
+        let metas = repository::read(&bytes).map_err(|fault| Fault {
+            what: format!("{}: {}", path.display(), fault.what),
+            ..fault
+        })?;
+        published.extend(metas);
+    }
+    let builders = match (&options.builders_file, options.builders) {
+        (Some(path), _) => read_builders(path)?,
+        (None, count) => equal_builders(count.unwrap_or(4).min(limit::PLAN_BUILDERS_MAX), &archs),
+    };
+    let known = match &options.durations {
+        Some(path) => read_durations(path)?,
+        None => HashMap::new(),
+    };
+    let ask = Ask {
+        catalogs,
+        published,
+        known,
+        builders,
+        empty: options.empty,
+        edges: options.edges,
+        steps: options.steps.unwrap_or(limit::PLAN_STEPS),
+    };
+    Ok((whole::plan(&ask), ask.builders))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let failed = |error: &std::io::Error| {
+        Fault::new(Kind::Operator, format!("cannot read {}", path.display())).because(error)
+    };
+    let size = std::fs::metadata(path)
+        .map_err(|error| failed(&error))?
+        .len();
+    if size > limit::STONE_TABLE_BYTES_MAX {
+        return Err(Fault::new(
+            Kind::Operator,
+            format!("{} has {size} bytes", path.display()),
+        )
+        .next("give an index or a JSON file; neither is that large"));
+    }
+    std::fs::read(path).map_err(|error| failed(&error))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|error| {
+        Fault::new(Kind::Operator, format!("cannot write {}", path.display())).because(&error)
+    })
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
+    serde_json::from_slice(&read(path)?).map_err(|error| {
+        Fault::new(Kind::Usage, format!("{} is not {what}", path.display())).because(&error)
+    })
+}
+
+/// Seconds alone, or all that is known. Any number is read; what cannot be a duration counts as absent.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Duration {
+    Seconds(f64),
+    All {
+        seconds: Option<f64>,
+        memory_mib: Option<u32>,
+        disk_mib: Option<u32>,
+    },
+    // Null, or something that is no duration.
+    Absent(serde::de::IgnoredAny),
+}
+
+fn read_durations(path: &Path) -> Result<HashMap<String, Known>> {
+    let all: HashMap<String, Duration> =
+        read_json(path, "a JSON object of recipe names and seconds")?;
+    let known = |duration| match duration {
+        Duration::Seconds(seconds) => Known {
+            seconds: Some(seconds),
+            ..Known::default()
+        },
+        Duration::All {
+            seconds,
+            memory_mib,
+            disk_mib,
+        } => Known {
+            seconds,
+            memory_mib,
+            disk_mib,
+        },
+        Duration::Absent(_) => Known::default(),
+    };
+    Ok(all
+        .into_iter()
+        .map(|(name, duration)| (name, known(duration)))
+        .collect())
+}
+
+/// A builder as a file describes it; only its name is needed.
+#[derive(Deserialize)]
+struct BuilderEntry {
+    name: HostName,
+    speed: Option<f64>,
+    slots: Option<u32>,
+    cores: Option<u32>,
+    memory_mib: Option<u32>,
+    disk_mib: Option<u32>,
+    archs: Option<Vec<Arch>>,
+}
+
+fn read_builders(path: &Path) -> Result<Vec<BuilderSpec>> {
+    let entries: Vec<BuilderEntry> = read_json(
+        path,
+        "a JSON array of builders ({name, speed, slots, cores, memory_mib, disk_mib, archs})",
+    )?;
+    let numbered = (1u32..)
+        .zip(entries)
+        .take(limit::PLAN_BUILDERS_MAX as usize);
+    Ok(numbered
+        .map(|(number, entry)| {
+            let mut id = [0; 32];
+            for (place, byte) in id.iter_mut().zip(number.to_be_bytes()) {
+                *place = byte;
+            }
+            BuilderSpec {
+                id: HostId(id),
+                name: entry.name,
+                archs: entry.archs.unwrap_or_else(|| vec![Arch::X86_64]),
+                level: IsaLevel::V4,
+                trust: Trust::Trusted,
+                isolation: Isolation::Machine,
+                slots: entry.slots.unwrap_or(1).min(limit::PLAN_BUILDERS_MAX),
+                cores: entry.cores.unwrap_or(u32::MAX),
+                memory_mib: Some(entry.memory_mib.unwrap_or(u32::MAX)),
+                disk_mib: Some(entry.disk_mib.unwrap_or(u32::MAX)),
+                speed: entry.speed.unwrap_or(1.0),
+                away: None,
+            }
+        })
+        .collect())
+}
+
+fn row_view(row: &Row, whole: &Whole, builders: &[BuilderSpec]) -> PlanJobView {
+    let ran = row
+        .job
+        .and_then(|job| whole.outcome.ran.get(job as usize).copied().flatten());
+    let builder = ran.and_then(|ran| builders.get(ran.builder as usize));
+    PlanJobView {
+        recipe: row.target.recipe.clone(),
+        project: None,
+        profile: row.target.profile.clone(),
+        version: row.version.clone(),
+        release: row.release,
+        reasons: row.reasons.clone(),
+        depends_on: row.depends_on.clone(),
+        start_s: ran.map(|ran| ran.start_s),
+        end_s: ran.map(|ran| ran.end_s),
+        builder: builder.map(|builder| builder.name.to_string()),
+        faults: row.faults.iter().map(FaultView::from).collect(),
+        unresolved: row
+            .unresolved
+            .iter()
+            .map(|name| name.in_recipe_words())
+            .collect(),
+    }
+}
+
+fn view(whole: &Whole) -> PlanView {
+    let mut unresolved: BTreeMap<String, Vec<RecipeName>> = BTreeMap::new();
+    for row in &whole.rows {
+        for name in &row.unresolved {
+            unresolved
+                .entry(name.in_recipe_words())
+                .or_default()
+                .push(row.target.recipe.clone());
+        }
+    }
+    let names: HashMap<u32, &RecipeName> = whole
+        .rows
+        .iter()
+        .filter_map(|row| Some((row.job?, &row.target.recipe)))
+        .collect();
+    let path = whole
+        .outcome
+        .critical_path
+        .iter()
+        .filter_map(|job| names.get(job));
+    PlanView {
+        rows: whole.rows.len() as u64,
+        builds: whole.jobs.len() as u64,
+        cycles: whole.cycles.iter().map(cycle_view).collect(),
+        unresolved: unresolved
+            .into_iter()
+            .map(|(dependency, recipes)| UnresolvedView {
+                dependency,
+                recipes,
+            })
+            .collect(),
+        critical_path: path.map(|name| (*name).clone()).collect(),
+        makespan_s: Some(whole.outcome.makespan_s),
+        lower_bound_s: Some(whole.outcome.lower_bound_s),
+    }
+}
+
+fn cycle_view(cycle: &Cycle) -> CycleView {
+    let cut_view = |cut: &crate::plan::Cut| CutView {
+        recipe: cut.recipe.recipe.clone(),
+        provider: cut.provider.recipe.clone(),
+        dependency: cut
+            .dependencies
+            .iter()
+            .map(|name| name.in_recipe_words())
+            .collect::<Vec<_>>()
+            .join(", "),
+        served_by: cut.served_by.map(|served| {
+            match served {
+                ServedBy::Published => "published",
+                ServedBy::Remote => "remote",
+                ServedBy::Base => "base",
+            }
+            .to_string()
+        }),
+    };
+    let mut needs: Vec<RecipeName> = cycle
+        .cuts
+        .iter()
+        .filter(|cut| cut.served_by.is_none())
+        .map(|cut| cut.provider.recipe.clone())
+        .collect();
+    needs.sort();
+    needs.dedup();
+    CycleView {
+        members: cycle
+            .members
+            .iter()
+            .map(|target| target.recipe.clone())
+            .collect(),
+        cuts: cycle.cuts.iter().map(cut_view).collect(),
+        cuts_lower_bound: Some(cycle.cuts_min as u64),
+        bootstrap_needs: needs,
+    }
+}
