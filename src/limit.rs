@@ -10,6 +10,8 @@ pub const STORE_SET_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const STORE_FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 /// Room that is kept back so that a full disk can still be opened and tidied.
 pub const STORE_BALLAST_BYTES: u64 = 32 * 1024 * 1024;
+/// Time between two exports of the store; one is skipped when nothing changed.
+pub const STORE_EXPORT_S: u64 = 3_600;
 /// Timed exports of the store that are kept.
 pub const STORE_EXPORTS_KEPT: usize = 7;
 /// A `stone.yaml`; the largest real one has 60 KiB.

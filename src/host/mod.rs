@@ -52,7 +52,7 @@ pub struct Host {
     ended: tokio::task::JoinHandle<()>,
     servers: Vec<tokio::task::JoinHandle<()>>,
     web: HttpServer,
-    endpoint: quic::Endpoint,
+    endpoint: Arc<quic::Endpoint>,
     store: Store,
 }
 
@@ -220,7 +220,7 @@ impl Host {
             clock: crate::actors::now().wall,
         };
         // Nobody has joined: every key is unknown, and is told so.
-        let endpoint = quic::Endpoint::bind(identity, config.listen, hello, |_| Err(Unwelcome::UnknownKey))?;
+        let endpoint = Arc::new(quic::Endpoint::bind(identity, config.listen, hello, |_| Err(Unwelcome::UnknownKey))?);
         let quic = endpoint.address()?;
 
         let (recorded, _) = broadcast::channel(1024);
@@ -312,6 +312,7 @@ impl Host {
         let handle = move |caller, call, more| answer.clone().handle(caller, call, more);
         let servers = vec![
             tokio::spawn(admin::serve(listener, handle, stop.clone())),
+            tokio::spawn(housekeeping(store.clone(), Arc::clone(&endpoint), stop.clone())),
         ];
         Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, web, endpoint, store })
     }
@@ -346,6 +347,29 @@ impl Host {
         };
         if tokio::time::timeout(deadline, stopping).await.is_err() {
             tracing::warn!("stopping took longer than {} s; the rest is done at the next start", limit::STOP_S);
+        }
+    }
+}
+
+/// What a host does by the clock: exports of its store and certificates that run out.
+async fn housekeeping(store: Store, endpoint: Arc<quic::Endpoint>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(Duration::from_secs(limit::STORE_EXPORT_S));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick comes at once, and a start has better things to do.
+    tick.tick().await;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let now = crate::actors::now().wall;
+        if let Err(fault) = endpoint.renew_if_due(now) {
+            tracing::error!(%fault, "cannot renew the certificate; links end when it runs out");
+        }
+        let store = store.clone();
+        let exported = tokio::task::spawn_blocking(move || store.export_now(limit::STORE_EXPORTS_KEPT, now)).await;
+        if let Ok(Err(fault)) = exported {
+            tracing::error!(%fault, "cannot export the store");
         }
     }
 }

@@ -5,5 +5,7 @@ pub mod http;
 pub mod identity;
 mod pins;
 pub mod quic;
+mod quic_explain;
+mod quic_settings;
 pub mod wire;
 pub mod words;

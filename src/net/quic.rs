@@ -4,35 +4,21 @@
 //! moment, by the hello and its answer. So a refused host hears why, and nobody gets in on a session of yesterday. Until
 //! the hello is accepted a host can make us hold a few kilobytes.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{Connection, IdleTimeout, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 
 use super::identity::{Certificate, Identity, TLS_NAME, host_of};
-use super::pins::{ClientKeys, ServerKey, provider};
+use super::quic_explain::{explain, unreachable, unwelcome};
+use super::quic_settings::{LINK_WINDOW_BYTES, client_config, server_config, udp_socket};
 use super::wire::{self, Envelope, HELLO_BYTES_MAX, Hello, HelloAck, Say, Unwelcome};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{HostId, Stamp};
 use crate::limit;
 
-/// A stream's window: 50 ms of 300 MiB/s. Quinn's own holds a link of 50 ms at 21 MiB/s (spec/libraries.md, 1.6).
-const STREAM_WINDOW_BYTES: u32 = 16 << 20;
-/// All streams of a link together, and what we keep until it is acknowledged.
-const LINK_WINDOW_BYTES: u32 = 64 << 20;
-/// The same before the hello is accepted.
-const STRANGER_WINDOW_BYTES: u32 = 16 << 10;
-/// Largest datagram that path discovery tries; above 6,500 segmentation offload stops working.
-const DATAGRAM_BYTES_MAX: u16 = 6_000;
-/// What the socket is asked to buffer; the kernel grants what it likes.
-const SOCKET_BUFFER_BYTES: usize = 8 << 20;
-/// Signs of life on a quiet link.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// A link without any is over.
-const IDLE: Duration = Duration::from_secs(20);
 /// From the first packet to the answer to the hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Hosts that are being let in at a time; beyond half of it an address has to prove itself first.
@@ -386,169 +372,6 @@ fn peer_of(connection: &Connection) -> Result<HostId> {
     host_of(first).map_err(|error| {
         Fault::new(Kind::Network, "the peer's certificate is garbled").because(&error)
     })
-}
-
-fn transport() -> Arc<quinn::TransportConfig> {
-    let mut discovery = quinn::MtuDiscoveryConfig::default();
-    discovery.upper_bound(DATAGRAM_BYTES_MAX);
-    let mut transport = quinn::TransportConfig::default();
-    transport
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        .receive_window(VarInt::from_u32(STRANGER_WINDOW_BYTES))
-        .send_window(u64::from(LINK_WINDOW_BYTES))
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .keep_alive_interval(Some(KEEP_ALIVE))
-        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
-        .mtu_discovery_config(Some(discovery))
-        .datagram_receive_buffer_size(None);
-    Arc::new(transport)
-}
-
-fn tls_failed(error: &dyn std::error::Error) -> Fault {
-    Fault::bug("the TLS settings do not hold together").because(error)
-}
-
-fn server_config(identity: &Identity, certificate: &Certificate) -> Result<quinn::ServerConfig> {
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| tls_failed(&error))?
-        .with_client_cert_verifier(Arc::new(ClientKeys))
-        .with_single_cert(vec![certificate.der.clone()], identity.tls_key())
-        .map_err(|error| tls_failed(&error))?;
-    tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
-    // A resumed session would skip the proof of the key, and with it revocation.
-    tls.send_tls13_tickets = 0;
-    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-    let tls = QuicServerConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
-    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(transport());
-    Ok(config)
-}
-
-fn client_config(
-    identity: &Identity,
-    certificate: &Certificate,
-    peer: HostId,
-) -> Result<quinn::ClientConfig> {
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| tls_failed(&error))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerKey::new(peer)))
-        .with_client_auth_cert(vec![certificate.der.clone()], identity.tls_key())
-        .map_err(|error| tls_failed(&error))?;
-    tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
-    tls.resumption = rustls::client::Resumption::disabled();
-    let tls = QuicClientConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
-    let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    config.transport_config(transport());
-    Ok(config)
-}
-
-fn udp_socket(listen: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(listen),
-        socket2::Type::DGRAM,
-        Some(socket2::Protocol::UDP),
-    )?;
-    // More than the kernel grants is cut by it; small buffers only cost speed.
-    drop(socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES));
-    drop(socket.set_send_buffer_size(SOCKET_BUFFER_BYTES));
-    socket.bind(&listen.into())?;
-    tracing::debug!(
-        receive = socket.recv_buffer_size().unwrap_or(0),
-        send = socket.send_buffer_size().unwrap_or(0),
-        "socket buffers granted for QUIC"
-    );
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-fn unreachable(address: SocketAddr, how: &str) -> Fault {
-    Fault::new(Kind::Unreachable, format!("the host at {address} {how}"))
-}
-
-/// One sentence about a handshake that failed. Numbers are TLS alerts (RFC 8446, 6.2).
-fn explain(address: SocketAddr, error: &quinn::ConnectionError) -> Fault {
-    let (code, reason) = match error {
-        quinn::ConnectionError::TransportError(error) => {
-            (u64::from(error.code), error.reason.clone())
-        }
-        quinn::ConnectionError::ConnectionClosed(close) => (
-            u64::from(close.error_code),
-            String::from_utf8_lossy(&close.reason).into_owned(),
-        ),
-        quinn::ConnectionError::VersionMismatch
-        | quinn::ConnectionError::ApplicationClosed(_)
-        | quinn::ConnectionError::Reset
-        | quinn::ConnectionError::TimedOut
-        | quinn::ConnectionError::LocallyClosed
-        | quinn::ConnectionError::CidsExhausted => (0, String::new()),
-    };
-    let refused = |how: &str, next: &str| {
-        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}"))
-            .because(error)
-            .next(next)
-    };
-    match code {
-        _ if reason.contains(super::pins::WRONG_KEY) => refused(
-            "has another key than the one expected",
-            "compare its five words (`massif cert show` there); if it was set up anew, join it again",
-        ),
-        // no_application_protocol
-        0x178 => refused(
-            "speaks no common protocol version",
-            "bring both hosts to the same version of massif",
-        ),
-        // certificate_expired
-        0x12d => refused(
-            "or this one has a certificate out of its time",
-            "compare both clocks; they may be two days apart",
-        ),
-        // bad_certificate, certificate_unknown, access_denied, certificate_required
-        0x12a | 0x12e | 0x131 | 0x174 => refused(
-            "did not take this host's certificate",
-            "run `massif doctor` on both",
-        ),
-        _ => unreachable(address, "cannot be reached")
-            .because(error)
-            .next(format!(
-                "check that massif runs there, and that UDP port {} is open on the way",
-                address.port()
-            )),
-    }
-}
-
-fn unwelcome(address: SocketAddr, why: &Unwelcome, theirs: Stamp, ours: Stamp) -> Fault {
-    let (how, next) = match why {
-        Unwelcome::UnknownKey => (
-            "does not know this host's key".to_string(),
-            "join the farm first: `massif invite` there, `massif join LINE` here",
-        ),
-        Unwelcome::Revoked { by, at } => (
-            format!("refuses this host: its key was revoked by {by} at {at}"),
-            "ask that person; a revoked host needs a new key and a new invitation",
-        ),
-        Unwelcome::NotApproved => (
-            "waits for somebody to approve this host".to_string(),
-            "compare the five words and run `massif peer approve` there",
-        ),
-        Unwelcome::NoHello => (
-            "got no hello from this host".to_string(),
-            "bring both hosts to the same version of massif",
-        ),
-        Unwelcome::Stopping => ("is stopping".to_string(), "it is dialled again by itself"),
-    };
-    let apart = ((theirs.0 - ours.0) / 1_000).abs();
-    let mut fault =
-        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next);
-    if apart > 60 {
-        fault
-            .causes
-            .push(format!("its clock and this one are {apart} s apart"));
-    }
-    fault
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::sync::RwLock;
 
 use super::*;
-use crate::id::{AttemptId, JobId};
 
 const NOW: Duration = Duration::from_secs(0);
 
@@ -66,13 +65,8 @@ async fn hosts_that_know_each_other_talk_in_order() {
         (accepted.hello.name.as_str(), dialled.hello.name.as_str()),
         ("east", "crest")
     );
-    for try_no in 1..=3 {
-        let say = Say::Receipt {
-            attempt: AttemptId {
-                job: JobId(1),
-                try_no,
-            },
-        };
+    for number in 1..=3 {
+        let say = Say::FetchAck { bytes: number };
         accepted.control().say(say.clone()).await.unwrap();
         assert_eq!(dialled.control().hear().await.unwrap(), Some(say.clone()));
         dialled.control().say(say.clone()).await.unwrap();

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{AttemptId, ChannelName, Digest, HostId, HostName, RecipeName, Stamp, VersionId};
+use crate::id::{AttemptId, Digest, HostName, Stamp};
 use crate::limit;
-use crate::model::{BuildOrder, Outcome, ProfileSpec};
+use crate::model::{self, Role};
 
 /// Protocols that this program speaks, newest first.
 pub const ALPN: &[&[u8]] = &[b"massif/1"];
@@ -17,7 +17,7 @@ pub const ALPN: &[&[u8]] = &[b"massif/1"];
 pub const HELLO_BYTES_MAX: usize = 4 * 1024;
 
 /// One message. `seq` counts the sender's messages on this stream from 1, so that a gap is seen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Envelope {
     /// Which message of this stream.
     pub seq: u64,
@@ -26,94 +26,18 @@ pub struct Envelope {
 }
 
 /// Order is the format: postcard writes the variant's position. Append only; never reorder, never remove.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Say {
     /// First on a link, from the host that dialled.
     Hello(Hello),
     /// The answer; until it is a welcome nothing else may be said.
     HelloAck(HelloAck),
-    /// Summit to a builder: build this.
-    Build(Box<BuildOrder>),
-    /// Summit to vessel: this builder may deliver this.
-    Expect(Expect),
-    /// Builder to summit: taken, in this slot.
-    Accepted {
-        /// The attempt.
-        attempt: AttemptId,
-        /// From 0.
-        slot: u32,
-    },
-    /// Builder to summit: not here, not now.
-    Refused {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Why, and what would help.
-        fault: Fault,
-    },
-    /// Builder to summit: a phase began.
-    Phase {
-        /// The attempt.
-        attempt: AttemptId,
-        /// `prepare`, `setup`, `build`, `install`, `check`...
-        phase: String,
-        /// By the builder's clock.
-        at: Stamp,
-    },
-    /// Builder to summit: how far it is. Unknown is `None`.
-    Progress {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Bytes of log so far.
-        log_bytes: u64,
-        /// Processor time so far.
-        cpu_ms: Option<u64>,
-        /// Memory now.
-        memory_bytes: Option<u64>,
-    },
-    /// Builder to summit and vessel: the attempt ended so. Repeated until there is a receipt.
-    Ended {
-        /// The attempt.
-        attempt: AttemptId,
-        /// How.
-        outcome: Outcome,
-    },
-    /// Vessel to the builder: everything of this attempt is safe here; it may be deleted there.
-    Receipt {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// Vessel to summit: published, as this version.
-    Published {
-        /// The attempt.
-        attempt: AttemptId,
-        /// The channel.
-        channel: ChannelName,
-        /// The version.
-        version: VersionId,
-    },
-    /// Vessel to summit: not published, for this reason.
-    NotPublished {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Why.
-        fault: Fault,
-    },
-    /// Summit to the builder: stop it.
-    Cancel {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// Builder to summit: I still have these. Summit answers with `Lease`.
-    Holding {
-        /// All attempts of the builder, sorted.
-        attempts: Vec<Held>,
-    },
-    /// Summit to the builder: these are yours for so long from now; any other is not yours any more.
-    Lease {
-        /// Sorted.
-        attempts: Vec<AttemptId>,
-        /// Counted from the receipt of this message.
-        lease_ms: u64,
+    /// From an actor of one host to an actor of the other.
+    Ring {
+        /// Whom it is for. Who may say what to whom is checked by the receiver, against the key.
+        to: Role,
+        /// What is said.
+        say: Box<model::Say>,
     },
     /// Either side: the last word, before the link is closed.
     Bye {
@@ -177,36 +101,6 @@ pub enum Unwelcome {
     NoHello,
     /// This host stops.
     Stopping,
-}
-
-/// What vessel may take from a builder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Expect {
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// The only host that may deliver it.
-    pub builder: HostId,
-    /// The recipe.
-    pub recipe: RecipeName,
-    /// Its version.
-    pub version: String,
-    /// Its release.
-    pub release: u64,
-    /// The farm's rebuild counter.
-    pub build_release: u64,
-    /// What it was built for, and where it is published.
-    pub profile: ProfileSpec,
-}
-
-/// An attempt that a builder has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// The attempt.
-    pub attempt: AttemptId,
-    /// Bytes of log there.
-    pub log_bytes: u64,
-    /// How it ended, if it has.
-    pub outcome: Option<Outcome>,
 }
 
 /// A request for the bytes of one file.

@@ -1,9 +1,12 @@
 //! The wire's bytes. If the frozen test fails you changed the wire: add a version to the ledger and keep these readable.
 
 use super::*;
-use crate::id::{Arch, JobId, PackageName};
+use crate::health::{DiskSample, Judgement, Sample, Verdict};
+use crate::id::{Arch, HostId, JobId, PackageName, VersionId};
+use crate::model::say::{BuilderReport, Expectation};
 use crate::model::{
-    Artefact, ArtefactKind, Base, BlobRef, Executor, Input, InputFrom, IsaLevel, OrderLimits, Usage,
+    Artefact, ArtefactKind, Base, Blame, BlobRef, BuildOrder, Executor, Input, InputFrom, IsaLevel, OrderLimits,
+    Outcome, ProfileSpec, Usage,
 };
 use crate::recipe::Toolchain;
 
@@ -90,75 +93,77 @@ fn all() -> Vec<Say> {
         by: "me".into(),
         at: Stamp(1),
     };
-    vec![
-        Say::Hello(hello()),
-        Say::HelloAck(HelloAck::Refused {
-            why,
-            clock: Stamp(2),
-        }),
-        Say::Build(Box::new(order())),
-        Say::Expect(Expect {
-            attempt: ATTEMPT,
-            builder: HostId([0xdd; 32]),
-            recipe: "nano".parse().unwrap(),
-            version: "7.2".into(),
-            release: 3,
-            build_release: 1,
-            profile: profile(),
-        }),
-        Say::Accepted {
-            attempt: ATTEMPT,
-            slot: 1,
-        },
-        Say::Refused {
-            attempt: ATTEMPT,
-            fault: fault(),
-        },
-        Say::Phase {
-            attempt: ATTEMPT,
-            phase: "build".into(),
-            at: Stamp(3),
-        },
-        Say::Progress {
-            attempt: ATTEMPT,
-            log_bytes: 4,
-            cpu_ms: Some(5),
-            memory_bytes: None,
-        },
-        Say::Ended {
-            attempt: ATTEMPT,
-            outcome: built(),
-        },
-        Say::Receipt { attempt: ATTEMPT },
-        Say::Published {
-            attempt: ATTEMPT,
-            channel: "main".parse().unwrap(),
-            version: VersionId(9),
-        },
-        Say::NotPublished {
-            attempt: ATTEMPT,
-            fault: fault(),
-        },
-        Say::Cancel { attempt: ATTEMPT },
-        Say::Holding {
-            attempts: vec![Held {
-                attempt: ATTEMPT,
-                log_bytes: 8,
-                outcome: Some(Outcome::Cancelled),
-            }],
-        },
-        Say::Lease {
-            attempts: vec![ATTEMPT],
-            lease_ms: 30_000,
-        },
+    let mut all = vec![Say::Hello(hello()), Say::HelloAck(HelloAck::Refused { why, clock: Stamp(2) })];
+    all.extend(ring().into_iter().map(|say| Say::Ring { to: Role::Vessel, say: Box::new(say) }));
+    all.extend([
         Say::Bye { why: "b".into() },
-        Say::Fetch(Fetch {
-            attempt: Some(ATTEMPT),
-            sha256: Digest([0xee; 32]),
-            from: 10,
-        }),
+        Say::Fetch(Fetch { attempt: Some(ATTEMPT), sha256: Digest([0xee; 32]), from: 10 }),
         Say::FetchAck { bytes: 11 },
         Say::FetchRefused { fault: fault() },
+    ]);
+    all
+}
+
+fn report() -> BuilderReport {
+    BuilderReport {
+        name: "east".parse().unwrap(),
+        arch: Arch::Aarch64,
+        levels: vec![IsaLevel::Baseline],
+        slot_cores: vec![4, 2],
+        slots: vec![None, Some(ATTEMPT)],
+        sample: Sample {
+            disks: vec![DiskSample {
+                path: "/".into(),
+                free_bytes: Some(1),
+                total_bytes: None,
+                free_inodes: None,
+                full_in_s: Some(1.0),
+            }],
+            memory_available_bytes: Some(2),
+            memory_total_bytes: None,
+            load_1: Some(0.5),
+            cpu_pressure: None,
+            memory_pressure: None,
+            io_pressure: None,
+        },
+        judgement: Judgement { verdict: Verdict::Low, evidence: vec!["e".into()] },
+        memory_bytes: Some(3),
+        leaving: None,
+    }
+}
+
+/// Everything that actors say to each other, in the order of its enum.
+fn ring() -> Vec<model::Say> {
+    use model::Say;
+    let attempt = ATTEMPT;
+    let expectation = Expectation {
+        attempt,
+        builder: HostId([0xdd; 32]),
+        source: "nano".parse().unwrap(),
+        version: "7.2".into(),
+        release: 3,
+        build_release: 1,
+        arch: Arch::X86_64,
+        channel: "main".parse().unwrap(),
+    };
+    let Outcome::Built { artefacts, .. } = built() else { unreachable!() };
+    vec![
+        Say::Build(Box::new(order())),
+        Say::Cancel { attempt, why: "c".into() },
+        Say::Heard { attempt },
+        Say::Expect(Box::new(expectation)),
+        Say::Forget { attempt },
+        Say::Report(Box::new(report())),
+        Say::Accepted { attempt },
+        Say::Refused { attempt, why: fault() },
+        Say::Renew { attempts: vec![attempt] },
+        Say::Progress { attempt, stage: "build".into(), elapsed_s: 3, log_bytes: 4, doing: None },
+        Say::Ended { attempt, outcome: built() },
+        Say::Offer { attempt, artefacts },
+        Say::Receipt { attempt },
+        Say::Unexpected { attempt },
+        Say::Published { attempt, channel: "main".parse().unwrap(), version: VersionId(9) },
+        Say::Rejected { attempt, blame: Blame::Upstream, why: fault() },
     ]
 }
 
@@ -206,7 +211,7 @@ fn every_message_reads_back_and_no_cut_or_longer_one_does() {
 async fn a_stream_of_envelopes_ends_cleanly_or_says_how_it_is_broken() {
     let envelope = Envelope {
         seq: 1,
-        say: Say::Receipt { attempt: ATTEMPT },
+        say: Say::FetchAck { bytes: 300 },
     };
     let bytes = encode(&envelope).unwrap();
     let twice = [bytes.clone(), bytes.clone()].concat();

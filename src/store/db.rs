@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
@@ -85,12 +86,12 @@ impl Store {
 
     /// The id that this store was made with.
     pub fn id(&self) -> String {
-        self.frozen(|keep| Ok(keep.meta.store.iter().map(|byte| format!("{byte:02x}")).collect::<String>())).unwrap_or_default()
+        super::side::hex(&self.inner.shared.store)
     }
 
-    /// The last group of changes that it holds.
+    /// The last group of changes that is durable.
     pub fn generation(&self) -> u64 {
-        self.frozen(|keep| Ok(keep.meta.generation)).unwrap_or_default()
+        self.inner.shared.generation.load(Ordering::Acquire)
     }
 
     /// Makes the set durable, all of it or nothing. Blocks: from async code use `commit_async`.

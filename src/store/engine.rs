@@ -29,6 +29,10 @@ const READERS_GONE: Duration = Duration::from_secs(5);
 pub(super) struct Shared {
     pub dir: PathBuf,
     pub options: Options,
+    /// The store's id.
+    pub store: [u8; 16],
+    /// The last durable group.
+    pub generation: AtomicU64,
     pub overlay: RwLock<Overlay>,
     /// `None` while a store whose disk was full is opened anew.
     pub db: RwLock<Option<Arc<sled::Db>>>,
@@ -107,6 +111,8 @@ impl Shared {
         let shared = Shared {
             dir: dir.into(),
             options: options.clone(),
+            store: keep.meta.store,
+            generation: AtomicU64::new(generation),
             overlay: RwLock::default(),
             db: RwLock::new(Some(Arc::clone(&keep.db))),
             checkpointed: AtomicU64::new(keep.checkpointed),

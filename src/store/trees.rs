@@ -61,7 +61,8 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
     Ok((stored_key::<R>(&row.key().to_bytes()), Some(encode(&row)?)))
 }
 
-/// Every tree of this program. A row type that is missing here is told by `check` as unknown.
+/// The trees whose row types the store knows; actors with rows of their own add theirs. A row type that is missing is told
+/// by `check` as unknown.
 pub fn known() -> Vec<Tree> {
     use super::farm::{KnownHost, RecipeHold};
     use crate::model::{Attempt, BasePackage, Job, Profile, Project};

@@ -159,6 +159,7 @@ impl Writer {
             .iter_mut()
             .flat_map(|ask| std::mem::take(&mut ask.entries));
         overlay.adopt(self.generation, entries);
+        shared.generation.store(self.generation, Ordering::Release);
         let heavy = shared.is_heavy(&overlay);
         drop(overlay);
         if first || heavy {

@@ -133,6 +133,9 @@ impl Row for PoolRow {
     fn key(&self) -> Self::Key {
         (self.channel.clone(), self.path.clone())
     }
+    fn blobs(&self) -> Vec<Digest> {
+        vec![self.sha256]
+    }
 }
 
 /// The highest build release ever published of a source's release, in any channel.
@@ -184,6 +187,9 @@ impl Row for ArtefactRow {
     type Key = (AttemptId, String);
     fn key(&self) -> Self::Key {
         (self.attempt, self.artefact.name.clone())
+    }
+    fn blobs(&self) -> Vec<Digest> {
+        vec![self.artefact.blob.sha256]
     }
 }
 

@@ -1,0 +1,95 @@
+//! Handshakes that failed, each in one sentence with the next step.
+
+use std::net::SocketAddr;
+
+use super::wire::Unwelcome;
+use crate::fault::{Fault, Kind};
+use crate::id::Stamp;
+
+/// Nobody there, or nobody who answers.
+pub(super) fn unreachable(address: SocketAddr, how: &str) -> Fault {
+    Fault::new(Kind::Unreachable, format!("the host at {address} {how}"))
+}
+
+/// One sentence about a handshake that failed. Numbers are TLS alerts (RFC 8446, 6.2).
+pub(super) fn explain(address: SocketAddr, error: &quinn::ConnectionError) -> Fault {
+    let (code, reason) = match error {
+        quinn::ConnectionError::TransportError(error) => {
+            (u64::from(error.code), error.reason.clone())
+        }
+        quinn::ConnectionError::ConnectionClosed(close) => (
+            u64::from(close.error_code),
+            String::from_utf8_lossy(&close.reason).into_owned(),
+        ),
+        quinn::ConnectionError::VersionMismatch
+        | quinn::ConnectionError::ApplicationClosed(_)
+        | quinn::ConnectionError::Reset
+        | quinn::ConnectionError::TimedOut
+        | quinn::ConnectionError::LocallyClosed
+        | quinn::ConnectionError::CidsExhausted => (0, String::new()),
+    };
+    let refused = |how: &str, next: &str| {
+        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}"))
+            .because(error)
+            .next(next)
+    };
+    match code {
+        _ if reason.contains(super::pins::WRONG_KEY) => refused(
+            "has another key than the one expected",
+            "compare its five words (`massif cert show` there); if it was set up anew, join it again",
+        ),
+        // no_application_protocol
+        0x178 => refused(
+            "speaks no common protocol version",
+            "bring both hosts to the same version of massif",
+        ),
+        // certificate_expired
+        0x12d => refused(
+            "or this one has a certificate out of its time",
+            "compare both clocks; they may be two days apart",
+        ),
+        // bad_certificate, certificate_unknown, access_denied, certificate_required
+        0x12a | 0x12e | 0x131 | 0x174 => refused(
+            "did not take this host's certificate",
+            "run `massif doctor` on both",
+        ),
+        _ => unreachable(address, "cannot be reached")
+            .because(error)
+            .next(format!(
+                "check that massif runs there, and that UDP port {} is open on the way",
+                address.port()
+            )),
+    }
+}
+
+/// The other host refused the hello.
+pub(super) fn unwelcome(address: SocketAddr, why: &Unwelcome, theirs: Stamp, ours: Stamp) -> Fault {
+    let (how, next) = match why {
+        Unwelcome::UnknownKey => (
+            "does not know this host's key".to_string(),
+            "join the farm first: `massif invite` there, `massif join LINE` here",
+        ),
+        Unwelcome::Revoked { by, at } => (
+            format!("refuses this host: its key was revoked by {by} at {at}"),
+            "ask that person; a revoked host needs a new key and a new invitation",
+        ),
+        Unwelcome::NotApproved => (
+            "waits for somebody to approve this host".to_string(),
+            "compare the five words and run `massif peer approve` there",
+        ),
+        Unwelcome::NoHello => (
+            "got no hello from this host".to_string(),
+            "bring both hosts to the same version of massif",
+        ),
+        Unwelcome::Stopping => ("is stopping".to_string(), "it is dialled again by itself"),
+    };
+    let apart = ((theirs.0 - ours.0) / 1_000).abs();
+    let mut fault =
+        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next);
+    if apart > 60 {
+        fault
+            .causes
+            .push(format!("its clock and this one are {apart} s apart"));
+    }
+    fault
+}

@@ -1,0 +1,109 @@
+//! The settings of links: TLS that pins keys and resumes nothing, and a transport tuned by measurement.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{IdleTimeout, VarInt};
+
+use super::identity::{Certificate, Identity};
+use super::pins::{ClientKeys, ServerKey, provider};
+use super::wire;
+use crate::fault::{Fault, Result};
+use crate::id::HostId;
+
+/// A stream's window: 50 ms of 300 MiB/s. Quinn's own holds a link of 50 ms at 21 MiB/s (spec/libraries.md, 1.6).
+const STREAM_WINDOW_BYTES: u32 = 16 << 20;
+/// All streams of a link together, and what we keep until it is acknowledged.
+pub(super) const LINK_WINDOW_BYTES: u32 = 64 << 20;
+/// The same before the hello is accepted.
+const STRANGER_WINDOW_BYTES: u32 = 16 << 10;
+/// Largest datagram that path discovery tries; above 6,500 segmentation offload stops working.
+const DATAGRAM_BYTES_MAX: u16 = 6_000;
+/// What the socket is asked to buffer; the kernel grants what it likes.
+const SOCKET_BUFFER_BYTES: usize = 8 << 20;
+/// Signs of life on a quiet link.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A link without any is over.
+const IDLE: Duration = Duration::from_secs(20);
+
+fn transport() -> Arc<quinn::TransportConfig> {
+    let mut discovery = quinn::MtuDiscoveryConfig::default();
+    discovery.upper_bound(DATAGRAM_BYTES_MAX);
+    let mut transport = quinn::TransportConfig::default();
+    transport
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        .receive_window(VarInt::from_u32(STRANGER_WINDOW_BYTES))
+        .send_window(u64::from(LINK_WINDOW_BYTES))
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
+        .mtu_discovery_config(Some(discovery))
+        .datagram_receive_buffer_size(None);
+    Arc::new(transport)
+}
+
+fn tls_failed(error: &dyn std::error::Error) -> Fault {
+    Fault::bug("the TLS settings do not hold together").because(error)
+}
+
+/// What accepting takes.
+pub(super) fn server_config(identity: &Identity, certificate: &Certificate) -> Result<quinn::ServerConfig> {
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| tls_failed(&error))?
+        .with_client_cert_verifier(Arc::new(ClientKeys))
+        .with_single_cert(vec![certificate.der.clone()], identity.tls_key())
+        .map_err(|error| tls_failed(&error))?;
+    tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
+    // A resumed session would skip the proof of the key, and with it revocation.
+    tls.send_tls13_tickets = 0;
+    tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+    let tls = QuicServerConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
+    config.transport_config(transport());
+    Ok(config)
+}
+
+/// What dialling the holder of this key takes.
+pub(super) fn client_config(
+    identity: &Identity,
+    certificate: &Certificate,
+    peer: HostId,
+) -> Result<quinn::ClientConfig> {
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| tls_failed(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ServerKey::new(peer)))
+        .with_client_auth_cert(vec![certificate.der.clone()], identity.tls_key())
+        .map_err(|error| tls_failed(&error))?;
+    tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
+    tls.resumption = rustls::client::Resumption::disabled();
+    let tls = QuicClientConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(tls));
+    config.transport_config(transport());
+    Ok(config)
+}
+
+/// A socket with room for a burst.
+pub(super) fn udp_socket(listen: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(listen),
+        socket2::Type::DGRAM,
+        Some(socket2::Protocol::UDP),
+    )?;
+    // More than the kernel grants is cut by it; small buffers only cost speed.
+    drop(socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES));
+    drop(socket.set_send_buffer_size(SOCKET_BUFFER_BYTES));
+    socket.bind(&listen.into())?;
+    tracing::debug!(
+        receive = socket.recv_buffer_size().unwrap_or(0),
+        send = socket.send_buffer_size().unwrap_or(0),
+        "socket buffers granted for QUIC"
+    );
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
