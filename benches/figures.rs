@@ -2,6 +2,8 @@
 
 #[path = "figures/intake.rs"]
 mod intake;
+#[path = "figures/ring.rs"]
+mod ring;
 #[path = "figures/root.rs"]
 mod root;
 #[path = "figures/store.rs"]
@@ -10,6 +12,7 @@ mod store;
 /// One line each, so that two people who add one do not meet.
 const FIGURES: &[(&str, fn())] = &[
     ("intake", intake::run),
+    ("ring", ring::run),
     ("root", root::run),
     ("store", store::run),
 ];

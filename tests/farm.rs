@@ -5,6 +5,7 @@ mod intake;
 mod admin;
 mod native;
 mod sandbox;
+mod examples;
 mod restart;
 mod ring;
 mod tidy;
