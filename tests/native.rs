@@ -210,11 +210,7 @@ impl Rig {
             println!("{}", self.log(&order));
         }
         let out = self.context(&order).out_dir();
-        result.map(|built| Made {
-            built,
-            out,
-            log: self.log(&order),
-        })
+        result.map(|built| Made { built, out })
     }
 
     /// A recipe directory of this `stone.yaml`.
@@ -233,7 +229,6 @@ impl Rig {
 pub struct Made {
     pub built: Built,
     pub out: PathBuf,
-    pub log: String,
 }
 
 impl Made {

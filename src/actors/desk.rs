@@ -134,11 +134,10 @@ impl Desk {
                 let piece = PieceWish { offset: wish.offset, bytes_max: wish.bytes_max, base64: wish.base64 == Some(true) };
                 self.log(attempt, piece, more, move |piece| wish.reply(piece)).await
             }
-            Call::Avalanche(AvalancheCall::Show(wish)) => {
+            Call::Avalanche(AvalancheCall::Show(_)) => {
                 let name = self.0.own.to_string();
                 let call = Box::new(SummitCall::BuilderShow(crate::admin::summit::BuilderShow { name }));
                 let reply = ask(post::names::SUMMIT, |reply| summit::Msg::Ask { caller, call, reply }).await??;
-                drop(wish);
                 Ok(Answer::One(reply))
             }
             Call::Vessel(call) => super::shop::answer(&self.0, &caller, call).await.map(Answer::One),

@@ -31,7 +31,7 @@ pub struct Post {
 
 /// The running actor of this name, if there is one.
 pub fn find<M: ractor::Message>(name: &str) -> Option<ActorRef<M>> {
-    ractor::registry::where_is(name.to_string()).map(ActorRef::from)
+    ractor::registry::where_is(name).map(ActorRef::from)
 }
 
 impl Post {

@@ -167,7 +167,7 @@ fn plan(usr: &Path, owners: &Owners) -> BTreeSet<PathBuf> {
                 Some(Owner::Toolchain) => false,
                 Some(Owner::Development) | None => true,
                 // A library without a version that programs load, such as libbfd-2.40-system.so.
-                Some(Owner::Other) => !path.extension().is_some_and(|suffix| suffix == "so"),
+                Some(Owner::Other) => path.extension().is_none_or(|suffix| suffix != "so"),
             };
             let at = usr.join(&path);
             if goes

@@ -126,9 +126,9 @@ mod tests {
         fs::create_dir_all(tree.join("a/b")).unwrap();
         fs::write(place.path().join("kept"), "x").unwrap();
         std::os::unix::fs::symlink(place.path(), tree.join("a/out")).unwrap();
-        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(&tree, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o000)).unwrap();
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o000)).unwrap();
         discard(place.path(), &tree).unwrap();
         assert!(!tree.exists());
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

@@ -145,7 +145,7 @@ pub fn svg(whole: &Whole) -> String {
     for (to, all) in (0..).zip(&before) {
         for from in all {
             let red = critical.contains(&(*from, to));
-            if !red && !(on_path.contains(&to) && all.len() < 12) && whole.jobs.len() > 200 {
+            if !(red || on_path.contains(&to) && all.len() < 12) && whole.jobs.len() > 200 {
                 continue;
             }
             let spot = |job: u32| spots.get(job as usize).copied().unwrap_or_default();

@@ -70,7 +70,7 @@ pub fn simulate(jobs: &[SimJob], builders: &[BuilderSpec], ranking: Ranking) -> 
     let predicted: Vec<f64> = jobs.iter().map(|job| clean(job.predicted_s)).collect();
     let paths = cycles::longest_paths(&before, &predicted);
     let mut run = Run::new(jobs, builders, ranking, &paths);
-    run.to_the_end();
+    run.run_to_the_end();
     let makespan_s = run
         .ran
         .iter()
@@ -279,7 +279,7 @@ impl<'a> Run<'a> {
         self.schedule.take(Happened::Ready(job), clock(now_ms));
     }
 
-    fn to_the_end(&mut self) {
+    fn run_to_the_end(&mut self) {
         let mut now_ms = 0;
         loop {
             for given in self.schedule.decide(clock(now_ms)) {

@@ -139,7 +139,7 @@ fn readers_see_a_commit_at_once_and_scans_mix_old_and_new_rows() {
         .map(|row| row.unwrap().number)
         .collect();
     assert_eq!(some, [1, 3]);
-    assert_eq!(store.range::<Left>(4..1).count(), 0);
+    assert_eq!(store.range::<Left>(4..4).count(), 0);
     assert_eq!(store.get::<Left>(&5).unwrap(), None);
     assert_eq!(store.last::<Left>().unwrap().unwrap().number, 7);
 }

@@ -28,6 +28,7 @@ pub fn shared(name: &str) -> Option<PathBuf> {
 }
 
 /// How a farm is started.
+#[derive(Default)]
 pub struct Setup {
     /// Its directory; a new one unless given.
     pub dir: Option<PathBuf>,
@@ -37,12 +38,6 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// Another user's id, when the test runs as root.
     pub uid: Option<u32>,
-}
-
-impl Default for Setup {
-    fn default() -> Setup {
-        Setup { dir: None, arguments: Vec::new(), environment: Vec::new(), uid: None }
-    }
 }
 
 /// A running farm.

@@ -316,7 +316,7 @@ fn unusable(mirror: &Path) -> Option<String> {
     }
     let readable = || -> gix::Result<()> {
         for branch in repo.references()?.local_branches()?.take(1_000) {
-            let mut branch = branch.map_err(gix::Error::from)?;
+            let mut branch = branch?;
             let commit = repo.find_commit(branch.peel_to_id()?.detach())?;
             commit.tree()?;
         }
@@ -479,7 +479,7 @@ fn prune(repo: &gix::Repository, refs: &[Ref]) -> gix::Result<()> {
     let remote: std::collections::HashSet<_> = refs.iter().map(|one| one.unpack().0).collect();
     let mut gone = Vec::new();
     for branch in repo.references()?.local_branches()? {
-        let branch = branch.map_err(gix::Error::from)?;
+        let branch = branch?;
         if !remote.contains(branch.name().as_bstr()) {
             gone.push(RefEdit::delete(
                 branch.name().to_owned(),

@@ -244,15 +244,10 @@ impl Running {
         let mut lines = BufReader::new(output).lines();
         let mut doing = "connecting".to_string();
         let stalled = |doing: &str| self.late("moved nothing for", fetching.stall, doing);
-        match timeout_at(
-            Instant::now() + fetching.stall,
-            input.write_all(text.as_bytes()),
-        )
-        .await
-        {
-            Err(_) => return Err(stalled(&doing)),
-            // A child that is gone already says why on its output, or by its silence there.
-            Ok(Ok(()) | Err(_)) => {}
+        let written = timeout_at(Instant::now() + fetching.stall, input.write_all(text.as_bytes())).await;
+        // A child that is gone already says why on its output, or by its silence there.
+        if written.is_err() {
+            return Err(stalled(&doing));
         }
         loop {
             let patience = (Instant::now() + fetching.stall).min(end);

@@ -612,7 +612,7 @@ fn after(wall: Stamp, seconds: f64) -> Stamp {
 
 /// Seconds in words that a person reads at a glance.
 fn duration(seconds: f64) -> String {
-    let whole = seconds.max(0.0).min(1e15).round() as u64;
+    let whole = seconds.clamp(0.0, 1e15).round() as u64;
     match whole {
         0..=119 => format!("{whole} s"),
         120..=7199 => format!("{} min", whole / 60),
