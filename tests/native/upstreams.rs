@@ -7,10 +7,12 @@ use super::{Made, Rig, recipes, shared, texts};
 
 /// Holds the stones beside what the reference tool made of the same recipe.
 fn assert_like_the_reference(made: &Made, name: &str) {
-    let (Some(tools), Some(reference)) = (shared("tools"), shared("data/reference")) else {
+    let (Some(tools), Some(reference), Some(python)) =
+        (shared("tools"), shared("data/reference"), crate::common::python::python())
+    else {
         return;
     };
-    let summary = Command::new("python3")
+    let summary = Command::new(python)
         .arg(tools.join("summarise.py"))
         .args(made.stones())
         .output()
@@ -23,7 +25,7 @@ fn assert_like_the_reference(made: &Made, name: &str) {
     let got = made.out.join("got.json");
     std::fs::write(&got, summary.stdout).unwrap();
     let expected = reference.join(name).join("expected.json");
-    let same = Command::new("python3")
+    let same = Command::new(python)
         .arg(tools.join("compare.py"))
         .arg(expected)
         .arg(&got)

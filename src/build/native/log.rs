@@ -6,9 +6,16 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use tokio::io::AsyncReadExt;
+
+use super::{BuildEvent, Events};
+use crate::build::sandbox::LogReader;
 use crate::limit;
 
+/// Between two events about the log.
+const TELL: Duration = Duration::from_millis(100);
 /// Bytes that are looked at for the last lines of a failure.
 const LAST_BYTES: usize = 64 * 1024;
 /// Lines that a failure carries.
@@ -112,6 +119,35 @@ impl Log {
             log.left_out = 0;
         }
         log.written
+    }
+}
+
+/// Writes what the sandbox says into the log until it ends.
+pub(super) async fn pump(mut reader: LogReader, log: &Log, events: Events<'_>) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut told = Instant::now();
+    let mut owed = None;
+    loop {
+        let wait = if owed.is_some() {
+            TELL
+        } else {
+            Duration::from_secs(3600)
+        };
+        match tokio::time::timeout(wait, reader.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => break,
+            Ok(Ok(read)) => owed = Some(log.write(buffer.get(..read).unwrap_or_default())),
+            Err(_) => {}
+        }
+        if let Some(bytes) = owed
+            && told.elapsed() >= TELL
+        {
+            events(BuildEvent::LogGrew { bytes });
+            told = Instant::now();
+            owed = None;
+        }
+    }
+    if let Some(bytes) = owed {
+        events(BuildEvent::LogGrew { bytes });
     }
 }
 

@@ -5,15 +5,13 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt;
-
 use super::blame::{End, Ended, cancelled, missing};
-use super::log::Log;
+use super::log::{self, Log};
 use super::prepare::{self, Places};
 use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, package};
 use crate::build::base::Base;
 use crate::build::layers::{self, Held};
-use crate::build::sandbox::{self, Bind, LogReader, Session, Spec, Step, StepEnd, mason_binds};
+use crate::build::sandbox::{self, Bind, Session, Spec, Step, StepEnd, mason_binds};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Arch;
 use crate::limit;
@@ -26,8 +24,6 @@ use crate::recipe::tuning::Isa;
 
 /// Where the scripts of the phases are seen inside.
 pub(super) const SCRIPTS: &str = "/mason/scripts";
-/// Between two events about the log.
-const TELL: Duration = Duration::from_millis(100);
 
 /// One build under way.
 pub(super) struct Run<'a> {
@@ -181,7 +177,7 @@ impl Run<'_> {
         (self.events)(BuildEvent::Started {
             init_pid: session.init_pid(),
         });
-        let reading = pump(reader, self.log, self.events);
+        let reading = log::pump(reader, self.log, self.events);
         let work = async {
             let root = &held.root;
             let done = match self
@@ -479,33 +475,4 @@ fn own_directories(
             .map_err(|error| prepare::disk(dir, &error))?;
     }
     Ok(())
-}
-
-/// Writes what the sandbox says into the log until it ends.
-async fn pump(mut reader: LogReader, log: &Log, events: Events<'_>) {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut told = Instant::now();
-    let mut owed = None;
-    loop {
-        let wait = if owed.is_some() {
-            TELL
-        } else {
-            Duration::from_secs(3600)
-        };
-        match tokio::time::timeout(wait, reader.read(&mut buffer)).await {
-            Ok(Ok(0) | Err(_)) => break,
-            Ok(Ok(read)) => owed = Some(log.write(buffer.get(..read).unwrap_or_default())),
-            Err(_) => {}
-        }
-        if let Some(bytes) = owed
-            && told.elapsed() >= TELL
-        {
-            events(BuildEvent::LogGrew { bytes });
-            told = Instant::now();
-            owed = None;
-        }
-    }
-    if let Some(bytes) = owed {
-        events(BuildEvent::LogGrew { bytes });
-    }
 }
