@@ -227,9 +227,18 @@ async fn roll_back(inner: &Arc<Inner>, caller: &Caller, wish: &ChannelRollback) 
         reply,
     })
     .await??;
-    let view = inner.channels.borrow().clone();
-    let state = find(&view, channel.as_str())?;
-    Ok(version_view(state, state.step(changed.version)?))
+    let state = shown(inner, &channel, changed.version).await?;
+    Ok(version_view(&state, state.step(changed.version)?))
+}
+
+/// The channel once vessel shows this version: its answer may come a moment before its view.
+async fn shown(inner: &Inner, channel: &ChannelName, version: VersionId) -> Result<Arc<ChannelState>> {
+    let mut view = inner.channels.clone();
+    let has = |view: &vessel::View| view.channels.get(channel).is_some_and(|state| state.newest() >= version);
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(limit::ASK_MS), view.wait_for(has)).await;
+    let late = || Fault::new(Kind::TryAgain, format!("version {version} of {channel} is made, but not shown yet"));
+    let found = waited.map_err(|_| late())?.map_err(|_| late())?;
+    found.channels.get(channel).cloned().ok_or_else(late)
 }
 
 async fn import(inner: &Arc<Inner>, caller: &Caller, wish: &PackageImport) -> Result<ImportView> {
@@ -254,8 +263,7 @@ async fn import_files(
     if changed.changed == 0 {
         return Ok(ImportView { channel: name, version: None, added: Vec::new(), present: count });
     }
-    let view = inner.channels.borrow().clone();
-    let state = find(&view, name.as_str())?;
+    let state = shown(inner, &name, changed.version).await?;
     let step = state.step(changed.version)?;
     let added: Vec<PackageView> = step
         .edits

@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         (false, false) => Style::People,
     };
     let runs = matches!(cli.verb, Some(Verb::Up(_) | Verb::Serve(_) | Verb::Demo(_)));
-    log::start(!runs);
+    log::start(!runs || matches!(cli.verb, Some(Verb::Demo(_))));
     let out = Out::new(style);
     let done = match (&cli.verb, cli.version) {
         (_, true) => version(&out),

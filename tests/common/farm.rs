@@ -229,6 +229,11 @@ impl Farm {
         child.wait().unwrap();
     }
 
+    /// Whether the process is there.
+    pub fn lives(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
     /// Waits for it to die by itself and says by which signal.
     pub fn died(&mut self, of: &str) -> Option<i32> {
         use std::os::unix::process::ExitStatusExt;

@@ -102,7 +102,6 @@ async fn a_dropped_session_ends_its_processes() {
 
 /// Not a test by itself: what `a_killed_host_leaves_nothing` runs and kills.
 #[tokio::test]
-#[ignore = "run by a_killed_host_leaves_nothing"]
 async fn holds_a_session_until_killed() {
     let (Some(nap), Some(dir)) = (
         std::env::var_os("MASSIF_TEST_NAP"),
@@ -126,11 +125,7 @@ async fn a_killed_host_leaves_nothing() {
     fs::create_dir_all(place.path("attempts/7.1/build")).unwrap();
     fs::create_dir_all(place.path("attempts/8.1")).unwrap();
     let mut host = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "sandbox::ends::holds_a_session_until_killed",
-            "--ignored",
-        ])
+        .args(["--exact", "sandbox::ends::holds_a_session_until_killed"])
         .env("MASSIF_TEST_NAP", &nap)
         .env("MASSIF_TEST_STATE", place.dir.path())
         .stdout(Stdio::null())

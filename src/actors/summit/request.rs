@@ -1,5 +1,7 @@
 //! What people want changed: each wish is weighed like any other event and answered when it is on disk.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ractor::RpcReplyPort;
 
 use super::state::{Done, State, number, refused};
@@ -167,16 +169,17 @@ impl State {
     async fn build_targets(&mut self, caller: &Caller, targets: Vec<Target>, rebuild: bool) -> Done<Builds> {
         let mut events = Vec::new();
         let mut views = Vec::new();
-        for target in targets {
-            let (outcome, job, text) = self.build_one(&target, rebuild);
-            if outcome == "created" {
+        let mut created = BTreeSet::new();
+        for target in &targets {
+            let (outcome, job, text) = self.build_one(target, rebuild);
+            if outcome == "created" && created.insert(target.clone()) {
                 let (project, recipe) = (target.project.clone(), target.recipe.clone());
                 if self.farm.recipe_holds.contains_key(&(project.clone(), recipe.clone())) {
                     // Asking for it by name is a person's word against a person's hold.
                     events.push((who(caller), Event::RecipeReleased { project, recipe }));
                 }
                 let because = Because::Asked { by: who(caller), rebuild };
-                events.extend(self.planned(&target, because).map(|event| (who(caller), event)));
+                events.extend(self.planned(target, because).map(|event| (who(caller), event)));
             }
             views.push(BuildView {
                 recipe: target.recipe.clone(),
@@ -186,30 +189,29 @@ impl State {
                 job,
                 text,
             });
-            // What it needs and is not published must be built too, or it would wait for ever in a project that
-            // builds only what is asked for.
-            for needed in self.planner.needed_by(std::slice::from_ref(&target)) {
-                let known = events.iter().any(|(_, event)| matches!(event, Event::Planned { target, .. } if *target == needed));
-                let open = self.farm.newest(&needed).is_some_and(|job| !job.state.is_over());
-                if !known && !open {
-                    let because = Because::Asked { by: who(caller), rebuild: false };
-                    events.extend(self.planned(&needed, because).map(|event| (who(caller), event)));
-                }
+        }
+        // What it needs and is not published must be built too, or it would wait for ever in a project that builds only
+        // what is asked for.
+        for needed in self.planner.needed_by(&targets) {
+            let open = self.farm.newest(&needed).is_some_and(|job| !job.state.is_over());
+            if !open && created.insert(needed.clone()) {
+                let because = Because::Asked { by: who(caller), rebuild: false };
+                events.extend(self.planned(&needed, because).map(|event| (who(caller), event)));
             }
         }
         number(&mut events, self.farm.last_job);
-        let made: Vec<(JobId, Target)> = events
+        let made: BTreeMap<Target, JobId> = events
             .iter()
             .filter_map(|(_, event)| match event {
-                Event::Planned { job, target, .. } => Some((*job, target.clone())),
+                Event::Planned { job, target, .. } => Some((target.clone(), *job)),
                 _ => None,
             })
             .collect();
         self.record(events).await?;
         self.replan = true;
         for view in &mut views {
-            let found = made.iter().find(|(_, target)| target.recipe == view.recipe && target.project == view.project && target.profile == view.profile);
-            if let Some((job, _)) = found {
+            let (project, recipe, profile) = (view.project.clone(), view.recipe.clone(), view.profile.clone());
+            if let Some(job) = made.get(&Target { project, recipe, profile }) {
                 view.job = Some(*job);
                 view.text = format!("job {job}");
             }

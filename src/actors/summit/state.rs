@@ -80,6 +80,8 @@ pub struct State {
     pub faults: BTreeMap<String, Fault>,
     /// Jobs that the planner knows as open.
     pub open: BTreeSet<JobId>,
+    /// The last job that was opened for each target.
+    pub of_target: HashMap<Target, JobId>,
     /// How long builds took.
     pub estimates: Estimates,
     /// Something changed that may make or unmake jobs.
@@ -123,6 +125,7 @@ impl State {
             bases: BTreeSet::new(),
             faults: BTreeMap::new(),
             open: BTreeSet::new(),
+            of_target: HashMap::new(),
             estimates: Estimates::default(),
             replan: true,
             bases_pending: 0,
@@ -239,11 +242,8 @@ impl State {
         let now = crate::actors::now();
         match event {
             Event::Planned { job, target, .. } => {
-                let older: Vec<JobId> = self.open.iter().copied().filter(|id| id != job).collect();
-                for id in older {
-                    if self.farm.jobs.get(&id).is_some_and(|known| known.target == *target) {
-                        self.close_job(id);
-                    }
+                if let Some(older) = self.of_target.insert(target.clone(), *job).filter(|older| older != job) {
+                    self.close_job(older);
                 }
                 self.open_job(*job);
             }
@@ -318,6 +318,7 @@ impl State {
             self.schedule.take(Happened::Held(id, Some(text.into())), now);
         }
         self.open.insert(id);
+        self.of_target.insert(job.target.clone(), id);
     }
 
     fn close_job(&mut self, id: JobId) {
