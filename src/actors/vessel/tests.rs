@@ -475,7 +475,7 @@ fn open_engine_unrepaired(
     let mut needed: Vec<_> = state.packages.iter().cloned().collect();
     for edit in state.steps.iter().flat_map(|step| &step.edits) {
         if let Some(before) = edit.before {
-            needed.push(rows::package(&store, &before).unwrap());
+            needed.extend(rows::packages(&store, &[before]).unwrap());
         }
     }
     let shelf = shelf::Shelf::open(dir, Blobs::open(dir).unwrap()).unwrap();
@@ -660,19 +660,29 @@ fn measure_publishing_into_a_channel_of_4000() {
     println!("vessel opened in {:?}, {}", started.elapsed(), memory());
     let (shelf, state, needed) = engine.to_verify(&main_channel()).unwrap();
     println!("{} packages, {} needed", state.packages.len(), needed.len());
-    let index = dir.path().join("public/main/stream/volatile/x86_64/stone.index");
+    let index = dir
+        .path()
+        .join("public/main/stream/volatile/x86_64/stone.index");
     println!("index of {} bytes", fs::metadata(index).unwrap().len());
     let started = Instant::now();
     let verified = shelf.verify(&state, &needed).unwrap();
-    println!("verified {} files in {:?}", verified.packages, started.elapsed());
+    println!(
+        "verified {} files in {:?}",
+        verified.packages,
+        started.elapsed()
+    );
 }
 
 /// The packages of the real manifests, as many times as it takes for 4,000.
 fn sample_metas() -> Vec<Meta> {
-    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/recipes/recipes.bundle");
+    let bundle =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/recipes/recipes.bundle");
     let folder = tempfile::tempdir().unwrap();
     let mut clone = Command::new("git");
-    clone.args(["clone", "--quiet"]).arg(bundle).arg(folder.path());
+    clone
+        .args(["clone", "--quiet"])
+        .arg(bundle)
+        .arg(folder.path());
     clone.status().unwrap();
     let mut folders = vec![folder.path().to_path_buf()];
     let mut metas = Vec::new();
