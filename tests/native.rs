@@ -148,8 +148,8 @@ impl Rig {
             inputs,
             limits: OrderLimits {
                 phase_s: self.phase_s,
-                time_s: 900,
-                silence_s: 900,
+                time_s: 7200,
+                silence_s: 7200,
                 log_bytes: self.log_bytes,
                 memory_bytes: None,
             },

@@ -213,7 +213,6 @@ fn meta(
     arch: Arch,
     build_release: u64,
 ) -> Result<Meta> {
-    // What `packages` says of the main package comes before what the top level says.
     let declared: Vec<&PackageSpec> = recipe
         .packages
         .iter()
@@ -246,7 +245,7 @@ fn meta(
         let itself = need.kind == DependencyKind::Name && &*need.name == name;
         !itself && !found.provides.contains(need)
     });
-    let (summary, description) = texts(recipe, &declared, template.as_ref());
+    let (summary, description) = texts(recipe, name, template.as_ref());
     let mut licenses = recipe.licenses.clone();
     licenses.sort_unstable();
     Ok(Meta {
@@ -275,18 +274,13 @@ fn meta(
 
 /// Summary and description: the package's own; of a template that the recipe does not mention, the template's; else
 /// the recipe's.
-fn texts(
-    recipe: &Recipe,
-    declared: &[&PackageSpec],
-    template: Option<&Template>,
-) -> (String, String) {
+fn texts(recipe: &Recipe, name: &str, template: Option<&Template>) -> (String, String) {
+    // A name that is declared twice has the texts of the later entry, as with the real tool.
+    let last = recipe.packages.iter().rfind(|spec| spec.name == name);
     let pick = |own: fn(&PackageSpec) -> &Option<String>, template: Option<&String>| {
-        let template = template.filter(|_| declared.is_empty());
-        let found = declared
-            .iter()
-            .find_map(|spec| own(spec).as_ref())
-            .or(template);
-        found
+        let template = template.filter(|_| last.is_none());
+        last.and_then(|spec| own(spec).as_ref())
+            .or(template)
             .or(own(&recipe.main).as_ref())
             .cloned()
             .unwrap_or_default()

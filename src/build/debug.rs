@@ -30,7 +30,17 @@ struct Found {
     mode: u32,
     build_id: Option<String>,
     has_debug: bool,
-    is_program: bool,
+    shape: Shape,
+}
+
+/// What kind of file it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Program,
+    Library,
+    /// A static library. gcc names the LTO sections in its members by chance, so two builds differ in nothing but
+    /// them; the members' code stands beside them (`-ffat-lto-objects`), and so they go, with the debug information.
+    Archive,
 }
 
 /// The plan for one install root.
@@ -116,11 +126,22 @@ fn look(install: &Path) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// `None`: no program or shared library, or one that cannot be read as such.
+/// `None`: no program or library, or one that cannot be read as such.
 fn read_elf(path: &Path, mode: u32) -> Option<Found> {
     let mut file = File::open(path).ok()?;
     let mut ident = [0; 5];
     file.read_exact(&mut ident).ok()?;
+    if &ident == b"!<arc" {
+        let whole = path.extension().is_some_and(|ending| ending == "a") && !holds_slim(file);
+        return whole.then(|| Found {
+            path: path.to_owned(),
+            links: Vec::new(),
+            mode,
+            build_id: None,
+            has_debug: false,
+            shape: Shape::Archive,
+        });
+    }
     let cache = ReadCache::new(file);
     match ident {
         [0x7f, b'E', b'L', b'F', CLASS_64] => describe(
@@ -135,6 +156,21 @@ fn read_elf(path: &Path, mode: u32) -> Option<Found> {
         ),
         _ => None,
     }
+}
+
+/// Whether members hold nothing but LTO sections: without those they would be empty.
+fn holds_slim(mut file: File) -> bool {
+    const MARK: &[u8] = b"__gnu_lto_slim";
+    let mut window = Vec::new();
+    let mut block = vec![0; 256 * 1024];
+    while let Ok(read @ 1..) = file.read(&mut block) {
+        window.extend_from_slice(block.get(..read).unwrap_or_default());
+        if window.windows(MARK.len()).any(|part| part == MARK) {
+            return true;
+        }
+        window.drain(..window.len().saturating_sub(MARK.len()));
+    }
+    false
 }
 
 fn describe<'data, H, R>(elf: &ElfFile<'data, H, R>, path: &Path, mode: u32) -> Option<Found>
@@ -163,7 +199,11 @@ where
         mode,
         build_id: build_id.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
         has_debug,
-        is_program: kind == elf::ET_EXEC || has_interpreter,
+        shape: if kind == elf::ET_EXEC || has_interpreter {
+            Shape::Program
+        } else {
+            Shape::Library
+        },
     })
 }
 
@@ -179,10 +219,11 @@ fn script(found: &[Found], install: &Path, options: &Options, objcopy: &str, job
         let Some(inside) = elf.path.strip_prefix(install).ok().and_then(Path::to_str) else {
             continue;
         };
-        let strip = match (options.strip, elf.is_program) {
+        let strip = match (options.strip, elf.shape) {
             (false, _) => "",
-            (true, true) => "--strip-all",
-            (true, false) => "--strip-unneeded",
+            (true, Shape::Program) => "--strip-all",
+            (true, Shape::Library) => "--strip-unneeded",
+            (true, Shape::Archive) => "--strip-debug",
         };
         let debug = elf
             .build_id
@@ -203,7 +244,12 @@ fn script(found: &[Found], install: &Path, options: &Options, objcopy: &str, job
             continue;
         }
         let file = quoted(&format!("{INSIDE}/{inside}"));
-        let call = format!("one {file} {} {strip}", quoted(&debug.unwrap_or_default()));
+        let call = match elf.shape {
+            Shape::Archive => format!("archive {file} {strip}"),
+            Shape::Program | Shape::Library => {
+                format!("one {file} {} {strip}", quoted(&debug.unwrap_or_default()))
+            }
+        };
         match groups.last_mut() {
             Some(group) if elf.build_id.is_some() && last == elf.build_id.as_deref() => {
                 group.push(call)
@@ -236,6 +282,10 @@ if ! command -v "$objcopy" >/dev/null; then
   echo "note: $objcopy is not there, so debug information stays where it is"
   exit 3
 fi
+archive() {
+  "$objcopy" --wildcard --enable-deterministic-archives "$2" \
+    '--remove-section=.gnu.lto_*' '--remove-section=.gnu.debuglto_*' "$1" || echo "note: $1 was not stripped"
+}
 one() {
   if [ -z "$2" ]; then
     "$objcopy" "$3" "$1" || echo "note: $1 was not stripped"
@@ -258,24 +308,24 @@ pub const NO_TOOL: i32 = 3;
 mod tests {
     use super::*;
 
-    fn found(path: &str, build_id: Option<&str>, is_program: bool) -> Found {
+    fn found(path: &str, build_id: Option<&str>, shape: Shape) -> Found {
         Found {
             path: PathBuf::from("/x/install").join(path),
             links: Vec::new(),
             mode: 0o755,
             build_id: build_id.map(str::to_owned),
             has_debug: true,
-            is_program,
+            shape,
         }
     }
 
     #[test]
     fn files_of_one_build_id_stay_with_one_worker() {
         let elves = [
-            found("usr/bin/it's", None, true),
-            found("usr/bin/a", Some("abcd"), true),
-            found("usr/bin/b", Some("abcd"), true),
-            found("usr/lib/l.so", Some("ffee"), false),
+            found("usr/bin/it's", None, Shape::Program),
+            found("usr/bin/a", Some("abcd"), Shape::Program),
+            found("usr/bin/b", Some("abcd"), Shape::Program),
+            found("usr/lib/l.so", Some("ffee"), Shape::Library),
         ];
         let text = script(
             &elves,
@@ -301,9 +351,45 @@ mod tests {
         );
     }
 
+    /// What the real compiler writes: the same two objects twice give the same bytes once their LTO sections are gone.
+    #[test]
+    fn static_libraries_are_the_same_in_every_build() {
+        use std::process::Command;
+        let dir = tempfile::tempdir().unwrap();
+        let mut seen = Vec::new();
+        for (name, fat) in [("a", true), ("b", true), ("slim", false)] {
+            let lib = dir.path().join(name).join("usr/lib");
+            std::fs::create_dir_all(&lib).unwrap();
+            std::fs::write(lib.join("x.c"), "int f(int x) { return x * 3; }").unwrap();
+            let flag = if fat {
+                "-ffat-lto-objects"
+            } else {
+                "-fno-fat-lto-objects"
+            };
+            let run = |program: &str, arguments: &[&str]| {
+                let done = Command::new(program)
+                    .args(arguments)
+                    .current_dir(&lib)
+                    .status();
+                assert!(done.unwrap().success());
+            };
+            run("gcc", &["-g", "-O2", "-flto=auto", flag, "-c", "x.c"]);
+            run("gcc-ar", &["crD", "libx.a", "x.o"]);
+            let install = dir.path().join(name);
+            let split = plan(&install, &Options::default(), "objcopy", 1).unwrap();
+            assert_eq!(split.script.contains("archive '"), fat, "{}", split.script);
+            let text = split.script.replace(INSIDE, install.to_str().unwrap());
+            run("bash", &["-c", &text]);
+            finish(&split).unwrap();
+            seen.push(std::fs::read(lib.join("libx.a")).unwrap());
+        }
+        assert_eq!(seen[0], seen[1]);
+        assert_ne!(seen[0], seen[2]);
+    }
+
     #[test]
     fn a_recipe_that_wants_neither_split_nor_strip_gets_neither() {
-        let elves = [found("usr/bin/a", Some("abcd"), true)];
+        let elves = [found("usr/bin/a", Some("abcd"), Shape::Program)];
         let no = Options {
             debug: false,
             strip: false,

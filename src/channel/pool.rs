@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::PublishedPackage;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::RecipeName;
+use crate::limit;
 use crate::model::BlobRef;
 use crate::stone::container::TableWriter;
 use crate::stone::{Meta, repository};
@@ -69,9 +70,23 @@ impl PublishedPackage {
         })
     }
 
-    /// A package from its payload in an index of ours.
-    pub fn from_entry(entry: Arc<[u8]>) -> Result<PublishedPackage> {
-        let meta = repository::read_payload(&entry)?;
+    /// Packages from their payloads in indexes of ours, at most as many as an index holds in one go.
+    pub fn from_entries(entries: Vec<Arc<[u8]>>) -> Result<Vec<PublishedPackage>> {
+        let mut packages = Vec::with_capacity(entries.len());
+        for some in entries.chunks(limit::STONE_PAYLOADS_MAX) {
+            let index = repository::assemble(some.iter().map(|entry| &**entry))?;
+            let metas = repository::read(&index)?;
+            if metas.len() != some.len() {
+                return Err(Fault::bug("a package's payload is none"));
+            }
+            for (meta, entry) in metas.into_iter().zip(some) {
+                packages.push(PublishedPackage::of_index(meta, entry.clone())?);
+            }
+        }
+        Ok(packages)
+    }
+
+    fn of_index(meta: Meta, entry: Arc<[u8]>) -> Result<PublishedPackage> {
         let source: RecipeName = named(&meta.source, &meta)?;
         let (Some(sha256), Some(size)) = (meta.hash, meta.size) else {
             return Err(Fault::bug(format!("{} has no hash or size", meta.name)));

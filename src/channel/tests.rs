@@ -241,8 +241,8 @@ fn pool_paths_are_those_of_the_vendors_farm() {
         let package = package(text);
         assert_eq!(package.pool, path);
         assert_eq!(package.meta.uri, Some(format!("../../../{path}")));
-        let again = PublishedPackage::from_entry(package.entry.clone()).unwrap();
-        assert_eq!(again, *package);
+        let again = PublishedPackage::from_entries(vec![package.entry.clone()]).unwrap();
+        assert_eq!(again, [(*package).clone()]);
     }
     let mut odd = package("a/a 1 1").meta.clone();
     odd.version = "1/../../2".into();

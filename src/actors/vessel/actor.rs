@@ -195,7 +195,14 @@ impl State {
         let engine = self.engine()?;
         let view = engine.view();
         let is_served = engine.served().is_ok();
-        self.arguments.view.send_replace(view);
+        // Readers plan again when they are woken, so they are woken only by news.
+        self.arguments.view.send_if_modified(|seen| {
+            let is_news = !seen.is_same(&view);
+            if is_news {
+                *seen = view;
+            }
+            is_news
+        });
         if is_served {
             for told in std::mem::take(&mut self.unsaid) {
                 kill_point("vessel:before-tell");

@@ -1,9 +1,12 @@
 //! What is looked at before anything is published: a package must be whole, safe, and what was expected.
 
 use std::io::BufReader;
+use std::sync::Arc;
 
+use crate::channel::PublishedPackage;
 use crate::fault::{Fault, Kind, Result};
-use crate::model::{Artefact, ArtefactKind, BlobRef, Expectation};
+use crate::model::{Artefact, ArtefactKind, Blame, BlobRef, Expectation};
+use crate::stone::container::TableWriter;
 use crate::stone::{Meta, Package};
 use crate::store::Blobs;
 
@@ -89,4 +92,35 @@ fn check_expected(expected: &Expectation, meta: &Meta, name: &str) -> Result<()>
         return differs("architecture", &meta.arch, &expected.arch);
     }
     Ok(())
+}
+
+/// Checked packages as an index shows them.
+pub fn listed(packages: &[Checked]) -> Result<Vec<Arc<PublishedPackage>>> {
+    let mut tables = TableWriter::new()?;
+    packages
+        .iter()
+        .map(|one| PublishedPackage::new(&mut tables, &one.meta, one.file).map(Arc::new))
+        .collect()
+}
+
+/// Whose doing a refused offer is. A name that is taken by now is nobody's: another try gets a higher build release.
+pub fn blame(fault: &Fault) -> Blame {
+    match fault.kind {
+        Kind::Recipe => Blame::Recipe,
+        Kind::Upstream => Blame::Upstream,
+        Kind::Network | Kind::Unreachable | Kind::TryAgain => Blame::Network,
+        Kind::NotPermitted | Kind::NotFound | Kind::Usage => Blame::Operator,
+        Kind::Operator | Kind::Builder | Kind::Conflict | Kind::Bug => Blame::Builder,
+    }
+}
+
+/// A fault that fits into a row: texts from a package may be long.
+pub fn shortened(mut fault: Fault) -> Fault {
+    const CHARS: usize = 400;
+    let cut = |text: &mut String| *text = text.chars().take(CHARS).collect();
+    cut(&mut fault.what);
+    cut(&mut fault.next);
+    fault.causes.truncate(4);
+    fault.causes.iter_mut().for_each(cut);
+    fault
 }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::check::Checked;
-use super::rows::{self, ArtefactRow, BuildReleaseRow, Ended, ExpectedRow, PoolRow, ReceiptRow};
+use super::check::{Checked, blame, listed, shortened};
+use super::rows::{
+    self, ArtefactRow, BuildReleaseRow, Ended, ExpectedRow, PoolRow, ReceiptRow, put_end,
+};
 use super::shelf::{self, Repaired, Shelf};
 use super::{Changed, View};
 use crate::actors::kill_point;
 use crate::channel::{Change, ChannelState, PublishedPackage};
 use crate::fault::{Fault, Kind, Result, nearest};
 use crate::id::{Arch, AttemptId, ChannelName, Digest, HostId, RecipeName, Stamp, VersionId};
-use crate::model::{Artefact, Blame, Expectation, Who};
-use crate::stone::container::TableWriter;
+use crate::model::{Artefact, Expectation, Who};
 use crate::store::{Blobs, Store, WriteSet};
 
 /// All that vessel knows, as its rows say it.
@@ -138,10 +139,14 @@ impl Engine {
             .map(|package| (package.file.sha256, package.clone()))
             .collect();
         let newer = state.steps.iter().filter(|step| step.version.id > oldest);
-        for gone in newer.flat_map(|step| &step.edits).filter_map(|e| e.before) {
-            if let std::collections::btree_map::Entry::Vacant(place) = needed.entry(gone) {
-                place.insert(rows::package(&self.store, &gone)?);
-            }
+        let gone: BTreeSet<Digest> = newer
+            .flat_map(|step| &step.edits)
+            .filter_map(|edit| edit.before)
+            .filter(|sha256| !needed.contains_key(sha256))
+            .collect();
+        let gone: Vec<Digest> = gone.into_iter().collect();
+        for package in rows::packages(&self.store, &gone)? {
+            needed.insert(package.file.sha256, package);
         }
         Ok(needed.into_values().collect())
     }
@@ -153,11 +158,9 @@ impl Engine {
         to: VersionId,
     ) -> Result<BTreeMap<Digest, Arc<PublishedPackage>>> {
         let differing = state.differences(to)?;
-        let mut found = BTreeMap::new();
-        for sha256 in differing.into_values().flatten() {
-            found.insert(sha256, rows::package(&self.store, &sha256)?);
-        }
-        Ok(found)
+        let wanted: Vec<Digest> = differing.into_values().flatten().collect();
+        let found = rows::packages(&self.store, &wanted)?;
+        Ok(found.into_iter().map(|p| (p.file.sha256, p)).collect())
     }
 
     fn packages_at(
@@ -479,56 +482,4 @@ impl Engine {
         let state = self.channel(channel)?;
         Ok((self.shelf.clone(), state.clone(), self.needed(state)?))
     }
-}
-
-/// Checked packages as an index shows them.
-fn listed(packages: &[Checked]) -> Result<Vec<Arc<PublishedPackage>>> {
-    let mut tables = TableWriter::new()?;
-    packages
-        .iter()
-        .map(|one| PublishedPackage::new(&mut tables, &one.meta, one.file).map(Arc::new))
-        .collect()
-}
-
-fn put_end(
-    set: &mut WriteSet,
-    attempt: AttemptId,
-    builder: HostId,
-    artefacts: &[Artefact],
-    ended: &Ended,
-) {
-    set.delete::<ExpectedRow>(&attempt);
-    set.put(&ReceiptRow {
-        attempt,
-        builder,
-        ended: ended.clone(),
-    });
-    for artefact in artefacts {
-        set.put(&ArtefactRow {
-            attempt,
-            artefact: artefact.clone(),
-        });
-    }
-}
-
-/// Whose doing a refused offer is. A name that is taken by now is nobody's: another try gets a higher build release.
-fn blame(fault: &Fault) -> Blame {
-    match fault.kind {
-        Kind::Recipe => Blame::Recipe,
-        Kind::Upstream => Blame::Upstream,
-        Kind::Network | Kind::Unreachable | Kind::TryAgain => Blame::Network,
-        Kind::NotPermitted | Kind::NotFound | Kind::Usage => Blame::Operator,
-        Kind::Operator | Kind::Builder | Kind::Conflict | Kind::Bug => Blame::Builder,
-    }
-}
-
-/// A fault that fits into a row: texts from a package may be long.
-fn shortened(mut fault: Fault) -> Fault {
-    const CHARS: usize = 400;
-    let cut = |text: &mut String| *text = text.chars().take(CHARS).collect();
-    cut(&mut fault.what);
-    cut(&mut fault.next);
-    fault.causes.truncate(4);
-    fault.causes.iter_mut().for_each(cut);
-    fault
 }

@@ -78,6 +78,13 @@ pub struct View {
 }
 
 impl View {
+    /// Whether nothing happened between the two.
+    fn is_same(&self, other: &View) -> bool {
+        let same = |(a, b): (&Arc<ChannelState>, &Arc<ChannelState>)| Arc::ptr_eq(a, b);
+        self.channels.len() == other.channels.len()
+            && self.channels.values().zip(other.channels.values()).all(same)
+    }
+
     /// The build release that the next build of this source and release gets: 1 for the first.
     pub fn next_build_release(&self, source: &RecipeName, release: u64) -> u64 {
         let highest = self.build_releases.get(&(source.clone(), release));

@@ -274,16 +274,29 @@ pub fn put_channel(set: &mut WriteSet, state: &ChannelState) {
     });
 }
 
-/// A package that is or was published.
-pub fn package(store: &Store, sha256: &Digest) -> Result<Arc<PublishedPackage>> {
+/// The payload of a package in an index.
+fn entry(store: &Store, sha256: &Digest) -> Result<Arc<[u8]>> {
     let mut entry = Vec::new();
-    for row in store.scan_within::<EntryRow, _>(sha256) {
-        entry.extend(row?.bytes);
+    for part in 0.. {
+        let Some(row) = store.get::<EntryRow>(&(*sha256, part))? else {
+            break;
+        };
+        entry.extend_from_slice(&row.bytes);
+        if row.bytes.len() < ENTRY_BYTES_PER_ROW {
+            break;
+        }
     }
-    if entry.is_empty() {
-        return Err(Fault::bug(format!("package {sha256} has no row")));
+    match entry.is_empty() {
+        true => Err(Fault::bug(format!("package {sha256} has no row"))),
+        false => Ok(entry.into()),
     }
-    PublishedPackage::from_entry(entry.into()).map(Arc::new)
+}
+
+/// Packages that are or were published, in the order asked for.
+pub fn packages(store: &Store, wanted: &[Digest]) -> Result<Vec<Arc<PublishedPackage>>> {
+    let entries: Result<Vec<_>> = wanted.iter().map(|sha256| entry(store, sha256)).collect();
+    let found = PublishedPackage::from_entries(entries?)?;
+    Ok(found.into_iter().map(Arc::new).collect())
 }
 
 /// All channels.
@@ -301,8 +314,9 @@ pub fn channels(store: &Store) -> Result<BTreeMap<ChannelName, ChannelState>> {
             };
         }
         let mut packages = PackageMap::default();
-        for sha256 in held.into_values() {
-            packages.insert(package(store, &sha256)?);
+        let held: Vec<Digest> = held.into_values().collect();
+        for package in self::packages(store, &held)? {
+            packages.insert(package);
         }
         let state = ChannelState {
             name: row.name.clone(),
@@ -330,4 +344,26 @@ fn steps(store: &Store, channel: &ChannelName) -> Result<Vec<Arc<Step>>> {
         steps.push(Arc::new(Step { version, edits }));
     }
     Ok(steps)
+}
+
+/// Puts the rows of an offer that is dealt with in: its receipt and what was fetched.
+pub fn put_end(
+    set: &mut WriteSet,
+    attempt: AttemptId,
+    builder: HostId,
+    artefacts: &[Artefact],
+    ended: &Ended,
+) {
+    set.delete::<ExpectedRow>(&attempt);
+    set.put(&ReceiptRow {
+        attempt,
+        builder,
+        ended: ended.clone(),
+    });
+    for artefact in artefacts {
+        set.put(&ArtefactRow {
+            attempt,
+            artefact: artefact.clone(),
+        });
+    }
 }

@@ -45,6 +45,8 @@ impl Repaired {
 
 /// What an unserved directory of a version is called while it is written.
 const UNFINISHED: &str = ".new-";
+/// More directories than this are not synced one by one: an import of a distribution touches thousands.
+const DIRS_SYNCED_ALONE_MAX: usize = 64;
 const ROOT_INDEX: &str = "moss-root-index.json";
 const INDEX: &str = "stone.index";
 
@@ -383,8 +385,13 @@ impl NewDirs {
         Ok(())
     }
 
-    /// Deepest first.
+    /// Deepest first; one sync of the file system where that is cheaper.
     fn sync(&self, channel: &Path) -> Result<()> {
+        if self.0.len() > DIRS_SYNCED_ALONE_MAX {
+            return File::open(channel)
+                .and_then(|dir| Ok(rustix::fs::syncfs(dir)?))
+                .map_err(|error| failed(channel, &error));
+        }
         self.0
             .iter()
             .rev()

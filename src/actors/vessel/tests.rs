@@ -475,7 +475,7 @@ fn open_engine_unrepaired(
     let mut needed: Vec<_> = state.packages.iter().cloned().collect();
     for edit in state.steps.iter().flat_map(|step| &step.edits) {
         if let Some(before) = edit.before {
-            needed.push(rows::package(&store, &before).unwrap());
+            needed.extend(rows::packages(&store, &[before]).unwrap());
         }
     }
     let shelf = shelf::Shelf::open(dir, Blobs::open(dir).unwrap()).unwrap();
@@ -591,4 +591,127 @@ fn real_packages_are_imported_and_a_check_by_others_holds() {
     assert_eq!(changed.changed, 2);
     engine.served().unwrap();
     stone_check(dir.path());
+}
+
+/// `cargo test --release --lib vessel -- --ignored --nocapture measure`
+#[test]
+#[ignore = "a measurement"]
+fn measure_publishing_into_a_channel_of_4000() {
+    let dir = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap();
+    let mut engine = open_engine(dir.path());
+    engine
+        .open_channel(&main_channel(), Arch::X86_64, Stamp(0))
+        .unwrap();
+    let blobs = Blobs::open(dir.path()).unwrap();
+    let made = dir.path().join("attempts/0");
+    let metas = sample_metas();
+    let started = Instant::now();
+    let files: Vec<PathBuf> = metas
+        .iter()
+        .map(|meta| made.join(make_stone(&made, meta).name))
+        .collect();
+    println!("{} stones made in {:?}", files.len(), started.elapsed());
+    let started = Instant::now();
+    let taken = fetch::take(&blobs, &files).unwrap();
+    let packages: Vec<Checked> = taken
+        .into_iter()
+        .map(|file| check::check_file(&blobs, file, "x").unwrap())
+        .collect();
+    println!("fetched and checked in {:?}", started.elapsed());
+    let started = Instant::now();
+    engine
+        .import(&main_channel(), &packages, Who::Farm, Stamp(5))
+        .unwrap();
+    engine.served().unwrap();
+    println!("imported in {:?}", started.elapsed());
+    drop(packages);
+    let mut times = Vec::new();
+    for release in 1..=30 {
+        let job = 100 + release;
+        let expected = expectation(job, "nano", release, 1);
+        engine.expect(expected.clone()).unwrap();
+        let made = dir.path().join(format!("attempts/{job}"));
+        let artefacts = [make_stone(&made, &meta("nano", "nano", release, 1))];
+        let started = Instant::now();
+        fetch::fetch(&blobs, &Source::Local(made), &artefacts).unwrap();
+        let fetched = started.elapsed();
+        let packages = check::check_offer(&blobs, &expected, &artefacts).unwrap();
+        let checked = started.elapsed();
+        engine
+            .publish(attempt(job), BUILDER, &artefacts, &packages, Stamp(1))
+            .unwrap();
+        engine.served().unwrap();
+        times.push((started.elapsed(), fetched, checked));
+    }
+    times.sort();
+    println!("publish one: median {:?}, worst {:?}", times[15], times[29]);
+    drop(engine);
+    let memory = || {
+        let text = fs::read_to_string("/proc/self/status").unwrap();
+        let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.to_string()
+    };
+    println!("before {}", memory());
+    let started = Instant::now();
+    let store = Store::open(dir.path(), &Options::default()).unwrap();
+    println!("store opened in {:?}, {}", started.elapsed(), memory());
+    let started = Instant::now();
+    let engine = Engine::open(dir.path(), store, blobs).unwrap();
+    println!("vessel opened in {:?}, {}", started.elapsed(), memory());
+    let (shelf, state, needed) = engine.to_verify(&main_channel()).unwrap();
+    println!("{} packages, {} needed", state.packages.len(), needed.len());
+    let index = dir
+        .path()
+        .join("public/main/stream/volatile/x86_64/stone.index");
+    println!("index of {} bytes", fs::metadata(index).unwrap().len());
+    let started = Instant::now();
+    let verified = shelf.verify(&state, &needed).unwrap();
+    println!(
+        "verified {} files in {:?}",
+        verified.packages,
+        started.elapsed()
+    );
+}
+
+/// The packages of the real manifests, as many times as it takes for 4,000.
+fn sample_metas() -> Vec<Meta> {
+    let bundle =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/recipes/recipes.bundle");
+    let folder = tempfile::tempdir().unwrap();
+    let mut clone = Command::new("git");
+    clone
+        .args(["clone", "--quiet"])
+        .arg(bundle)
+        .arg(folder.path());
+    clone.status().unwrap();
+    let mut folders = vec![folder.path().to_path_buf()];
+    let mut metas = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "bin") {
+                metas.extend(crate::stone::manifest::read(&fs::read(&path).unwrap()).unwrap());
+            }
+        }
+    }
+    metas.retain(|meta| meta.name != "nano" && meta.name != "nano-dbginfo");
+    let more: Vec<Meta> = metas
+        .iter()
+        .take(4_000 - metas.len())
+        .map(|meta| Meta {
+            name: format!("{}-again", meta.name),
+            source: format!("{}-again", meta.source),
+            ..meta.clone()
+        })
+        .collect();
+    metas.extend(more);
+    for meta in &mut metas {
+        meta.build_release = 1;
+        meta.build_depends.clear();
+    }
+    let mut names = std::collections::BTreeSet::new();
+    metas.retain(|meta| names.insert(meta.name.clone()));
+    metas
 }

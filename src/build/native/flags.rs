@@ -15,7 +15,7 @@ use super::run::Run;
 use crate::build::sandbox::{Root, Session, Step};
 use crate::id::Digest;
 use crate::recipe::Recipe;
-use crate::recipe::script::{Scripts, Setting};
+use crate::recipe::script::{Phase, PhaseScript, Scripts, Setting};
 use crate::recipe::tuning;
 
 /// What the probe leaves for us, in the sandbox's `/tmp`.
@@ -35,6 +35,9 @@ impl Run<'_> {
         let compiler = scripts.env.get("CC").cloned().unwrap_or_default();
         let linker = scripts.env.get("LD").cloned().unwrap_or_default();
         let (compile, link) = tuning::probes(setting.toolchain, setting.isa);
+        if !scripts.phases.iter().any(may_compile) {
+            return Ok(BTreeSet::new());
+        }
         let Some(identity) = identity(root, [&compiler, &linker]) else {
             return Ok(BTreeSet::new());
         };
@@ -87,6 +90,11 @@ impl Run<'_> {
         }
         Ok(refused)
     }
+}
+
+/// A recipe that only copies files need not wait for a compiler.
+fn may_compile(script: &PhaseScript) -> bool {
+    script.phase != Phase::Install || script.text.contains("make")
 }
 
 /// Losing the notes only costs another try.
