@@ -299,6 +299,18 @@ async fn import_base(inner: &Arc<Inner>, caller: &Caller, wish: &PackageImportBa
     Ok(import)
 }
 
+/// Issues the packages that stand for a base again, where what they have to provide changed: a recipe that came to provide
+/// something must not meet a second provider in a client.
+pub async fn issue_bases_again(inner: &Arc<Inner>) -> Result<()> {
+    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let caller = Caller { uid, gid, pid: 0, right: crate::admin::Right::Admin, name: "farm".into() };
+    for base in ask(post::names::SUMMIT, summit::Msg::BasePackages).await? {
+        let wish = PackageImportBase { name: base.name.to_string(), dir: base.dir, channel: Some(base.channel) };
+        import_base(inner, &caller, &wish).await?;
+    }
+    Ok(())
+}
+
 /// The release that the next package of this name must have, with the provides of the present one.
 fn next_release(channel: &ChannelState, name: &str) -> (u64, Option<Vec<Dependency>>) {
     let present = channel.packages.get(Arch::OF_THIS_PROGRAM, name);

@@ -155,6 +155,29 @@ fn isa_levels() -> Vec<IsaLevel> {
     levels
 }
 
+/// Issues packages that stand for a base again when a project's recipes changed.
+fn keep_bases(desk: &Desk, stop: &CancellationToken) {
+    let (inner, stopped) = (desk.0.clone(), stop.clone());
+    let mut recorded = inner.recorded.subscribe();
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                () = stopped.cancelled() => return,
+                event = recorded.recv() => event,
+            };
+            let moved = match event {
+                Ok(recorded) => matches!(recorded.event, crate::model::Event::TipMoved { .. }),
+                // What was missed may have been a move.
+                Err(broadcast::error::RecvError::Lagged(_)) => true,
+                Err(broadcast::error::RecvError::Closed) => return,
+            };
+            if moved && let Err(fault) = crate::actors::shop::issue_bases_again(&inner).await {
+                tracing::warn!(%fault, "cannot issue the base's package again");
+            }
+        }
+    });
+}
+
 fn own_name(options: &HostOptions) -> Result<HostName> {
     if let Some(name) = &options.config.name {
         return Ok(name.clone());
@@ -308,6 +331,7 @@ impl Host {
             recorded,
             channels,
         }));
+        keep_bases(&desk, &stop);
         let answer = desk.clone();
         let handle = move |caller, call, more| answer.clone().handle(caller, call, more);
         let servers = vec![

@@ -92,6 +92,8 @@ pub enum Msg {
     Locate(String, RpcReplyPort<Result<lookup::Located>>),
     /// What the host's page shows of the farm.
     Status(RpcReplyPort<view::FarmStatus>),
+    /// Packages that stand for a base.
+    BasePackages(RpcReplyPort<Vec<crate::model::BasePackage>>),
     /// What the farm's recipes provide: a base package must not provide it too.
     Provided(RpcReplyPort<Vec<Dependency>>),
     /// The packages of these sources went back: their recipes are held, so that the next poll does not undo it.
@@ -190,6 +192,9 @@ impl Actor for Summit {
             }
             Msg::Status(reply) => {
                 reply.send(state.status()).ok();
+            }
+            Msg::BasePackages(reply) => {
+                reply.send(state.farm.base_packages.values().cloned().collect()).ok();
             }
             Msg::Provided(reply) => {
                 reply.send(state.provided()).ok();
