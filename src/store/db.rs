@@ -305,7 +305,11 @@ impl<R: Row> Scan<R> {
         });
         let why = match pulled {
             Ok(Some(Ok(pair))) => return Some(pair),
-            Ok(None) => return None,
+            Ok(None) => {
+                // Asked again, sled would go on with rows that arrived meanwhile, and `changed` has those.
+                self.rows = None;
+                return None;
+            }
             Ok(Some(Err(error))) => error.to_string(),
             Err(panic) => panic,
         };

@@ -144,6 +144,20 @@ fn readers_see_a_commit_at_once_and_scans_mix_old_and_new_rows() {
     assert_eq!(store.last::<Left>().unwrap().unwrap().number, 7);
 }
 
+#[test]
+fn rows_that_reach_sled_during_a_scan_are_seen_once() {
+    for first in [0, 1, 4] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).unwrap();
+        (0..8).for_each(|number| store.commit(pair(number)).unwrap());
+        let mut rows = store.scan::<Left>();
+        let mut seen: Vec<u64> = rows.by_ref().take(first).map(|row| row.unwrap().number).collect();
+        store.frozen(|_| Ok(())).unwrap(); // the keeper may do that at any time
+        seen.extend(rows.map(|row| row.unwrap().number));
+        assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_commit_and_each_sees_its_own() {
     let dir = tempfile::tempdir().unwrap();
