@@ -34,28 +34,63 @@ fn main() -> std::process::ExitCode {
 async fn farm() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(dir), Some(url)) = (arguments.next(), arguments.next()) else {
-        return Err(Fault::new(Kind::Usage, "all_in_one STATE_DIRECTORY REPOSITORY"));
+        return Err(Fault::new(
+            Kind::Usage,
+            "all_in_one STATE_DIRECTORY REPOSITORY",
+        ));
     };
     let dir = PathBuf::from(dir);
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let config = Config { listen: any, http: any, poll_s: 1, ..Config::default() };
-    let options = HostOptions { socket: dir.join("admin.sock"), dir, config, front: Front::Headless };
+    let config = Config {
+        listen: any,
+        http: any,
+        poll_s: 1,
+        ..Config::default()
+    };
+    let options = HostOptions {
+        socket: dir.join("admin.sock"),
+        dir,
+        config,
+        front: Front::Headless,
+    };
     let host = Host::start(&options).await?;
     println!("{}", host.ready_line());
 
     // The same interface that the command line and the dashboard use.
     let mut client = Client::connect(&host.socket).await?;
     let name = "example".parse().expect("a plain word is a name");
-    client.call(&ProjectAdd { name, url, branch: None, build_all: Some(true) }).await?;
-    let mut events = Client::connect(&host.socket).await?.stream(&Watch { since: Some(massif::id::Seq(0)), limit: None }).await?;
+    client
+        .call(&ProjectAdd {
+            name,
+            url,
+            branch: None,
+            build_all: Some(true),
+        })
+        .await?;
+    let mut events = Client::connect(&host.socket)
+        .await?
+        .stream(&Watch {
+            since: Some(massif::id::Seq(0)),
+            limit: None,
+        })
+        .await?;
     while let Some(page) = events.next().await? {
         for event in &page.events {
             println!("{} {}", event.seq, event.text);
         }
-        let everything = JobList { states: Vec::new(), recipe: None, project: None, after: None, limit: None };
+        let everything = JobList {
+            states: Vec::new(),
+            recipe: None,
+            project: None,
+            after: None,
+            limit: None,
+        };
         let jobs = client.call(&everything).await?.jobs;
         if let Some(failed) = jobs.iter().find(|job| job.state == JobState::Failed) {
-            return Err(Fault::new(Kind::Recipe, format!("{} failed", failed.recipe)));
+            return Err(Fault::new(
+                Kind::Recipe,
+                format!("{} failed", failed.recipe),
+            ));
         }
         if !jobs.is_empty() && jobs.iter().all(|job| job.state.is_final()) {
             break;

@@ -100,7 +100,10 @@ pub fn judge(sample: &Sample, floors: Floors) -> Judgement {
             Some(_) => {}
         }
         if let Some(free) = disk.free_inodes.filter(|free| *free < floors.inodes) {
-            low.push(format!("{} has {free} inodes free, the floor is {}", disk.path, floors.inodes));
+            low.push(format!(
+                "{} has {free} inodes free, the floor is {}",
+                disk.path, floors.inodes
+            ));
         }
     }
     let verdict = match (low.is_empty(), unknown.is_empty()) {
@@ -109,7 +112,10 @@ pub fn judge(sample: &Sample, floors: Floors) -> Judgement {
         (true, true) => Verdict::Fit,
     };
     low.append(&mut unknown);
-    Judgement { verdict, evidence: low }
+    Judgement {
+        verdict,
+        evidence: low,
+    }
 }
 
 #[cfg(test)]
@@ -117,14 +123,25 @@ mod tests {
     use super::*;
 
     fn disk(free_bytes: Option<u64>, free_inodes: Option<u64>) -> Sample {
-        let disk =
-            DiskSample { path: "/d".into(), free_bytes, total_bytes: None, free_inodes, full_in_s: None };
-        Sample { disks: vec![disk], ..Sample::default() }
+        let disk = DiskSample {
+            path: "/d".into(),
+            free_bytes,
+            total_bytes: None,
+            free_inodes,
+            full_in_s: None,
+        };
+        Sample {
+            disks: vec![disk],
+            ..Sample::default()
+        }
     }
 
     #[test]
     fn a_disk_that_could_not_be_read_is_unknown_and_never_fit() {
-        let floors = Floors { disk_bytes: 100, inodes: 10 };
+        let floors = Floors {
+            disk_bytes: 100,
+            inodes: 10,
+        };
         for (sample, verdict) in [
             (disk(Some(100), Some(10)), Verdict::Fit),
             (disk(Some(100), None), Verdict::Fit),

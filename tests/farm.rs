@@ -1,11 +1,11 @@
 //! The whole suite in one binary, so that it links once. Tests use the program's doors only.
 
-mod common;
-mod intake;
 mod admin;
-mod native;
-mod sandbox;
+mod common;
 mod examples;
+mod intake;
+mod native;
 mod restart;
 mod ring;
+mod sandbox;
 mod tidy;

@@ -32,13 +32,19 @@ const POINTS: &[&str] = &[
 fn dies_and_recovers(point: &str) {
     let mut repo = Repo::new();
     repo.write("a/alpha/stone.yaml", script_recipe("alpha", 1, ""));
-    repo.write("b/beta/stone.yaml", script_recipe("beta", 1, "builddeps   :\n    - alpha\n"));
+    repo.write(
+        "b/beta/stone.yaml",
+        script_recipe("beta", 1, "builddeps   :\n    - alpha\n"),
+    );
     repo.commit("Add two");
     let mut farm = Farm::start();
     farm.stop();
     farm.set("MASSIF_KILL_AT", Some(point));
     let ready = farm.spawn();
-    if ready.recv_timeout(std::time::Duration::from_secs(60)).is_ok() {
+    if ready
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .is_ok()
+    {
         // It may die in the middle of the call, or be too busy to answer it at once.
         for _ in 0..20 {
             let added = farm.run(&["project", "add", "test", &repo.url(), "--no-wait"]);
@@ -50,15 +56,28 @@ fn dies_and_recovers(point: &str) {
     assert_eq!(farm.died(point), Some(9), "at {point}");
     farm.set("MASSIF_KILL_AT", None);
     farm.up();
-    if farm.json(&["project", "list"]).as_array().unwrap().is_empty() {
+    if farm
+        .json(&["project", "list"])
+        .as_array()
+        .unwrap()
+        .is_empty()
+    {
         farm.ok(&["project", "add", "test", &repo.url()]);
     }
     farm.published("alpha");
     farm.published("beta");
     let versions = farm.json(&["channel", "versions", "main"]);
-    let changed: Vec<&serde_json::Value> =
-        versions.as_array().unwrap().iter().flat_map(|version| version["changed"].as_array().unwrap()).collect();
-    assert_eq!(changed, ["beta", "alpha"], "{point}: published twice or not at all: {versions:#}");
+    let changed: Vec<&serde_json::Value> = versions
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|version| version["changed"].as_array().unwrap())
+        .collect();
+    assert_eq!(
+        changed,
+        ["beta", "alpha"],
+        "{point}: published twice or not at all: {versions:#}"
+    );
     farm.check_served();
     farm.ok(&["channel", "verify", "main"]);
     farm.ok(&["store", "check"]);
@@ -66,7 +85,10 @@ fn dies_and_recovers(point: &str) {
     let attempts = farm.dir().join("attempts");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while std::fs::read_dir(&attempts).unwrap().next().is_some() {
-        assert!(std::time::Instant::now() < deadline, "{point}: attempts are left");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{point}: attempts are left"
+        );
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     farm.stop();
@@ -78,7 +100,9 @@ fn the_end_is_the_same_whichever_point_of_the_ring_it_is_killed_at() {
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while let Some(point) = POINTS.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+                while let Some(point) =
+                    POINTS.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+                {
                     dies_and_recovers(point);
                 }
             });
@@ -94,12 +118,15 @@ fn a_farm_killed_in_the_middle_of_a_build_leaves_nothing_running_and_builds_agai
     repo.commit("Add slow");
     let mut farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
-    farm.until(&["builder", "list"], |builders| builders[0]["slots"][0]["phase"] == "build");
+    farm.until(&["builder", "list"], |builders| {
+        builders[0]["slots"][0]["phase"] == "build"
+    });
     farm.kill();
     farm.up();
     let sleeping = || {
         std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-            std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line.starts_with(b"sleep\x003171"))
+            std::fs::read(entry.path().join("cmdline"))
+                .is_ok_and(|line| line.starts_with(b"sleep\x003171"))
         })
     };
     let job = farm.published("slow");
@@ -112,7 +139,15 @@ fn a_farm_killed_in_the_middle_of_a_build_leaves_nothing_running_and_builds_agai
 fn a_directory_that_another_process_serves_is_refused_by_name() {
     let farm = Farm::start();
     let second = std::process::Command::new(super::common::farm::MASSIF)
-        .args(["up", "--headless", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dir"])
+        .args([
+            "up",
+            "--headless",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--dir",
+        ])
         .arg(farm.dir())
         .output()
         .unwrap();

@@ -16,16 +16,26 @@ install     : |\n    %install_dir %(installroot)%(datadir)/{name}\n    echo rele
 }
 
 fn add(repo: &mut Repo, name: &str, release: u64, extra: &str) {
-    repo.write(&format!("{}/{name}/stone.yaml", &name[..1]), script_recipe(name, release, extra));
+    repo.write(
+        &format!("{}/{name}/stone.yaml", &name[..1]),
+        script_recipe(name, release, extra),
+    );
 }
 
 fn get(farm: &Farm, path: &str) -> (u16, Vec<u8>) {
     let address = farm.http.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
     (status, answer[end + 4..].to_vec())
@@ -39,7 +49,10 @@ fn a_commit_becomes_a_package_that_a_client_can_install() {
     let farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
     let job = farm.published("alpha");
-    assert_eq!((&job["release"], &job["build_release"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&job["release"], &job["build_release"]),
+        (&1.into(), &1.into())
+    );
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1);
     let packages = farm.json(&["package", "list"]);
     assert_eq!(packages[0]["name"], "alpha");
@@ -48,7 +61,13 @@ fn a_commit_becomes_a_package_that_a_client_can_install() {
     let root: serde_json::Value = serde_json::from_slice(&root).unwrap();
     assert_eq!(status, 200);
     let newest = root["streams"]["volatile"]["history"].as_str().unwrap();
-    let (status, index) = get(&farm, &format!("/main/history/{newest}/{}/stone.index", massif::id::Arch::OF_THIS_PROGRAM));
+    let (status, index) = get(
+        &farm,
+        &format!(
+            "/main/history/{newest}/{}/stone.index",
+            massif::id::Arch::OF_THIS_PROGRAM
+        ),
+    );
     assert_eq!((status, &index[..4]), (200, &b"\0mos"[..]));
     farm.check_served();
 
@@ -60,7 +79,11 @@ fn a_commit_becomes_a_package_that_a_client_can_install() {
     farm.ok(&["project", "refresh", "test"]);
     assert_eq!(farm.json(&["job", "list"]).as_array().unwrap().len(), 2);
     let versions = farm.json(&["channel", "versions", "main"]);
-    assert_eq!(versions.as_array().unwrap().len(), 3, "an empty one and one for each attempt: {versions:#}");
+    assert_eq!(
+        versions.as_array().unwrap().len(),
+        3,
+        "an empty one and one for each attempt: {versions:#}"
+    );
     farm.check_served();
 }
 
@@ -84,33 +107,51 @@ fn a_rebuild_raises_the_build_release_and_a_published_release_needs_nothing() {
 fn what_needs_another_recipe_is_built_after_it_and_with_it() {
     let mut repo = Repo::new();
     add(&mut repo, "base", 1, "");
-    add(&mut repo, "above", 1, "builddeps   :\n    - base\nsetup       : |\n    grep -q 'release 1 of base' /usr/share/base/content\n");
+    add(
+        &mut repo,
+        "above",
+        1,
+        "builddeps   :\n    - base\nsetup       : |\n    grep -q 'release 1 of base' /usr/share/base/content\n",
+    );
     repo.commit("Add both");
     let farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
     let above = farm.published("above");
     let base = farm.published("base");
-    assert!(base["ended"].as_str() < above["attempts"][0]["started"].as_str(), "{base:#} {above:#}");
+    assert!(
+        base["ended"].as_str() < above["attempts"][0]["started"].as_str(),
+        "{base:#} {above:#}"
+    );
     farm.check_served();
 }
 
 #[test]
 fn what_nothing_provides_is_waited_for_by_name_and_built_when_it_comes() {
     let mut repo = Repo::new();
-    add(&mut repo, "above", 1, "builddeps   :\n    - pkgconfig(surely-not-there)\n    - later\n");
+    add(
+        &mut repo,
+        "above",
+        1,
+        "builddeps   :\n    - pkgconfig(surely-not-there)\n    - later\n",
+    );
     repo.commit("Add one");
     let farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
     let jobs = farm.until(&["job", "list"], |jobs| jobs[0]["state"] == "waiting");
     let text = jobs[0]["waits_for"].to_string();
-    assert!(text.contains("surely-not-there") && text.contains("later"), "{text}");
+    assert!(
+        text.contains("surely-not-there") && text.contains("later"),
+        "{text}"
+    );
     let why = farm.ok(&["why", "above"]);
     assert!(why.contains("pkgconfig(surely-not-there)"), "{why}");
     add(&mut repo, "above", 1, "builddeps   :\n    - later\n");
     add(&mut repo, "later", 1, "");
     repo.commit("Mend it");
     farm.ok(&["project", "refresh", "test"]);
-    farm.until(&["package", "list"], |packages| packages.as_array().unwrap().len() == 2);
+    farm.until(&["package", "list"], |packages| {
+        packages.as_array().unwrap().len() == 2
+    });
     farm.check_served();
 }
 
@@ -118,19 +159,39 @@ fn what_nothing_provides_is_waited_for_by_name_and_built_when_it_comes() {
 fn a_bad_recipe_is_its_own_fault_and_the_others_go_on() {
     let mut repo = Repo::new();
     add(&mut repo, "good", 1, "");
-    repo.write("b/bad/stone.yaml", script_recipe("bad", 1, "").replace("release     : 1", "release     : 0"));
-    repo.write("f/fails/stone.yaml", script_recipe("fails", 1, "build       : |\n    echo about to fail\n    exit 3\n"));
+    repo.write(
+        "b/bad/stone.yaml",
+        script_recipe("bad", 1, "").replace("release     : 1", "release     : 0"),
+    );
+    repo.write(
+        "f/fails/stone.yaml",
+        script_recipe(
+            "fails",
+            1,
+            "build       : |\n    echo about to fail\n    exit 3\n",
+        ),
+    );
     repo.commit("Add three");
     let farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
     farm.published("good");
     let faulty = farm.json(&["recipe", "list", "--faulty"]);
     assert_eq!(faulty[0]["name"], "bad");
-    assert!(faulty[0]["fault"]["place"]["line"].as_u64().unwrap() > 0, "{faulty:#}");
+    assert!(
+        faulty[0]["fault"]["place"]["line"].as_u64().unwrap() > 0,
+        "{faulty:#}"
+    );
     let job = farm.done("fails");
-    assert_eq!((&job["state"], &job["attempts"][0]["blame"]), (&"failed".into(), &"recipe".into()), "{job:#}");
+    assert_eq!(
+        (&job["state"], &job["attempts"][0]["blame"]),
+        (&"failed".into(), &"recipe".into()),
+        "{job:#}"
+    );
     assert!(farm.ok(&["job", "log", "fails"]).contains("about to fail"));
-    farm.code(1, &["build", "fails", "--rebuild", "--wait", "--timeout", "2m"]);
+    farm.code(
+        1,
+        &["build", "fails", "--rebuild", "--wait", "--timeout", "2m"],
+    );
     let why = farm.ok(&["why", "fails"]);
     assert!(why.contains("recipe"), "{why}");
 }
@@ -150,7 +211,11 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
     farm.ok(&["channel", "rollback", "main", "--to", "2"]);
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 1);
     let versions = farm.json(&["channel", "versions", "main"]);
-    assert_eq!((&versions[0]["id"], &versions[0]["streams"][0]), (&4.into(), &"volatile".into()), "{versions:#}");
+    assert_eq!(
+        (&versions[0]["id"], &versions[0]["streams"][0]),
+        (&4.into(), &"volatile".into()),
+        "{versions:#}"
+    );
     // The next poll does not undo it; a person's word does.
     farm.ok(&["project", "refresh", "test"]);
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 1);
@@ -164,11 +229,18 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
 #[test]
 fn the_farm_stops_within_seconds_in_the_middle_of_a_build_and_finishes_it_later() {
     let mut repo = Repo::new();
-    add(&mut repo, "slow", 1, "build       : |\n    test -e /tmp/never || sleep 8\n");
+    add(
+        &mut repo,
+        "slow",
+        1,
+        "build       : |\n    test -e /tmp/never || sleep 8\n",
+    );
     repo.commit("Add slow");
     let mut farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
-    farm.until(&["builder", "list"], |builders| builders[0]["slots"][0]["phase"] == "build");
+    farm.until(&["builder", "list"], |builders| {
+        builders[0]["slots"][0]["phase"] == "build"
+    });
     farm.stop();
     farm.up();
     let job = farm.published("slow");
@@ -190,18 +262,28 @@ fn an_ordinary_user_builds_the_same_bytes_as_root() {
     let root = Farm::start();
     root.ok(&["project", "add", "test", &repo.url()]);
     root.published("alpha");
-    let user = Farm::with(Setup { uid: Some(65_533), ..Setup::default() });
+    let user = Farm::with(Setup {
+        uid: Some(65_533),
+        ..Setup::default()
+    });
     user.ok(&["project", "add", "test", &repo.url()]);
     user.published("alpha");
-    assert_eq!(root.json(&["package", "list"])[0]["sha256"], user.json(&["package", "list"])[0]["sha256"]);
+    assert_eq!(
+        root.json(&["package", "list"])[0]["sha256"],
+        user.json(&["package", "list"])[0]["sha256"]
+    );
 }
 
 #[test]
 fn the_four_real_upstreams_build_and_nano_uses_the_farms_ncurses() {
-    let Some(upstreams) = shared("upstreams") else { return };
+    let Some(upstreams) = shared("upstreams") else {
+        return;
+    };
     let mut repo = Repo::new();
     for dir in ["h/hello", "x/xz", "n/ncurses", "n/nano"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recipes").join(dir);
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/recipes")
+            .join(dir);
         for file in std::fs::read_dir(&path).unwrap() {
             let file = file.unwrap().path();
             let name = file.file_name().unwrap().to_str().unwrap();
@@ -213,8 +295,18 @@ fn the_four_real_upstreams_build_and_nano_uses_the_farms_ncurses() {
     farm.ok(&["project", "add", "real", &repo.url()]);
     for name in ["hello", "xz", "ncurses", "nano"] {
         farm.until(&["job", "list"], |jobs| {
-            let job = jobs.as_array().unwrap().iter().find(|job| job["recipe"] == name).unwrap();
-            assert_ne!(job["state"], "failed", "{job:#}\n{}", farm.ok(&["job", "log", name]));
+            let job = jobs
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|job| job["recipe"] == name)
+                .unwrap();
+            assert_ne!(
+                job["state"],
+                "failed",
+                "{job:#}\n{}",
+                farm.ok(&["job", "log", name])
+            );
             job["state"] == "published"
         });
     }

@@ -15,14 +15,24 @@ fn median(mut times: Vec<Duration>) -> Duration {
 fn up(dir: &Path) -> (Child, Duration) {
     let began = Instant::now();
     let mut child = Command::new(MASSIF)
-        .args(["up", "--headless", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dir"])
+        .args([
+            "up",
+            "--headless",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--dir",
+        ])
         .arg(dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .expect("the program starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("its output is piped")).read_line(&mut line).expect("it says ready");
+    BufReader::new(child.stdout.take().expect("its output is piped"))
+        .read_line(&mut line)
+        .expect("it says ready");
     assert!(line.starts_with("ready"), "{line}");
     (child, began.elapsed())
 }
@@ -34,14 +44,31 @@ fn stop(mut child: Child) {
 }
 
 fn ask(dir: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(MASSIF).arg("--dir").arg(dir).args(arguments).output().expect("the program runs");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(MASSIF)
+        .arg("--dir")
+        .arg(dir)
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn git(dir: &Path, arguments: &[&str]) {
-    let done = Command::new("git").arg("-C").arg(dir).args(["-c", "user.name=b", "-c", "user.email=b@example.org"]).args(arguments).output();
-    assert!(done.is_ok_and(|output| output.status.success()), "git {arguments:?}");
+    let done = Command::new("git")
+        .arg("-C")
+        .arg(dir)
+        .args(["-c", "user.name=b", "-c", "user.email=b@example.org"])
+        .args(arguments)
+        .output();
+    assert!(
+        done.is_ok_and(|output| output.status.success()),
+        "git {arguments:?}"
+    );
 }
 
 fn recipe(release: u32) -> String {
@@ -52,16 +79,31 @@ fn recipe(release: u32) -> String {
 
 fn status_kib(pid: u32, field: &str) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next()?.parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(field)?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    })
 }
 
 /// Voluntary switches of all threads: times that the process was woken.
 fn wakes(pid: u32) -> u64 {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return 0;
+    };
     tasks
         .flatten()
         .filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok())
-        .filter_map(|text| text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok()))
+        .filter_map(|text| {
+            text.lines().find_map(|line| {
+                line.strip_prefix("voluntary_ctxt_switches:")?
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
+            })
+        })
         .sum()
 }
 
@@ -75,14 +117,20 @@ pub fn run() {
         starts.push(took);
         stop(child);
     }
-    println!("ring: start to ready, empty directory: median {:.3} s (bar 0.5 s)", median(starts).as_secs_f64());
+    println!(
+        "ring: start to ready, empty directory: median {:.3} s (bar 0.5 s)",
+        median(starts).as_secs_f64()
+    );
     let (child, _) = up(&farm);
     std::thread::sleep(Duration::from_secs(3));
     let before = wakes(child.id());
     std::thread::sleep(Duration::from_secs(10));
     let woken = (wakes(child.id()) - before) as f64 / 10.0;
     let resident = status_kib(child.id(), "VmRSS:").unwrap_or_default();
-    println!("ring: idle, all roles, empty: {:.1} MiB resident (bar 30), {woken:.1} wake-ups/s (bar 20)", resident as f64 / 1024.0);
+    println!(
+        "ring: idle, all roles, empty: {:.1} MiB resident (bar 30), {woken:.1} wake-ups/s (bar 20)",
+        resident as f64 / 1024.0
+    );
     std::fs::create_dir_all(repo.join("q/quick")).expect("a directory");
     git(&repo, &["init", "-q", "-b", "main", "."]);
     let mut times = Vec::new();
@@ -92,18 +140,37 @@ pub fn run() {
         git(&repo, &["commit", "-q", "-m", "quick"]);
         let began = Instant::now();
         if release == 1 {
-            ask(&farm, &["project", "add", "bench", repo.to_str().expect("a plain path"), "--build", "all"]);
+            ask(
+                &farm,
+                &[
+                    "project",
+                    "add",
+                    "bench",
+                    repo.to_str().expect("a plain path"),
+                    "--build",
+                    "all",
+                ],
+            );
         } else {
             ask(&farm, &["project", "refresh", "bench", "--no-wait"]);
         }
         let wanted = format!("\"release\":{release},");
-        while !ask(&farm, &["--json", "package", "list"]).replace(' ', "").contains(&wanted) {
-            assert!(began.elapsed() < Duration::from_secs(60), "it is never published");
+        while !ask(&farm, &["--json", "package", "list"])
+            .replace(' ', "")
+            .contains(&wanted)
+        {
+            assert!(
+                began.elapsed() < Duration::from_secs(60),
+                "it is never published"
+            );
         }
         if release > 1 {
             times.push(began.elapsed());
         }
     }
-    println!("ring: commit to installable, phases (some 50 ms of bash) included: median {:.0} ms (bar 300 ms without them)", median(times).as_secs_f64() * 1000.0);
+    println!(
+        "ring: commit to installable, phases (some 50 ms of bash) included: median {:.0} ms (bar 300 ms without them)",
+        median(times).as_secs_f64() * 1000.0
+    );
     stop(child);
 }

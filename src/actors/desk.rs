@@ -73,14 +73,22 @@ where
     T: Send + 'static,
 {
     let absent = || {
-        Fault::new(Kind::TryAgain, format!("{name} is not running on this host")).next("try again in a moment; `massif doctor` says more")
+        Fault::new(
+            Kind::TryAgain,
+            format!("{name} is not running on this host"),
+        )
+        .next("try again in a moment; `massif doctor` says more")
     };
     let actor: ActorRef<M> = post::find(name).ok_or_else(absent)?;
-    match actor.call(message, Some(Duration::from_millis(limit::ASK_MS))).await {
+    match actor
+        .call(message, Some(Duration::from_millis(limit::ASK_MS)))
+        .await
+    {
         Ok(CallResult::Success(answer)) => Ok(answer),
-        Ok(CallResult::Timeout) => {
-            Err(Fault::new(Kind::TryAgain, format!("{name} did not answer within {} s", limit::ASK_MS / 1000)))
-        }
+        Ok(CallResult::Timeout) => Err(Fault::new(
+            Kind::TryAgain,
+            format!("{name} did not answer within {} s", limit::ASK_MS / 1000),
+        )),
         Ok(CallResult::SenderError) | Err(_) => Err(absent()),
     }
 }
@@ -95,61 +103,134 @@ impl Desk {
         match call {
             Call::Host(call) => self.host(caller, call, more).await,
             Call::Summit(SummitCall::JobLog(wish)) => {
-                let located = ask(post::names::SUMMIT, |reply| summit::Msg::Locate(wish.job.clone(), reply)).await??;
+                let located = ask(post::names::SUMMIT, |reply| {
+                    summit::Msg::Locate(wish.job.clone(), reply)
+                })
+                .await??;
                 let attempt = choose(&located, wish.try_no)?;
-                let piece = PieceWish { offset: wish.offset, bytes_max: wish.bytes_max, base64: wish.base64 == Some(true) };
-                self.log(attempt, piece, more, move |piece| wish.reply(piece)).await
+                let piece = PieceWish {
+                    offset: wish.offset,
+                    bytes_max: wish.bytes_max,
+                    base64: wish.base64 == Some(true),
+                };
+                self.log(attempt, piece, more, move |piece| wish.reply(piece))
+                    .await
             }
             Call::Summit(SummitCall::JobArtefacts(wish)) => {
-                let located = ask(post::names::SUMMIT, |reply| summit::Msg::Locate(wish.job.clone(), reply)).await??;
+                let located = ask(post::names::SUMMIT, |reply| {
+                    summit::Msg::Locate(wish.job.clone(), reply)
+                })
+                .await??;
                 let attempt = match wish.try_no {
                     Some(_) => choose(&located, wish.try_no)?,
                     None => made(&located)?,
                 };
                 let artefacts = self.artefacts(attempt).await?;
-                one(&wish, &Artefacts { artefacts: artefacts.iter().map(|artefact| artefact_view(artefact, attempt)).collect() })
+                one(
+                    &wish,
+                    &Artefacts {
+                        artefacts: artefacts
+                            .iter()
+                            .map(|artefact| artefact_view(artefact, attempt))
+                            .collect(),
+                    },
+                )
             }
             Call::Summit(SummitCall::ArtefactRead(wish)) => {
-                let attempt = AttemptId { job: wish.job, try_no: wish.try_no };
+                let attempt = AttemptId {
+                    job: wish.job,
+                    try_no: wish.try_no,
+                };
                 let artefacts = self.artefacts(attempt).await?;
-                let found = artefacts.into_iter().find(|artefact| artefact.name == wish.name);
+                let found = artefacts
+                    .into_iter()
+                    .find(|artefact| artefact.name == wish.name);
                 let artefact = found.ok_or_else(|| {
-                    Fault::new(Kind::NotFound, format!("attempt {attempt} made no file {:?}", wish.name))
-                        .next(format!("`massif job artefacts {}` lists what it made", wish.job))
+                    Fault::new(
+                        Kind::NotFound,
+                        format!("attempt {attempt} made no file {:?}", wish.name),
+                    )
+                    .next(format!(
+                        "`massif job artefacts {}` lists what it made",
+                        wish.job
+                    ))
                 })?;
-                let piece = self.file_piece(artefact, attempt, wish.offset, wish.bytes_max).await?;
+                let piece = self
+                    .file_piece(artefact, attempt, wish.offset, wish.bytes_max)
+                    .await?;
                 one(&wish, &piece)
             }
             Call::Summit(SummitCall::JobShow(wish)) => {
                 let call = Box::new(SummitCall::JobShow(wish.clone()));
-                let reply = ask(post::names::SUMMIT, |reply| summit::Msg::Ask { caller, call, reply }).await??;
+                let reply = ask(post::names::SUMMIT, |reply| summit::Msg::Ask {
+                    caller,
+                    call,
+                    reply,
+                })
+                .await??;
                 self.with_artefacts(&wish, reply).await
             }
             Call::Summit(call) => {
                 let call = Box::new(call);
-                ask(post::names::SUMMIT, |reply| summit::Msg::Ask { caller, call, reply }).await?.map(Answer::One)
+                ask(post::names::SUMMIT, |reply| summit::Msg::Ask {
+                    caller,
+                    call,
+                    reply,
+                })
+                .await?
+                .map(Answer::One)
             }
             Call::Avalanche(AvalancheCall::Log(wish)) => {
-                let attempt = AttemptId { job: wish.job, try_no: wish.try_no };
-                let piece = PieceWish { offset: wish.offset, bytes_max: wish.bytes_max, base64: wish.base64 == Some(true) };
-                self.log(attempt, piece, more, move |piece| wish.reply(piece)).await
+                let attempt = AttemptId {
+                    job: wish.job,
+                    try_no: wish.try_no,
+                };
+                let piece = PieceWish {
+                    offset: wish.offset,
+                    bytes_max: wish.bytes_max,
+                    base64: wish.base64 == Some(true),
+                };
+                self.log(attempt, piece, more, move |piece| wish.reply(piece))
+                    .await
             }
             Call::Avalanche(AvalancheCall::Show(_)) => {
                 let name = self.0.own.to_string();
-                let call = Box::new(SummitCall::BuilderShow(crate::admin::summit::BuilderShow { name }));
-                let reply = ask(post::names::SUMMIT, |reply| summit::Msg::Ask { caller, call, reply }).await??;
+                let call = Box::new(SummitCall::BuilderShow(crate::admin::summit::BuilderShow {
+                    name,
+                }));
+                let reply = ask(post::names::SUMMIT, |reply| summit::Msg::Ask {
+                    caller,
+                    call,
+                    reply,
+                })
+                .await??;
                 Ok(Answer::One(reply))
             }
-            Call::Vessel(call) => super::shop::answer(&self.0, &caller, call).await.map(Answer::One),
+            Call::Vessel(call) => super::shop::answer(&self.0, &caller, call)
+                .await
+                .map(Answer::One),
         }
     }
 
     async fn host(&self, caller: Caller, call: HostCall, more: bool) -> Result<Answer> {
         match call {
-            HostCall::Status(wish) => one(&wish, &HostStatus { status: self.status(&caller).await }),
-            HostCall::Doctor(wish) => one(&wish, &Findings { findings: self.doctor().await? }),
+            HostCall::Status(wish) => one(
+                &wish,
+                &HostStatus {
+                    status: self.status(&caller).await,
+                },
+            ),
+            HostCall::Doctor(wish) => one(
+                &wish,
+                &Findings {
+                    findings: self.doctor().await?,
+                },
+            ),
             HostCall::Watch(wish) => {
-                let limit = wish.limit.map_or(500, |rows| rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX);
+                let limit = wish
+                    .limit
+                    .map_or(500, |rows| rows as usize)
+                    .clamp(1, limit::ADMIN_PAGE_ROWS_MAX);
                 let since = match wish.since {
                     Some(since) => since,
                     None => log::Chain::load(&self.0.store)?.seq,
@@ -161,19 +242,29 @@ impl Desk {
                 one(&wish, &page)
             }
             HostCall::Audit(wish) => {
-                let limit = wish.limit.map_or(500, |rows| rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX);
+                let limit = wish
+                    .limit
+                    .map_or(500, |rows| rows as usize)
+                    .clamp(1, limit::ADMIN_PAGE_ROWS_MAX);
                 let (actor, subject) = (wish.actor.clone(), wish.subject.clone());
-                let page = page(&self.0.store, wish.after.unwrap_or(Seq(0)), limit, |event| {
-                    actor.as_ref().is_none_or(|actor| event.actor == *actor)
-                        && subject.as_ref().is_none_or(|subject| {
-                            event.subject.as_ref() == Some(subject) || event.job.is_some_and(|job| job.to_string() == *subject)
-                        })
-                })?;
+                let page = page(
+                    &self.0.store,
+                    wish.after.unwrap_or(Seq(0)),
+                    limit,
+                    |event| {
+                        actor.as_ref().is_none_or(|actor| event.actor == *actor)
+                            && subject.as_ref().is_none_or(|subject| {
+                                event.subject.as_ref() == Some(subject)
+                                    || event.job.is_some_and(|job| job.to_string() == *subject)
+                            })
+                    },
+                )?;
                 one(&wish, &page)
             }
             HostCall::StoreCheck(wish) => {
                 let inner = self.0.clone();
-                let report = blocking(move || super::stock::check(&inner.store, &inner.blobs)).await?;
+                let report =
+                    blocking(move || super::stock::check(&inner.store, &inner.blobs)).await?;
                 one(&wish, &StoreReport { report })
             }
             HostCall::StoreBackup(wish) => {
@@ -203,7 +294,16 @@ impl Desk {
         let mut alarms = farm.alarms;
         if let Some(fault) = self.0.store.trouble() {
             let (text, next) = (fault.to_string(), fault.next);
-            alarms.insert(0, crate::admin::view::AlarmView { kind: "store_trouble".into(), subject: None, text, next, since: None });
+            alarms.insert(
+                0,
+                crate::admin::view::AlarmView {
+                    kind: "store_trouble".into(),
+                    subject: None,
+                    text,
+                    next,
+                    since: None,
+                },
+            );
         }
         StatusView {
             schema: SCHEMA,
@@ -211,7 +311,12 @@ impl Desk {
                 id: self.0.own,
                 name: self.0.name.clone(),
                 version: env!("CARGO_PKG_VERSION").into(),
-                roles: self.0.roles.iter().map(|role| role.as_str().into()).collect(),
+                roles: self
+                    .0
+                    .roles
+                    .iter()
+                    .map(|role| role.as_str().into())
+                    .collect(),
             },
             addresses: AddressesView {
                 admin: self.0.socket.display().to_string(),
@@ -238,7 +343,12 @@ impl Desk {
 
     /// Events after `since`, and then each as it happens. A caller that does not keep up gets the rest from the rows, so
     /// that nothing is left out; one that stops reading stops only itself.
-    fn watch(&self, wish: crate::admin::host::Watch, mut since: Seq, limit: usize) -> mpsc::Receiver<Result<Piece>> {
+    fn watch(
+        &self,
+        wish: crate::admin::host::Watch,
+        mut since: Seq,
+        limit: usize,
+    ) -> mpsc::Receiver<Result<Piece>> {
         let (send, receive) = mpsc::channel(4);
         let store = self.0.store.clone();
         let mut recorded = self.0.recorded.subscribe();
@@ -265,34 +375,75 @@ impl Desk {
 
     async fn artefacts(&self, attempt: AttemptId) -> Result<Vec<Artefact>> {
         // While vessel has not confirmed, the builder has them; afterwards vessel does.
-        match ask(post::names::AVALANCHE, |reply| avalanche::Msg::Artefacts(attempt, reply)).await {
+        match ask(post::names::AVALANCHE, |reply| {
+            avalanche::Msg::Artefacts(attempt, reply)
+        })
+        .await
+        {
             Ok(Ok(artefacts)) => Ok(artefacts),
             Ok(Err(fault)) if fault.kind == Kind::TryAgain => Err(fault),
-            Ok(Err(_)) | Err(_) => ask(post::names::VESSEL, |reply| vessel::Message::Artefacts(attempt, reply)).await?,
+            Ok(Err(_)) | Err(_) => {
+                ask(post::names::VESSEL, |reply| {
+                    vessel::Message::Artefacts(attempt, reply)
+                })
+                .await?
+            }
         }
     }
 
-    async fn with_artefacts(&self, wish: &crate::admin::summit::JobShow, reply: Reply) -> Result<Answer> {
-        let Ok(mut page) = serde_json::from_str::<crate::admin::summit::JobPage>(reply.as_json()) else {
+    async fn with_artefacts(
+        &self,
+        wish: &crate::admin::summit::JobShow,
+        reply: Reply,
+    ) -> Result<Answer> {
+        let Ok(mut page) = serde_json::from_str::<crate::admin::summit::JobPage>(reply.as_json())
+        else {
             return Ok(Answer::One(reply));
         };
-        let last = page.job.attempts.iter().rev().find(|attempt| attempt.blame.is_none());
+        let last = page
+            .job
+            .attempts
+            .iter()
+            .rev()
+            .find(|attempt| attempt.blame.is_none());
         if let Some(try_no) = last.map(|attempt| attempt.try_no) {
-            let attempt = AttemptId { job: page.job.id, try_no };
+            let attempt = AttemptId {
+                job: page.job.id,
+                try_no,
+            };
             // An attempt that made nothing yet has none, which is no failure of the page.
             let artefacts = self.artefacts(attempt).await.unwrap_or_default();
-            page.detail.artefacts = artefacts.iter().map(|artefact| artefact_view(artefact, attempt)).collect();
+            page.detail.artefacts = artefacts
+                .iter()
+                .map(|artefact| artefact_view(artefact, attempt))
+                .collect();
         }
         one(wish, &page)
     }
 
-    async fn file_piece(&self, artefact: Artefact, attempt: AttemptId, offset: u64, bytes_max: Option<u32>) -> Result<FilePiece> {
+    async fn file_piece(
+        &self,
+        artefact: Artefact,
+        attempt: AttemptId,
+        offset: u64,
+        bytes_max: Option<u32>,
+    ) -> Result<FilePiece> {
         let kept = self.0.blobs.path(&artefact.blob.sha256);
-        let path = if kept.exists() { kept } else { avalanche::builder::out_dir(&self.0.dir, attempt).join(&artefact.name) };
-        let max = bytes_max.map_or(PIECE_BYTES_MAX, u64::from).clamp(1, PIECE_BYTES_MAX);
+        let path = if kept.exists() {
+            kept
+        } else {
+            avalanche::builder::out_dir(&self.0.dir, attempt).join(&artefact.name)
+        };
+        let max = bytes_max
+            .map_or(PIECE_BYTES_MAX, u64::from)
+            .clamp(1, PIECE_BYTES_MAX);
         let bytes = blocking(move || read_at(&path, offset, max)).await?;
         let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
-        Ok(FilePiece { offset, base64, size: artefact.blob.size })
+        Ok(FilePiece {
+            offset,
+            base64,
+            size: artefact.blob.size,
+        })
     }
 
     /// A piece of a log, or all of it as it grows.
@@ -304,13 +455,18 @@ impl Desk {
         reply: impl Fn(&LogPiece) -> Result<Reply> + Send + 'static,
     ) -> Result<Answer> {
         let path = avalanche::builder::log_path(&self.0.dir, attempt);
-        let size = tokio::fs::metadata(&path).await.map_or(0, |meta| meta.len());
+        let size = tokio::fs::metadata(&path)
+            .await
+            .map_or(0, |meta| meta.len());
         let mut offset = match wish.offset {
             None => 0,
             Some(from) if from < 0 => size.saturating_sub(from.unsigned_abs()),
             Some(from) => from.unsigned_abs(),
         };
-        let max = wish.bytes_max.map_or(PIECE_BYTES, u64::from).clamp(1, PIECE_BYTES_MAX);
+        let max = wish
+            .bytes_max
+            .map_or(PIECE_BYTES, u64::from)
+            .clamp(1, PIECE_BYTES_MAX);
         if !more {
             let over = is_over(attempt).await?;
             let piece = read_piece(path, offset, max, wish.base64, attempt).await?;
@@ -337,7 +493,13 @@ impl Desk {
                         quiet = tokio::time::Instant::now();
                         offset = piece.next;
                         let end = over && empty;
-                        reply(&LogPiece { end, ..piece }).map(|reply| if end { Piece::Last(reply) } else { Piece::More(reply) })
+                        reply(&LogPiece { end, ..piece }).map(|reply| {
+                            if end {
+                                Piece::Last(reply)
+                            } else {
+                                Piece::More(reply)
+                            }
+                        })
                     }
                     (Err(fault), _) | (_, Err(fault)) => Err(fault),
                 };
@@ -358,14 +520,21 @@ struct PieceWish {
 }
 
 /// Work that blocks, on the runtime's threads for that.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Fault::bug("work for a question broke off").because(&error))?
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Fault::bug("work for a question broke off").because(&error))?
 }
 
 /// The attempt of this number, or the last one.
 fn choose(located: &summit::lookup::Located, try_no: Option<u32>) -> Result<AttemptId> {
     let found = match try_no {
-        Some(try_no) => located.attempts.iter().find(|attempt| attempt.id.try_no == try_no),
+        Some(try_no) => located
+            .attempts
+            .iter()
+            .find(|attempt| attempt.id.try_no == try_no),
         None => located.attempts.last(),
     };
     found.map(|attempt| attempt.id).ok_or_else(|| {
@@ -373,18 +542,30 @@ fn choose(located: &summit::lookup::Located, try_no: Option<u32>) -> Result<Atte
             Some(try_no) => format!("job {} has no try {try_no}", located.job.id),
             None => format!("job {} was not tried yet", located.job.id),
         };
-        Fault::new(Kind::NotFound, what).next(format!("`massif why {}` says what it waits for", located.job.id))
+        Fault::new(Kind::NotFound, what).next(format!(
+            "`massif why {}` says what it waits for",
+            located.job.id
+        ))
     })
 }
 
 /// The last attempt that made something.
 fn made(located: &summit::lookup::Located) -> Result<AttemptId> {
     let made = located.attempts.iter().rev().find(|attempt| {
-        matches!(attempt.state, AttemptState::Built | AttemptState::Published { .. })
+        matches!(
+            attempt.state,
+            AttemptState::Built | AttemptState::Published { .. }
+        )
     });
     made.map(|attempt| attempt.id).ok_or_else(|| {
-        Fault::new(Kind::NotFound, format!("job {} made nothing yet", located.job.id))
-            .next(format!("`massif job show {}` says how it stands", located.job.id))
+        Fault::new(
+            Kind::NotFound,
+            format!("job {} made nothing yet", located.job.id),
+        )
+        .next(format!(
+            "`massif job show {}` says how it stands",
+            located.job.id
+        ))
     })
 }
 
@@ -406,7 +587,10 @@ fn artefact_view(artefact: &Artefact, attempt: AttemptId) -> ArtefactView {
 /// Whether a log will not grow any more.
 async fn is_over(attempt: AttemptId) -> Result<bool> {
     let job: JobId = attempt.job;
-    let located = ask(post::names::SUMMIT, |reply| summit::Msg::Locate(job.to_string(), reply)).await??;
+    let located = ask(post::names::SUMMIT, |reply| {
+        summit::Msg::Locate(job.to_string(), reply)
+    })
+    .await??;
     let known = located.attempts.iter().find(|known| known.id == attempt);
     Ok(known.is_none_or(|known| match known.state {
         AttemptState::Assigned | AttemptState::Building => false,
@@ -414,18 +598,45 @@ async fn is_over(attempt: AttemptId) -> Result<bool> {
     }))
 }
 
-async fn read_piece(path: PathBuf, offset: u64, max: u64, base64: bool, attempt: AttemptId) -> Result<LogPiece> {
-    let bytes = blocking(move || if path.exists() { read_at(&path, offset, max) } else { Ok(Vec::new()) }).await?;
+async fn read_piece(
+    path: PathBuf,
+    offset: u64,
+    max: u64,
+    base64: bool,
+    attempt: AttemptId,
+) -> Result<LogPiece> {
+    let bytes = blocking(move || {
+        if path.exists() {
+            read_at(&path, offset, max)
+        } else {
+            Ok(Vec::new())
+        }
+    })
+    .await?;
     // A character must not be cut in two, unless it is no character at all.
-    let whole = if base64 { bytes.len() } else { whole_characters(&bytes) };
+    let whole = if base64 {
+        bytes.len()
+    } else {
+        whole_characters(&bytes)
+    };
     let bytes = bytes.get(..whole).unwrap_or(&bytes);
     let next = offset + bytes.len() as u64;
     let (text, encoded) = if base64 {
-        (None, Some(base64::engine::general_purpose::STANDARD.encode(bytes)))
+        (
+            None,
+            Some(base64::engine::general_purpose::STANDARD.encode(bytes)),
+        )
     } else {
         (Some(String::from_utf8_lossy(bytes).into_owned()), None)
     };
-    Ok(LogPiece { offset, text, base64: encoded, next, end: false, try_no: attempt.try_no })
+    Ok(LogPiece {
+        offset,
+        text,
+        base64: encoded,
+        next,
+        end: false,
+        try_no: attempt.try_no,
+    })
 }
 
 /// How many bytes make whole characters: a broken end of up to three bytes waits for the next piece.
@@ -437,15 +648,23 @@ fn whole_characters(bytes: &[u8]) -> usize {
 }
 
 fn read_at(path: &std::path::Path, offset: u64, max: u64) -> Result<Vec<u8>> {
-    let failed = |error: &std::io::Error| Fault::new(Kind::Operator, format!("cannot read {}", path.display())).because(error);
+    let failed = |error: &std::io::Error| {
+        Fault::new(Kind::Operator, format!("cannot read {}", path.display())).because(error)
+    };
     let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
     let size = file.metadata().map_err(|error| failed(&error))?.len();
     let mut bytes = vec![0; usize::try_from(size.saturating_sub(offset).min(max)).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, offset).map_err(|error| failed(&error))?;
+    file.read_exact_at(&mut bytes, offset)
+        .map_err(|error| failed(&error))?;
     Ok(bytes)
 }
 
-fn page(store: &Store, since: Seq, limit: usize, wanted: impl Fn(&crate::admin::view::EventView) -> bool) -> Result<Events> {
+fn page(
+    store: &Store,
+    since: Seq,
+    limit: usize,
+    wanted: impl Fn(&crate::admin::view::EventView) -> bool,
+) -> Result<Events> {
     let mut found = Vec::new();
     let (mut seq, mut more) = (since, false);
     for row in log::after(store, since) {
@@ -460,7 +679,12 @@ fn page(store: &Store, since: Seq, limit: usize, wanted: impl Fn(&crate::admin::
             found.push(event);
         }
     }
-    Ok(Events { events: found, gap: false, seq, more })
+    Ok(Events {
+        events: found,
+        gap: false,
+        seq,
+        more,
+    })
 }
 
 /// One finding as the admin interface shows it.
@@ -484,13 +708,26 @@ pub fn doctor_view(finding: crate::build::probe::Finding) -> DoctorView {
 fn backup(inner: &Inner, path: Option<String>) -> Result<BackupView> {
     let path = match path {
         Some(path) => PathBuf::from(path),
-        None => inner.dir.join("backups").join(format!("massif-{}.backup", super::now().wall.0)),
+        None => inner
+            .dir
+            .join("backups")
+            .join(format!("massif-{}.backup", super::now().wall.0)),
     };
     let seq = log::Chain::load(&inner.store)?.seq;
     let made = inner.store.backup(&path)?;
     let bytes = std::fs::read(&path).map_err(|error| {
-        Fault::new(Kind::Operator, format!("cannot read the backup {} again", path.display())).because(&error)
+        Fault::new(
+            Kind::Operator,
+            format!("cannot read the backup {} again", path.display()),
+        )
+        .because(&error)
     })?;
     let sha256 = crate::id::Digest(<sha2::Sha256 as sha2::Digest>::digest(&bytes).into());
-    Ok(BackupView { path: path.display().to_string(), size: made.bytes, sha256, seq, rows: made.rows })
+    Ok(BackupView {
+        path: path.display().to_string(),
+        size: made.bytes,
+        sha256,
+        seq,
+        rows: made.rows,
+    })
 }

@@ -10,7 +10,12 @@ use crate::store::events::EventRow;
 pub fn read(row: &EventRow) -> Result<Recorded> {
     let (who, event): (Who, Event) = postcard::from_bytes(&row.payload)
         .map_err(|error| Fault::bug(format!("event {} cannot be read", row.seq)).because(&error))?;
-    Ok(Recorded { seq: row.seq, at: row.at, who, event })
+    Ok(Recorded {
+        seq: row.seq,
+        at: row.at,
+        who,
+        event,
+    })
 }
 
 /// An event as the admin interface shows it. A damaged row is shown as such rather than hiding the others.
@@ -33,7 +38,13 @@ pub fn view(row: &EventRow) -> EventView {
 }
 
 fn view_of(recorded: &Recorded, hash: Digest) -> EventView {
-    let Told { kind, text, job, attempt, subject } = tell(&recorded.event);
+    let Told {
+        kind,
+        text,
+        job,
+        attempt,
+        subject,
+    } = tell(&recorded.event);
     EventView {
         seq: recorded.seq,
         at: recorded.at,
@@ -57,25 +68,56 @@ struct Told {
 }
 
 fn plain(kind: &'static str, subject: &dyn ToString, text: String) -> Told {
-    Told { kind, text, job: None, attempt: None, subject: Some(subject.to_string()) }
+    Told {
+        kind,
+        text,
+        job: None,
+        attempt: None,
+        subject: Some(subject.to_string()),
+    }
 }
 
 fn of_job(kind: &'static str, job: JobId, text: String) -> Told {
-    Told { kind, text, job: Some(job), attempt: None, subject: None }
+    Told {
+        kind,
+        text,
+        job: Some(job),
+        attempt: None,
+        subject: None,
+    }
 }
 
 fn of_attempt(kind: &'static str, attempt: AttemptId, text: String) -> Told {
-    Told { kind, text, job: None, attempt: Some(attempt), subject: None }
+    Told {
+        kind,
+        text,
+        job: None,
+        attempt: Some(attempt),
+        subject: None,
+    }
 }
 
 fn tell(event: &Event) -> Told {
     match event {
-        Event::ProjectAdded { name, url, .. } => plain("project_added", name, format!("project {name} added: {url}")),
-        Event::ProjectRemoved { name } => plain("project_removed", name, format!("project {name} removed")),
-        Event::ProjectOpened { name } => {
-            plain("project_opened", name, format!("everything missing in project {name} may be built"))
+        Event::ProjectAdded { name, url, .. } => plain(
+            "project_added",
+            name,
+            format!("project {name} added: {url}"),
+        ),
+        Event::ProjectRemoved { name } => {
+            plain("project_removed", name, format!("project {name} removed"))
         }
-        Event::TipMoved { project, tip, changed, .. } => {
+        Event::ProjectOpened { name } => plain(
+            "project_opened",
+            name,
+            format!("everything missing in project {name} may be built"),
+        ),
+        Event::TipMoved {
+            project,
+            tip,
+            changed,
+            ..
+        } => {
             let text = format!(
                 "project {project} is at {}: {changed} recipes changed, {} in all, {} faulty",
                 tip.commit.short(),
@@ -85,50 +127,136 @@ fn tell(event: &Event) -> Told {
             plain("tip_moved", project, text)
         }
         Event::ProfileSet { profile } => {
-            let text = format!("profile {} builds for {} into {}", profile.name, profile.arch, profile.channel);
+            let text = format!(
+                "profile {} builds for {} into {}",
+                profile.name, profile.arch, profile.channel
+            );
             plain("profile_set", &profile.name, text)
         }
-        Event::ProfileRemoved { name } => plain("profile_removed", name, format!("profile {name} removed")),
-        Event::Planned { job, target, version, release, because, .. } => {
-            let text = format!("job {job}: {} {version}-{release} for {}: {}", target.recipe, target.profile, because.text());
-            Told { subject: Some(target.recipe.to_string()), ..of_job("planned", *job, text) }
+        Event::ProfileRemoved { name } => {
+            plain("profile_removed", name, format!("profile {name} removed"))
         }
-        Event::Unwanted { job, why } => of_job("unwanted", *job, format!("job {job} is not needed any more: {why}")),
-        Event::Assigned { attempt, builder, slot, .. } => {
-            let text = format!("attempt {attempt} goes to slot {slot} of {}", builder.short());
+        Event::Planned {
+            job,
+            target,
+            version,
+            release,
+            because,
+            ..
+        } => {
+            let text = format!(
+                "job {job}: {} {version}-{release} for {}: {}",
+                target.recipe,
+                target.profile,
+                because.text()
+            );
+            Told {
+                subject: Some(target.recipe.to_string()),
+                ..of_job("planned", *job, text)
+            }
+        }
+        Event::Unwanted { job, why } => of_job(
+            "unwanted",
+            *job,
+            format!("job {job} is not needed any more: {why}"),
+        ),
+        Event::Assigned {
+            attempt,
+            builder,
+            slot,
+            ..
+        } => {
+            let text = format!(
+                "attempt {attempt} goes to slot {slot} of {}",
+                builder.short()
+            );
             of_attempt("assigned", *attempt, text)
         }
-        Event::Accepted { attempt } => of_attempt("accepted", *attempt, format!("attempt {attempt} is being built")),
-        Event::Built { attempt, artefacts, bytes } => {
-            let text = format!("attempt {attempt} made {artefacts} files, {} KiB", bytes.div_ceil(1024));
+        Event::Accepted { attempt } => of_attempt(
+            "accepted",
+            *attempt,
+            format!("attempt {attempt} is being built"),
+        ),
+        Event::Built {
+            attempt,
+            artefacts,
+            bytes,
+        } => {
+            let text = format!(
+                "attempt {attempt} made {artefacts} files, {} KiB",
+                bytes.div_ceil(1024)
+            );
             of_attempt("built", *attempt, text)
         }
-        Event::AttemptEnded { attempt, blame, fault, .. } => {
+        Event::AttemptEnded {
+            attempt,
+            blame,
+            fault,
+            ..
+        } => {
             let text = format!("attempt {attempt} ended without packages ({blame}): {fault}");
             of_attempt("attempt_ended", *attempt, text)
         }
-        Event::Published { attempt, channel, version } => {
+        Event::Published {
+            attempt,
+            channel,
+            version,
+        } => {
             let text = format!("attempt {attempt} is version {version} of {channel}");
-            Told { subject: Some(channel.to_string()), ..of_attempt("published", *attempt, text) }
+            Told {
+                subject: Some(channel.to_string()),
+                ..of_attempt("published", *attempt, text)
+            }
         }
         Event::Cancelled { job } => of_job("cancelled", *job, format!("job {job} cancelled")),
         Event::Retried { job } => of_job("retried", *job, format!("job {job} is tried again")),
-        Event::JobHeld { job, hold } => of_job("held", *job, format!("job {job} held: {}", hold.reason)),
+        Event::JobHeld { job, hold } => {
+            of_job("held", *job, format!("job {job} held: {}", hold.reason))
+        }
         Event::JobReleased { job } => of_job("released", *job, format!("job {job} released")),
-        Event::Raised { job, raise } => of_job("raised", *job, format!("job {job} raised to {raise}")),
-        Event::RecipeHeld { recipe, hold, .. } => {
-            plain("recipe_held", recipe, format!("recipe {recipe} held: {}", hold.reason))
+        Event::Raised { job, raise } => {
+            of_job("raised", *job, format!("job {job} raised to {raise}"))
         }
-        Event::RecipeReleased { recipe, .. } => plain("recipe_released", recipe, format!("recipe {recipe} released")),
-        Event::Imported { channel, version, what } => {
-            plain("imported", channel, format!("{what} imported into {channel} as version {version}"))
-        }
-        Event::RolledBack { channel, version, to } => {
-            plain("rolled_back", channel, format!("{channel} rolled back to {to} as version {version}"))
-        }
-        Event::BaseDeclared { base } => {
-            plain("base_declared", &base.name, format!("package {} stands for {} in {}", base.name, base.dir, base.channel))
-        }
-        Event::HostSeen { host, name } => plain("host_seen", name, format!("host {name} is {}", host.short())),
+        Event::RecipeHeld { recipe, hold, .. } => plain(
+            "recipe_held",
+            recipe,
+            format!("recipe {recipe} held: {}", hold.reason),
+        ),
+        Event::RecipeReleased { recipe, .. } => plain(
+            "recipe_released",
+            recipe,
+            format!("recipe {recipe} released"),
+        ),
+        Event::Imported {
+            channel,
+            version,
+            what,
+        } => plain(
+            "imported",
+            channel,
+            format!("{what} imported into {channel} as version {version}"),
+        ),
+        Event::RolledBack {
+            channel,
+            version,
+            to,
+        } => plain(
+            "rolled_back",
+            channel,
+            format!("{channel} rolled back to {to} as version {version}"),
+        ),
+        Event::BaseDeclared { base } => plain(
+            "base_declared",
+            &base.name,
+            format!(
+                "package {} stands for {} in {}",
+                base.name, base.dir, base.channel
+            ),
+        ),
+        Event::HostSeen { host, name } => plain(
+            "host_seen",
+            name,
+            format!("host {name} is {}", host.short()),
+        ),
     }
 }

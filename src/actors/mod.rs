@@ -50,7 +50,11 @@ pub fn now() -> crate::id::Now {
 }
 
 /// Sends a message to an actor again and again until it is gone.
-pub fn tick<M: ractor::Message>(to: &ractor::ActorRef<M>, every: std::time::Duration, message: impl Fn() -> M + Send + 'static) {
+pub fn tick<M: ractor::Message>(
+    to: &ractor::ActorRef<M>,
+    every: std::time::Duration,
+    message: impl Fn() -> M + Send + 'static,
+) {
     let to = to.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(every);

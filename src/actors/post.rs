@@ -43,10 +43,11 @@ impl Post {
         }
         let from = self.own;
         let sent = match role {
-            Role::Summit => find(names::SUMMIT).map(|actor| actor.cast(summit::Msg::Said { from, say }).is_ok()),
-            Role::Avalanche => {
-                find(names::AVALANCHE).map(|actor| actor.cast(avalanche::Msg::Said { from, say }).is_ok())
+            Role::Summit => {
+                find(names::SUMMIT).map(|actor| actor.cast(summit::Msg::Said { from, say }).is_ok())
             }
+            Role::Avalanche => find(names::AVALANCHE)
+                .map(|actor| actor.cast(avalanche::Msg::Said { from, say }).is_ok()),
             Role::Vessel => match (find(names::VESSEL), self.for_vessel(from, say)) {
                 (Some(actor), Some(message)) => Some(actor.cast(message).is_ok()),
                 _ => None,
@@ -54,7 +55,10 @@ impl Post {
             Role::Operator => None,
         };
         if sent != Some(true) {
-            tracing::debug!(role = role.as_str(), "not running; it will be told when it is");
+            tracing::debug!(
+                role = role.as_str(),
+                "not running; it will be told when it is"
+            );
         }
     }
 
@@ -64,8 +68,14 @@ impl Post {
             Say::Expect(expectation) => Some(vessel::Message::Expect(expectation)),
             Say::Forget { attempt } => Some(vessel::Message::Forget(attempt)),
             Say::Offer { attempt, artefacts } => {
-                let from_dir = vessel::Source::Local(avalanche::builder::out_dir(&self.dir, attempt));
-                Some(vessel::Message::Offer { attempt, builder: from, artefacts, from: from_dir })
+                let from_dir =
+                    vessel::Source::Local(avalanche::builder::out_dir(&self.dir, attempt));
+                Some(vessel::Message::Offer {
+                    attempt,
+                    builder: from,
+                    artefacts,
+                    from: from_dir,
+                })
             }
             other => {
                 tracing::warn!(?other, "not for vessel");

@@ -16,7 +16,8 @@ const RESTARTS_MAX: usize = 5;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Starts one actor under the root; again whenever it fails.
-pub type Start = Arc<dyn Fn(ActorCell) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+pub type Start =
+    Arc<dyn Fn(ActorCell) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
 
 /// What the root hears.
 pub enum Msg {
@@ -46,16 +47,32 @@ impl Actor for Root {
     type State = State;
     type Arguments = CancellationToken;
 
-    async fn pre_start(&self, _: ActorRef<Msg>, stop: CancellationToken) -> std::result::Result<State, ActorProcessingErr> {
-        Ok(State { kept: Vec::new(), stop })
+    async fn pre_start(
+        &self,
+        _: ActorRef<Msg>,
+        stop: CancellationToken,
+    ) -> std::result::Result<State, ActorProcessingErr> {
+        Ok(State {
+            kept: Vec::new(),
+            stop,
+        })
     }
 
-    async fn handle(&self, me: ActorRef<Msg>, msg: Msg, state: &mut State) -> std::result::Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        me: ActorRef<Msg>,
+        msg: Msg,
+        state: &mut State,
+    ) -> std::result::Result<(), ActorProcessingErr> {
         match msg {
             Msg::Keep(name, start, reply) => {
                 let started = start(me.get_cell()).await;
                 if started.is_ok() {
-                    state.kept.push(Kept { name, start, failures: VecDeque::new() });
+                    state.kept.push(Kept {
+                        name,
+                        start,
+                        failures: VecDeque::new(),
+                    });
                 }
                 // Who asked may have given up the whole host.
                 reply.send(started).ok();
@@ -63,7 +80,10 @@ impl Actor for Root {
             Msg::Stop => {
                 state.kept.clear();
                 for child in me.get_cell().get_children() {
-                    child.stop_and_wait(Some("the host stops".into()), Some(Duration::from_secs(2))).await.ok();
+                    child
+                        .stop_and_wait(Some("the host stops".into()), Some(Duration::from_secs(2)))
+                        .await
+                        .ok();
                 }
                 me.stop(None);
             }
@@ -71,20 +91,40 @@ impl Actor for Root {
         Ok(())
     }
 
-    async fn handle_supervisor_evt(&self, me: ActorRef<Msg>, event: SupervisionEvent, state: &mut State) -> std::result::Result<(), ActorProcessingErr> {
+    async fn handle_supervisor_evt(
+        &self,
+        me: ActorRef<Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> std::result::Result<(), ActorProcessingErr> {
         let (who, why) = match event {
             SupervisionEvent::ActorFailed(who, error) => (who, error.to_string()),
-            SupervisionEvent::ActorTerminated(who, _, reason) => (who, reason.unwrap_or_else(|| "it ended".into())),
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => return Ok(()),
+            SupervisionEvent::ActorTerminated(who, _, reason) => {
+                (who, reason.unwrap_or_else(|| "it ended".into()))
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {
+                return Ok(());
+            }
         };
         let name = who.get_name().unwrap_or_default();
-        let Some(kept) = state.kept.iter_mut().find(|kept| kept.name == name) else { return Ok(()) };
-        tracing::error!(actor = kept.name, why, "failed; it is started again from its rows");
+        let Some(kept) = state.kept.iter_mut().find(|kept| kept.name == name) else {
+            return Ok(());
+        };
+        tracing::error!(
+            actor = kept.name,
+            why,
+            "failed; it is started again from its rows"
+        );
         let now = Instant::now();
         kept.failures.push_back(now);
-        kept.failures.retain(|at| now.duration_since(*at) < RESTARTS_WITHIN);
+        kept.failures
+            .retain(|at| now.duration_since(*at) < RESTARTS_WITHIN);
         if kept.failures.len() > RESTARTS_MAX {
-            tracing::error!(actor = kept.name, "failed {} times within a minute: the host gives up", kept.failures.len());
+            tracing::error!(
+                actor = kept.name,
+                "failed {} times within a minute: the host gives up",
+                kept.failures.len()
+            );
             state.stop.cancel();
             return Ok(());
         }
@@ -98,19 +138,28 @@ impl Actor for Root {
 }
 
 /// Starts an actor under this name, and again whenever it fails.
-pub async fn start<A>(root: &ActorRef<Msg>, name: &'static str, make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static) -> Result<()>
+pub async fn start<A>(
+    root: &ActorRef<Msg>,
+    name: &'static str,
+    make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+) -> Result<()>
 where
     A: Actor,
 {
     let start: Start = Arc::new(move |supervisor| {
         let (actor, arguments) = make();
         Box::pin(async move {
-            let spawned = Actor::spawn_linked(Some(name.to_string()), actor, arguments, supervisor).await;
-            spawned.map(drop).map_err(|error| Fault::bug(format!("{name} did not start")).because(&error))
+            let spawned =
+                Actor::spawn_linked(Some(name.to_string()), actor, arguments, supervisor).await;
+            spawned
+                .map(drop)
+                .map_err(|error| Fault::bug(format!("{name} did not start")).because(&error))
         })
     });
     match root.call(|reply| Msg::Keep(name, start, reply), None).await {
         Ok(ractor::rpc::CallResult::Success(started)) => started,
-        Ok(_) | Err(_) => Err(Fault::bug(format!("{name} was not started: the root actor is gone"))),
+        Ok(_) | Err(_) => Err(Fault::bug(format!(
+            "{name} was not started: the root actor is gone"
+        ))),
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::desk::{Inner, ask, blocking};
 use super::{post, summit, vessel};
 use crate::admin::vessel::{
-    Call, ChannelRollback, Channels, Imported, Package, PackageImport, PackageImportBase, PackageList, PackageShow,
-    Packages, Verified, Version, Versions,
+    Call, ChannelRollback, Channels, Imported, Package, PackageImport, PackageImportBase,
+    PackageList, PackageShow, Packages, Verified, Version, Versions,
 };
 use crate::admin::view::{
     ChannelVersionView, ChannelView, FaultView, ImportView, PackageDetail, PackageView, VerifyView,
@@ -25,19 +25,38 @@ pub async fn answer(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Result<R
     let view = inner.channels.borrow().clone();
     match call {
         Call::ChannelList(wish) => {
-            let channels = view.channels.values().map(|channel| channel_view(inner, channel)).collect();
+            let channels = view
+                .channels
+                .values()
+                .map(|channel| channel_view(inner, channel))
+                .collect();
             wish.reply(&Channels { channels })
         }
         Call::ChannelVersions(wish) => {
             let channel = find(&view, &wish.channel)?;
             let before = match &wish.after {
-                Some(text) => text.parse::<VersionId>().map_err(|error| Fault::new(Kind::Usage, error.to_string()))?,
+                Some(text) => text
+                    .parse::<VersionId>()
+                    .map_err(|error| Fault::new(Kind::Usage, error.to_string()))?,
                 None => VersionId(u64::MAX),
             };
-            let max = wish.limit.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX));
-            let mut older = channel.steps.iter().rev().filter(|step| step.version.id < before);
-            let versions: Vec<_> = older.by_ref().take(max).map(|step| version_view(channel, step)).collect();
-            let next = older.next().and(versions.last()).map(|version| version.id.to_string());
+            let max = wish.limit.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| {
+                (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX)
+            });
+            let mut older = channel
+                .steps
+                .iter()
+                .rev()
+                .filter(|step| step.version.id < before);
+            let versions: Vec<_> = older
+                .by_ref()
+                .take(max)
+                .map(|step| version_view(channel, step))
+                .collect();
+            let next = older
+                .next()
+                .and(versions.last())
+                .map(|version| version.id.to_string());
             wish.reply(&Versions { versions, next })
         }
         Call::ChannelRollback(wish) => {
@@ -50,13 +69,23 @@ pub async fn answer(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Result<R
             // Reading a whole channel takes as long as its disk needs, so this question has no deadline of the usual kind.
             let vessel = post::find(post::names::VESSEL)
                 .ok_or_else(|| Fault::new(Kind::TryAgain, "vessel is not running on this host"))?;
-            let found = vessel.call(|reply| vessel::Message::Verify(name.clone(), reply), None).await;
+            let found = vessel
+                .call(|reply| vessel::Message::Verify(name.clone(), reply), None)
+                .await;
             let found = match found {
                 Ok(ractor::rpc::CallResult::Success(found)) => found?,
-                Ok(_) | Err(_) => return Err(Fault::new(Kind::TryAgain, "vessel stopped while it was reading")),
+                Ok(_) | Err(_) => {
+                    return Err(Fault::new(
+                        Kind::TryAgain,
+                        "vessel stopped while it was reading",
+                    ));
+                }
             };
-            let faults: Vec<FaultView> =
-                found.problems.iter().map(|line| FaultView::from(&Fault::new(Kind::Operator, line.clone()))).collect();
+            let faults: Vec<FaultView> = found
+                .problems
+                .iter()
+                .map(|line| FaultView::from(&Fault::new(Kind::Operator, line.clone())))
+                .collect();
             let report = VerifyView {
                 ok: faults.is_empty(),
                 channel: name,
@@ -81,35 +110,63 @@ pub async fn answer(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Result<R
 }
 
 fn find<'a>(view: &'a vessel::View, name: &str) -> Result<&'a Arc<ChannelState>> {
-    let found = view.channels.iter().find(|(known, _)| known.as_str() == name);
+    let found = view
+        .channels
+        .iter()
+        .find(|(known, _)| known.as_str() == name);
     found.map(|(_, channel)| channel).ok_or_else(|| {
-        summit::lookup::unknown("channel", name, view.channels.keys().map(ChannelName::as_str), "massif channel list")
+        summit::lookup::unknown(
+            "channel",
+            name,
+            view.channels.keys().map(ChannelName::as_str),
+            "massif channel list",
+        )
     })
 }
 
 /// The channel of this name, or the first one.
-fn find_or_first<'a>(view: &'a vessel::View, name: Option<&ChannelName>) -> Result<&'a Arc<ChannelState>> {
+fn find_or_first<'a>(
+    view: &'a vessel::View,
+    name: Option<&ChannelName>,
+) -> Result<&'a Arc<ChannelState>> {
     match name {
         Some(name) => find(view, name.as_str()),
         None => view.channels.values().next().ok_or_else(|| {
-            Fault::new(Kind::NotFound, "there is no channel yet").next("a profile makes one: massif profile list")
+            Fault::new(Kind::NotFound, "there is no channel yet")
+                .next("a profile makes one: massif profile list")
         }),
     }
 }
 
 fn channel_view(inner: &Inner, channel: &ChannelState) -> ChannelView {
-    let mut streams: std::collections::BTreeMap<String, u64> =
-        channel.streams.iter().map(|(name, version)| (name.clone(), version.0)).collect();
+    let mut streams: std::collections::BTreeMap<String, u64> = channel
+        .streams
+        .iter()
+        .map(|(name, version)| (name.clone(), version.0))
+        .collect();
     streams.insert(crate::channel::VOLATILE.into(), channel.newest().0);
     ChannelView {
         name: channel.name.clone(),
         version: channel.newest(),
         packages: channel.packages.len() as u64,
-        size: channel.packages.iter().map(|package| package.file.size).sum(),
+        size: channel
+            .packages
+            .iter()
+            .map(|package| package.file.size)
+            .sum(),
         streams,
-        tags: channel.tags.iter().map(|(name, version)| (name.clone(), version.0)).collect(),
+        tags: channel
+            .tags
+            .iter()
+            .map(|(name, version)| (name.clone(), version.0))
+            .collect(),
         url: inner.http.map(|address| format!("http://{address}")),
-        path: inner.dir.join("public").join(channel.name.as_str()).display().to_string(),
+        path: inner
+            .dir
+            .join("public")
+            .join(channel.name.as_str())
+            .display()
+            .to_string(),
     }
 }
 
@@ -121,7 +178,11 @@ fn version_view(channel: &ChannelState, step: &Step) -> ChannelVersionView {
         at: step.version.at,
         cause: step.version.cause.to_string(),
         packages: u64::from(step.version.packages),
-        changed: step.edits.iter().map(|edit| edit.name.to_string()).collect(),
+        changed: step
+            .edits
+            .iter()
+            .map(|edit| edit.name.to_string())
+            .collect(),
         streams: channel.streams_at(id).into_iter().map(Into::into).collect(),
         tags: channel.tags_at(id).into_iter().map(Into::into).collect(),
         served: channel.served().contains(&id),
@@ -145,14 +206,25 @@ fn package_view(package: &PublishedPackage) -> PackageView {
 fn packages(view: &vessel::View, wish: &PackageList) -> Result<Packages> {
     let channel = match find_or_first(view, wish.channel.as_ref()) {
         Ok(channel) => channel,
-        Err(_) if wish.channel.is_none() => return Ok(Packages { packages: Vec::new(), next: None }),
+        Err(_) if wish.channel.is_none() => {
+            return Ok(Packages {
+                packages: Vec::new(),
+                next: None,
+            });
+        }
         Err(fault) => return Err(fault),
     };
-    if wish.version.is_some_and(|version| version != channel.newest()) {
+    if wish
+        .version
+        .is_some_and(|version| version != channel.newest())
+    {
         let what = "only the newest version's packages are listed".to_string();
-        return Err(Fault::new(Kind::Usage, what).next("`massif channel versions` shows what each version changed"));
+        return Err(Fault::new(Kind::Usage, what)
+            .next("`massif channel versions` shows what each version changed"));
     }
-    let max = wish.limit.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX));
+    let max = wish.limit.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| {
+        (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX)
+    });
     let key = |package: &PublishedPackage| format!("{} {}", package.name, package.meta.arch);
     let mut rows: Vec<_> = channel
         .packages
@@ -160,36 +232,67 @@ fn packages(view: &vessel::View, wish: &PackageList) -> Result<Packages> {
         .filter(|package| {
             wish.text.as_ref().is_none_or(|text| {
                 package.name.as_str().contains(text.as_str())
-                    || package.meta.summary.to_lowercase().contains(&text.to_lowercase())
+                    || package
+                        .meta
+                        .summary
+                        .to_lowercase()
+                        .contains(&text.to_lowercase())
             })
         })
-        .filter(|package| wish.after.as_ref().is_none_or(|after| key(package) > *after))
+        .filter(|package| {
+            wish.after
+                .as_ref()
+                .is_none_or(|after| key(package) > *after)
+        })
         .collect();
     rows.sort_by_cached_key(|package| key(package));
-    let next = (rows.len() > max).then(|| rows.get(max - 1).map(|package| key(package))).flatten();
+    let next = (rows.len() > max)
+        .then(|| rows.get(max - 1).map(|package| key(package)))
+        .flatten();
     rows.truncate(max);
-    Ok(Packages { packages: rows.into_iter().map(|package| package_view(package)).collect(), next })
+    Ok(Packages {
+        packages: rows
+            .into_iter()
+            .map(|package| package_view(package))
+            .collect(),
+        next,
+    })
 }
 
 fn package(view: &vessel::View, wish: &PackageShow) -> Result<Package> {
     let channel = find_or_first(view, wish.channel.as_ref())?;
-    let wanted: Option<Dependency> = wish.name.contains('(').then(|| wish.name.parse().ok()).flatten();
+    let wanted: Option<Dependency> = wish
+        .name
+        .contains('(')
+        .then(|| wish.name.parse().ok())
+        .flatten();
     let found = match &wanted {
-        Some(wanted) => channel.packages.iter().find(|package| package.meta.provides.contains(wanted)).cloned(),
-        None => channel.packages.iter().find(|package| package.name.as_str() == wish.name).cloned(),
+        Some(wanted) => channel
+            .packages
+            .iter()
+            .find(|package| package.meta.provides.contains(wanted))
+            .cloned(),
+        None => channel
+            .packages
+            .iter()
+            .find(|package| package.name.as_str() == wish.name)
+            .cloned(),
     };
     let package = found.ok_or_else(|| {
         let known = channel.packages.iter().map(|package| package.name.as_str());
         summit::lookup::unknown("package", &wish.name, known, "massif package list")
     })?;
     let brought = channel.steps.iter().rev().find(|step| {
-        step.edits.iter().any(|edit| edit.name == package.name && edit.after == Some(package.file.sha256))
+        step.edits
+            .iter()
+            .any(|edit| edit.name == package.name && edit.after == Some(package.file.sha256))
     });
     let attempt = brought.and_then(|step| match &step.version.cause {
         Cause::Built { attempt, .. } => Some(*attempt),
         Cause::Created | Cause::Imported { .. } | Cause::RolledBack { .. } => None,
     });
-    let texts = |dependencies: &[Dependency]| dependencies.iter().map(ToString::to_string).collect();
+    let texts =
+        |dependencies: &[Dependency]| dependencies.iter().map(ToString::to_string).collect();
     let detail = PackageDetail {
         channel: channel.name.clone(),
         description: package.meta.description.clone(),
@@ -203,27 +306,60 @@ fn package(view: &vessel::View, wish: &PackageShow) -> Result<Package> {
         job: attempt.map(|attempt| attempt.job),
         try_no: attempt.map(|attempt| attempt.try_no),
     };
-    Ok(Package { package: package_view(&package), detail })
+    Ok(Package {
+        package: package_view(&package),
+        detail,
+    })
 }
 
 /// Notes in the log of events what was done here. Without a summit on this host there is no log to note it in.
 async fn note(caller: &Caller, event: Event) -> Result<()> {
     let who = Who::Uid(caller.uid);
-    ask(post::names::SUMMIT, |reply| summit::Msg::Note { who, event: Box::new(event), reply }).await?
+    ask(post::names::SUMMIT, |reply| summit::Msg::Note {
+        who,
+        event: Box::new(event),
+        reply,
+    })
+    .await?
 }
 
-async fn roll_back(inner: &Arc<Inner>, caller: &Caller, wish: &ChannelRollback) -> Result<ChannelVersionView> {
+async fn roll_back(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    wish: &ChannelRollback,
+) -> Result<ChannelVersionView> {
     let view = inner.channels.borrow().clone();
     let channel = find(&view, &wish.channel)?.name.clone();
     let (by, to) = (Who::Uid(caller.uid), wish.to);
-    let changed =
-        ask(post::names::VESSEL, |reply| vessel::Message::RollBack { channel: channel.clone(), to, by: by.clone(), reply }).await??;
-    note(caller, Event::RolledBack { channel: channel.clone(), version: changed.version, to }).await?;
-    let reason = wish.reason.clone().unwrap_or_else(|| format!("rolled back to version {to} of {channel}"));
+    let changed = ask(post::names::VESSEL, |reply| vessel::Message::RollBack {
+        channel: channel.clone(),
+        to,
+        by: by.clone(),
+        reply,
+    })
+    .await??;
+    note(
+        caller,
+        Event::RolledBack {
+            channel: channel.clone(),
+            version: changed.version,
+            to,
+        },
+    )
+    .await?;
+    let reason = wish
+        .reason
+        .clone()
+        .unwrap_or_else(|| format!("rolled back to version {to} of {channel}"));
     ask(post::names::SUMMIT, |reply| summit::Msg::HoldSources {
         channel: channel.clone(),
         sources: changed.sources.clone(),
-        hold: Hold { owner: by, reason, since: super::now().wall, until: None },
+        hold: Hold {
+            owner: by,
+            reason,
+            since: super::now().wall,
+            until: None,
+        },
         reply,
     })
     .await??;
@@ -232,11 +368,28 @@ async fn roll_back(inner: &Arc<Inner>, caller: &Caller, wish: &ChannelRollback) 
 }
 
 /// The channel once vessel shows this version: its answer may come a moment before its view.
-async fn shown(inner: &Inner, channel: &ChannelName, version: VersionId) -> Result<Arc<ChannelState>> {
+async fn shown(
+    inner: &Inner,
+    channel: &ChannelName,
+    version: VersionId,
+) -> Result<Arc<ChannelState>> {
     let mut view = inner.channels.clone();
-    let has = |view: &vessel::View| view.channels.get(channel).is_some_and(|state| state.newest() >= version);
-    let waited = tokio::time::timeout(std::time::Duration::from_millis(limit::ASK_MS), view.wait_for(has)).await;
-    let late = || Fault::new(Kind::TryAgain, format!("version {version} of {channel} is made, but not shown yet"));
+    let has = |view: &vessel::View| {
+        view.channels
+            .get(channel)
+            .is_some_and(|state| state.newest() >= version)
+    };
+    let waited = tokio::time::timeout(
+        std::time::Duration::from_millis(limit::ASK_MS),
+        view.wait_for(has),
+    )
+    .await;
+    let late = || {
+        Fault::new(
+            Kind::TryAgain,
+            format!("version {version} of {channel} is made, but not shown yet"),
+        )
+    };
     let found = waited.map_err(|_| late())?.map_err(|_| late())?;
     found.channels.get(channel).cloned().ok_or_else(late)
 }
@@ -257,11 +410,25 @@ async fn import_files(
     channel: &Arc<ChannelState>,
     files: Vec<std::path::PathBuf>,
 ) -> Result<ImportView> {
-    let (name, by, count) = (channel.name.clone(), Who::Uid(caller.uid), files.len() as u64);
-    let changed =
-        ask(post::names::VESSEL, |reply| vessel::Message::Import { channel: name.clone(), files, by, reply }).await??;
+    let (name, by, count) = (
+        channel.name.clone(),
+        Who::Uid(caller.uid),
+        files.len() as u64,
+    );
+    let changed = ask(post::names::VESSEL, |reply| vessel::Message::Import {
+        channel: name.clone(),
+        files,
+        by,
+        reply,
+    })
+    .await??;
     if changed.changed == 0 {
-        return Ok(ImportView { channel: name, version: None, added: Vec::new(), present: count });
+        return Ok(ImportView {
+            channel: name,
+            version: None,
+            added: Vec::new(),
+            present: count,
+        });
     }
     let state = shown(inner, &name, changed.version).await?;
     let step = state.step(changed.version)?;
@@ -271,28 +438,71 @@ async fn import_files(
         .filter_map(|edit| state.packages.get(edit.arch, edit.name.as_str()))
         .map(|package| package_view(package))
         .collect();
-    let names: Vec<&str> = added.iter().map(|package| package.name.as_str()).take(8).collect();
+    let names: Vec<&str> = added
+        .iter()
+        .map(|package| package.name.as_str())
+        .take(8)
+        .collect();
     let what = match added.len() {
         0..=8 => names.join(", "),
         more => format!("{} and {} more", names.join(", "), more - names.len()),
     };
-    note(caller, Event::Imported { channel: name.clone(), version: changed.version, what }).await?;
+    note(
+        caller,
+        Event::Imported {
+            channel: name.clone(),
+            version: changed.version,
+            what,
+        },
+    )
+    .await?;
     let present = count.saturating_sub(added.len() as u64);
-    Ok(ImportView { channel: name, version: Some(changed.version), added, present })
+    Ok(ImportView {
+        channel: name,
+        version: Some(changed.version),
+        added,
+        present,
+    })
 }
 
-async fn import_base(inner: &Arc<Inner>, caller: &Caller, wish: &PackageImportBase) -> Result<ImportView> {
+async fn import_base(
+    inner: &Arc<Inner>,
+    caller: &Caller,
+    wish: &PackageImportBase,
+) -> Result<ImportView> {
     let view = inner.channels.borrow().clone();
     let channel = find_or_first(&view, wish.channel.as_ref())?.clone();
-    let name = wish.name.parse().map_err(|error| Fault::new(Kind::Usage, format!("{error}")))?;
-    let base = BasePackage { name, dir: wish.dir.clone(), channel: channel.name.clone(), arch: Arch::OF_THIS_PROGRAM };
+    let name = wish
+        .name
+        .parse()
+        .map_err(|error| Fault::new(Kind::Usage, format!("{error}")))?;
+    let base = BasePackage {
+        name,
+        dir: wish.dir.clone(),
+        channel: channel.name.clone(),
+        arch: Arch::OF_THIS_PROGRAM,
+    };
     let provided = ask(post::names::SUMMIT, summit::Msg::Provided).await?;
     let made = {
         let (inner, channel, wish) = (inner.clone(), channel.clone(), wish.clone());
-        blocking(move || crate::build::base_package::make(&inner.dir, &wish.name, wish.dir.as_ref(), &provided, next_release(&channel, &wish.name))).await?
+        blocking(move || {
+            crate::build::base_package::make(
+                &inner.dir,
+                &wish.name,
+                wish.dir.as_ref(),
+                &provided,
+                next_release(&channel, &wish.name),
+            )
+        })
+        .await?
     };
     let Some(file) = made else {
-        return Ok(ImportView { channel: channel.name.clone(), version: None, added: Vec::new(), present: 1 });
+        return Ok(ImportView {
+            channel: channel.name.clone(),
+            version: None,
+            added: Vec::new(),
+            present: 1,
+        });
     };
     let import = import_files(inner, caller, &channel, vec![file.to_path_buf()]).await?;
     note(caller, Event::BaseDeclared { base }).await?;
@@ -302,10 +512,23 @@ async fn import_base(inner: &Arc<Inner>, caller: &Caller, wish: &PackageImportBa
 /// Issues the packages that stand for a base again, where what they have to provide changed: a recipe that came to provide
 /// something must not meet a second provider in a client.
 pub async fn issue_bases_again(inner: &Arc<Inner>) -> Result<()> {
-    let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    let caller = Caller { uid, gid, pid: 0, right: crate::admin::Right::Admin, name: "farm".into() };
+    let (uid, gid) = (
+        nix::unistd::geteuid().as_raw(),
+        nix::unistd::getegid().as_raw(),
+    );
+    let caller = Caller {
+        uid,
+        gid,
+        pid: 0,
+        right: crate::admin::Right::Admin,
+        name: "farm".into(),
+    };
     for base in ask(post::names::SUMMIT, summit::Msg::BasePackages).await? {
-        let wish = PackageImportBase { name: base.name.to_string(), dir: base.dir, channel: Some(base.channel) };
+        let wish = PackageImportBase {
+            name: base.name.to_string(),
+            dir: base.dir,
+            channel: Some(base.channel),
+        };
         import_base(inner, &caller, &wish).await?;
     }
     Ok(())
@@ -314,5 +537,8 @@ pub async fn issue_bases_again(inner: &Arc<Inner>) -> Result<()> {
 /// The release that the next package of this name must have, with the provides of the present one.
 fn next_release(channel: &ChannelState, name: &str) -> (u64, Option<Vec<Dependency>>) {
     let present = channel.packages.get(Arch::OF_THIS_PROGRAM, name);
-    (present.map_or(1, |package| package.meta.release + 1), present.map(|package| package.meta.provides.clone()))
+    (
+        present.map_or(1, |package| package.meta.release + 1),
+        present.map(|package| package.meta.provides.clone()),
+    )
 }

@@ -19,7 +19,11 @@ pub fn check(store: &Store, blobs: &Blobs) -> Result<StoreCheckView> {
         ok: report.faults.is_empty(),
         store_id: store.id(),
         generation: store.generation(),
-        trees: report.rows.into_iter().map(|(name, rows)| TreeView { name, rows }).collect(),
+        trees: report
+            .rows
+            .into_iter()
+            .map(|(name, rows)| TreeView { name, rows })
+            .collect(),
         blobs: all.len() as u64,
         blob_bytes: all.iter().map(|blob| blob.size).sum(),
         events_chained: events::verify(store).is_ok(),

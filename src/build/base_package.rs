@@ -19,20 +19,32 @@ pub fn make(
     of_recipes: &[Dependency],
     present: (u64, Option<Vec<Dependency>>),
 ) -> Result<Option<tempfile::TempPath>> {
-    let base = if dir == Path::new("/") { Base::Host } else { Base::Directory(dir.to_path_buf()) };
+    let base = if dir == Path::new("/") {
+        Base::Host
+    } else {
+        Base::Directory(dir.to_path_buf())
+    };
     let recipes: BTreeSet<&Dependency> = of_recipes.iter().collect();
-    let provides: Vec<Dependency> =
-        base_index(&base, state_dir)?.into_iter().filter(|provided| !recipes.contains(provided)).collect();
+    let provides: Vec<Dependency> = base_index(&base, state_dir)?
+        .into_iter()
+        .filter(|provided| !recipes.contains(provided))
+        .collect();
     if provides.is_empty() {
-        let what = format!("{} provides nothing that the farm's recipes do not", dir.display());
-        return Err(Fault::new(Kind::Operator, what).next("give the root directory of a system: one that has usr/bin"));
+        let what = format!(
+            "{} provides nothing that the farm's recipes do not",
+            dir.display()
+        );
+        return Err(Fault::new(Kind::Operator, what)
+            .next("give the root directory of a system: one that has usr/bin"));
     }
     let (release, before) = present;
     if before.as_ref() == Some(&provides) {
         return Ok(None);
     }
     // A package without a file cannot be installed alone, so it says what it is.
-    let text = format!("{name} stands for the programs and libraries of the machine that this farm builds on.\n");
+    let text = format!(
+        "{name} stands for the programs and libraries of the machine that this farm builds on.\n"
+    );
     let meta = Meta {
         name: name.into(),
         version: "1".into(),
@@ -52,6 +64,10 @@ pub fn make(
         hash: None,
         size: None,
     };
-    let file = HandmadeFile { path: format!("share/massif/{name}"), executable: false, content: text.as_bytes() };
+    let file = HandmadeFile {
+        path: format!("share/massif/{name}"),
+        executable: false,
+        content: text.as_bytes(),
+    };
     handmade::write(state_dir, &meta, &[file]).map(Some)
 }

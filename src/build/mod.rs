@@ -1,16 +1,16 @@
 //! How one build runs on Linux: upstreams, sandbox, layers, executors, splitting, analysis. Knows the core and the machine;
 //! knows no actor, no store and no network of hosts.
 
-pub mod archive;
 pub mod analyse;
+pub mod archive;
 pub mod base;
-pub mod collect;
 pub mod base_package;
+pub mod collect;
 pub mod debug;
 pub mod emit;
 pub mod gitsource;
-mod layer_writer;
 pub mod handmade;
+mod layer_writer;
 pub mod layers;
 pub mod leftovers;
 pub mod mask;

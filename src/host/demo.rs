@@ -9,7 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Host, runtime};
 use crate::admin::summit::{Call as SummitCall, JobList, Jobs, ProjectAdd};
-use crate::admin::vessel::{Call as VesselCall, Imported, PackageImport, PackageImportBase, PackageList, Packages};
+use crate::admin::vessel::{
+    Call as VesselCall, Imported, PackageImport, PackageImportBase, PackageList, Packages,
+};
 use crate::admin::view::{JobState, JobView};
 use crate::admin::{Call, Caller, Method, Right};
 use crate::build::handmade::{self, HandmadeFile};
@@ -21,24 +23,78 @@ use crate::stone::{Dependency, DependencyKind, Meta};
 
 /// The example recipes, carried in the program so that the demo needs no checkout. A test holds them against the folder.
 pub const EXAMPLES: &[(&str, &[u8])] = &[
-    ("README.md", include_bytes!("../../examples/recipes/README.md")),
-    ("c/counts/pkg/counts.c", include_bytes!("../../examples/recipes/c/counts/pkg/counts.c")),
-    ("c/counts/stone.yaml", include_bytes!("../../examples/recipes/c/counts/stone.yaml")),
-    ("e/egg/pkg/egg", include_bytes!("../../examples/recipes/e/egg/pkg/egg")),
-    ("e/egg/stone.yaml", include_bytes!("../../examples/recipes/e/egg/stone.yaml")),
-    ("h/handbook/pkg/handbook.txt.in", include_bytes!("../../examples/recipes/h/handbook/pkg/handbook.txt.in")),
-    ("h/handbook/stone.yaml", include_bytes!("../../examples/recipes/h/handbook/stone.yaml")),
-    ("h/hen/pkg/hen", include_bytes!("../../examples/recipes/h/hen/pkg/hen")),
-    ("h/hen/stone.yaml", include_bytes!("../../examples/recipes/h/hen/stone.yaml")),
-    ("s/stencil/pkg/stencil", include_bytes!("../../examples/recipes/s/stencil/pkg/stencil")),
-    ("s/stencil/stone.yaml", include_bytes!("../../examples/recipes/s/stencil/stone.yaml")),
-    ("t/tally/pkg/Makefile", include_bytes!("../../examples/recipes/t/tally/pkg/Makefile")),
-    ("t/tally/pkg/tally.c", include_bytes!("../../examples/recipes/t/tally/pkg/tally.c")),
-    ("t/tally/pkg/tally.h", include_bytes!("../../examples/recipes/t/tally/pkg/tally.h")),
-    ("t/tally/pkg/tally.pc.in", include_bytes!("../../examples/recipes/t/tally/pkg/tally.pc.in")),
-    ("t/tally/stone.yaml", include_bytes!("../../examples/recipes/t/tally/stone.yaml")),
-    ("w/welcome/pkg/welcome", include_bytes!("../../examples/recipes/w/welcome/pkg/welcome")),
-    ("w/welcome/stone.yaml", include_bytes!("../../examples/recipes/w/welcome/stone.yaml")),
+    (
+        "README.md",
+        include_bytes!("../../examples/recipes/README.md"),
+    ),
+    (
+        "c/counts/pkg/counts.c",
+        include_bytes!("../../examples/recipes/c/counts/pkg/counts.c"),
+    ),
+    (
+        "c/counts/stone.yaml",
+        include_bytes!("../../examples/recipes/c/counts/stone.yaml"),
+    ),
+    (
+        "e/egg/pkg/egg",
+        include_bytes!("../../examples/recipes/e/egg/pkg/egg"),
+    ),
+    (
+        "e/egg/stone.yaml",
+        include_bytes!("../../examples/recipes/e/egg/stone.yaml"),
+    ),
+    (
+        "h/handbook/pkg/handbook.txt.in",
+        include_bytes!("../../examples/recipes/h/handbook/pkg/handbook.txt.in"),
+    ),
+    (
+        "h/handbook/stone.yaml",
+        include_bytes!("../../examples/recipes/h/handbook/stone.yaml"),
+    ),
+    (
+        "h/hen/pkg/hen",
+        include_bytes!("../../examples/recipes/h/hen/pkg/hen"),
+    ),
+    (
+        "h/hen/stone.yaml",
+        include_bytes!("../../examples/recipes/h/hen/stone.yaml"),
+    ),
+    (
+        "s/stencil/pkg/stencil",
+        include_bytes!("../../examples/recipes/s/stencil/pkg/stencil"),
+    ),
+    (
+        "s/stencil/stone.yaml",
+        include_bytes!("../../examples/recipes/s/stencil/stone.yaml"),
+    ),
+    (
+        "t/tally/pkg/Makefile",
+        include_bytes!("../../examples/recipes/t/tally/pkg/Makefile"),
+    ),
+    (
+        "t/tally/pkg/tally.c",
+        include_bytes!("../../examples/recipes/t/tally/pkg/tally.c"),
+    ),
+    (
+        "t/tally/pkg/tally.h",
+        include_bytes!("../../examples/recipes/t/tally/pkg/tally.h"),
+    ),
+    (
+        "t/tally/pkg/tally.pc.in",
+        include_bytes!("../../examples/recipes/t/tally/pkg/tally.pc.in"),
+    ),
+    (
+        "t/tally/stone.yaml",
+        include_bytes!("../../examples/recipes/t/tally/stone.yaml"),
+    ),
+    (
+        "w/welcome/pkg/welcome",
+        include_bytes!("../../examples/recipes/w/welcome/pkg/welcome"),
+    ),
+    (
+        "w/welcome/stone.yaml",
+        include_bytes!("../../examples/recipes/w/welcome/stone.yaml"),
+    ),
 ];
 
 /// The half of the cycle that comes from elsewhere.
@@ -87,10 +143,22 @@ async fn run(mut options: HostOptions) -> Result<()> {
 async fn ask<M: Method>(host: &Host, method: M, call: impl FnOnce(M) -> Call) -> Result<M::Reply> {
     let uid = nix::unistd::geteuid().as_raw();
     let gid = nix::unistd::getegid().as_raw();
-    let caller = Caller { uid, gid, pid: 0, right: Right::Admin, name: "demo".into() };
-    match host.desk.clone().handle(caller, call(method), false).await? {
-        Answer::One(reply) => serde_json::from_str(reply.as_json())
-            .map_err(|error| Fault::bug(format!("the answer of {} cannot be read", M::NAME)).because(&error)),
+    let caller = Caller {
+        uid,
+        gid,
+        pid: 0,
+        right: Right::Admin,
+        name: "demo".into(),
+    };
+    match host
+        .desk
+        .clone()
+        .handle(caller, call(method), false)
+        .await?
+    {
+        Answer::One(reply) => serde_json::from_str(reply.as_json()).map_err(|error| {
+            Fault::bug(format!("the answer of {} cannot be read", M::NAME)).because(&error)
+        }),
         Answer::Stream(_) => Err(Fault::bug(format!("{} answered as a stream", M::NAME))),
     }
 }
@@ -99,37 +167,80 @@ async fn act(host: &Host, options: &HostOptions, again: bool, recipes: &Path) ->
     if !again {
         commit_examples(recipes)?;
         println!("seven example recipes committed in {}", recipes.display());
-        let base = PackageImportBase { name: "demo-base".into(), dir: "/".into(), channel: None };
-        let imported: Imported = ask(host, base, |call| Call::Vessel(VesselCall::PackageImportBase(call))).await?;
+        let base = PackageImportBase {
+            name: "demo-base".into(),
+            dir: "/".into(),
+            channel: None,
+        };
+        let imported: Imported = ask(host, base, |call| {
+            Call::Vessel(VesselCall::PackageImportBase(call))
+        })
+        .await?;
         for package in imported.import.added {
-            println!("package {} stands for what this machine provides", package.name);
+            println!(
+                "package {} stands for what this machine provides",
+                package.name
+            );
         }
         let seed = seed(&options.dir)?;
         let files = vec![seed.display().to_string()];
-        let wish = PackageImport { files, channel: None };
-        ask(host, wish, |call| Call::Vessel(VesselCall::PackageImport(call))).await?;
+        let wish = PackageImport {
+            files,
+            channel: None,
+        };
+        ask(host, wish, |call| {
+            Call::Vessel(VesselCall::PackageImport(call))
+        })
+        .await?;
         println!("package egg 1.0.0-1 imported: an older egg, to open the cycle of hen and egg");
-        let name = "demo".parse().map_err(|error| Fault::bug("the demo has no name").because(&error))?;
-        let add = ProjectAdd { name, url: recipes.display().to_string(), branch: None, build_all: Some(true) };
+        let name = "demo"
+            .parse()
+            .map_err(|error| Fault::bug("the demo has no name").because(&error))?;
+        let add = ProjectAdd {
+            name,
+            url: recipes.display().to_string(),
+            branch: None,
+            build_all: Some(true),
+        };
         ask(host, add, |call| Call::Summit(SummitCall::ProjectAdd(call))).await?;
     }
     wait(host).await?;
-    let wish = PackageList { channel: None, version: None, text: None, after: None, limit: None };
-    ask(host, wish, |call| Call::Vessel(VesselCall::PackageList(call))).await
+    let wish = PackageList {
+        channel: None,
+        version: None,
+        text: None,
+        after: None,
+        limit: None,
+    };
+    ask(host, wish, |call| {
+        Call::Vessel(VesselCall::PackageList(call))
+    })
+    .await
 }
 
 /// Shows what runs until every job is at its end; fails when one failed, or when nothing moves any more.
 async fn wait(host: &Host) -> Result<()> {
     let live = std::io::stderr().is_terminal();
-    let bar = if live { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let bar = if live {
+        ProgressBar::new(0)
+    } else {
+        ProgressBar::hidden()
+    };
     if let Ok(style) = ProgressStyle::with_template("[{bar:24}] {pos}/{len} {msg}") {
         bar.set_style(style.progress_chars("=> "));
     }
     let mut told: BTreeMap<crate::id::JobId, JobState> = BTreeMap::new();
     let mut moved = Instant::now();
     loop {
-        let wish = JobList { states: Vec::new(), recipe: None, project: None, after: None, limit: None };
-        let Jobs { jobs, .. } = ask(host, wish, |call| Call::Summit(SummitCall::JobList(call))).await?;
+        let wish = JobList {
+            states: Vec::new(),
+            recipe: None,
+            project: None,
+            after: None,
+            limit: None,
+        };
+        let Jobs { jobs, .. } =
+            ask(host, wish, |call| Call::Summit(SummitCall::JobList(call))).await?;
         let mut running = Vec::new();
         for job in jobs.iter().rev() {
             if let Some(text) = news(job, &mut told) {
@@ -137,7 +248,11 @@ async fn wait(host: &Host) -> Result<()> {
                 bar.suspend(|| println!("{text}"));
             }
             if job.state == JobState::Building {
-                let phase = job.attempts.last().and_then(|attempt| attempt.phase.clone()).unwrap_or_default();
+                let phase = job
+                    .attempts
+                    .last()
+                    .and_then(|attempt| attempt.phase.clone())
+                    .unwrap_or_default();
                 running.push(format!("{} {phase}", job.recipe));
             }
         }
@@ -147,7 +262,9 @@ async fn wait(host: &Host) -> Result<()> {
         bar.set_message(running.join(", "));
         if !jobs.is_empty() && over == jobs.len() {
             bar.finish_and_clear();
-            let failed = jobs.iter().find(|job| job.state != JobState::Published && job.state != JobState::Superseded);
+            let failed = jobs
+                .iter()
+                .find(|job| job.state != JobState::Published && job.state != JobState::Superseded);
             return failed.map_or(Ok(()), |job| Err(failure(job)));
         }
         if moved.elapsed() > STALL {
@@ -178,15 +295,31 @@ fn news(job: &JobView, told: &mut BTreeMap<crate::id::JobId, JobState>) -> Optio
 }
 
 fn failure(job: &JobView) -> Fault {
-    let why = job.waits_for.first().map_or_else(String::new, |wait| format!(": {}", wait.text));
-    let what = format!("{} {}-{} is {}{why}", job.recipe, job.version, job.release, job.state.as_str());
+    let why = job
+        .waits_for
+        .first()
+        .map_or_else(String::new, |wait| format!(": {}", wait.text));
+    let what = format!(
+        "{} {}-{} is {}{why}",
+        job.recipe,
+        job.version,
+        job.release,
+        job.state.as_str()
+    );
     Fault::new(Kind::Builder, what).next("`massif doctor` says what this machine lacks")
 }
 
 fn finish(host: &Host, options: &HostOptions, packages: &Packages, took: Duration) {
-    println!("\n{} packages are published after {:.1} s:", packages.packages.len(), took.as_secs_f64());
+    println!(
+        "\n{} packages are published after {:.1} s:",
+        packages.packages.len(),
+        took.as_secs_f64()
+    );
     for package in &packages.packages {
-        println!("  {:<16} {}-{}-{}  {}", package.name, package.version, package.release, package.build_release, package.summary);
+        println!(
+            "  {:<16} {}-{}-{}  {}",
+            package.name, package.version, package.release, package.build_release, package.summary
+        );
     }
     let dir = options.dir.display();
     println!(
@@ -201,7 +334,10 @@ fn finish(host: &Host, options: &HostOptions, packages: &Packages, took: Duratio
 
 /// An egg that was laid elsewhere.
 fn seed(dir: &Path) -> Result<tempfile::TempPath> {
-    let content = EXAMPLES.iter().find(|(path, _)| *path == SEED).map_or(&[][..], |(_, content)| content);
+    let content = EXAMPLES
+        .iter()
+        .find(|(path, _)| *path == SEED)
+        .map_or(&[][..], |(_, content)| content);
     let meta = Meta {
         name: "egg".into(),
         version: "1.0.0".into(),
@@ -221,13 +357,25 @@ fn seed(dir: &Path) -> Result<tempfile::TempPath> {
         hash: None,
         size: None,
     };
-    handmade::write(dir, &meta, &[HandmadeFile { path: "bin/egg".into(), executable: true, content }])
+    handmade::write(
+        dir,
+        &meta,
+        &[HandmadeFile {
+            path: "bin/egg".into(),
+            executable: true,
+            content,
+        }],
+    )
 }
 
 /// Makes a git repository of the examples, with their files checked out so that a person can go on from there.
 fn commit_examples(dir: &Path) -> Result<()> {
     let failed = |error: &dyn std::error::Error| {
-        Fault::new(Kind::Operator, format!("cannot make the example repository in {}", dir.display())).because(error)
+        Fault::new(
+            Kind::Operator,
+            format!("cannot make the example repository in {}", dir.display()),
+        )
+        .because(error)
     };
     for (path, content) in EXAMPLES {
         let file = dir.join(path);
@@ -235,14 +383,21 @@ fn commit_examples(dir: &Path) -> Result<()> {
         std::fs::write(&file, content).map_err(|error| failed(&error))?;
     }
     let options = gix::open::Options::isolated();
-    let repo = gix::ThreadSafeRepository::init_opts(dir, gix::create::Kind::WithWorktree, gix::create::Options::default(), options)
-        .map_err(|error| failed(&error))?
-        .to_thread_local();
+    let repo = gix::ThreadSafeRepository::init_opts(
+        dir,
+        gix::create::Kind::WithWorktree,
+        gix::create::Options::default(),
+        options,
+    )
+    .map_err(|error| failed(&error))?
+    .to_thread_local();
     let empty = repo.empty_tree().id;
     let mut editor = repo.edit_tree(empty).map_err(|error| failed(&error))?;
     for (path, content) in EXAMPLES {
         let blob = repo.write_blob(content).map_err(|error| failed(&error))?;
-        editor.upsert(*path, gix::objs::tree::EntryKind::Blob, blob).map_err(|error| failed(&error))?;
+        editor
+            .upsert(*path, gix::objs::tree::EntryKind::Blob, blob)
+            .map_err(|error| failed(&error))?;
     }
     let tree = editor.write().map_err(|error| failed(&error))?.detach();
     let who = gix::actor::Signature {
@@ -262,8 +417,13 @@ fn commit_examples(dir: &Path) -> Result<()> {
     let id = repo.write_object(&commit).map_err(|error| failed(&error))?;
     let git = dir.join(".git");
     std::fs::create_dir_all(git.join("refs/heads")).map_err(|error| failed(&error))?;
-    std::fs::write(git.join("refs/heads/main"), format!("{id}\n")).map_err(|error| failed(&error))?;
-    let mut index = repo.index_from_tree(&tree).map_err(|error| failed(&error))?;
-    index.write(gix::index::write::Options::default()).map_err(|error| failed(&error))?;
+    std::fs::write(git.join("refs/heads/main"), format!("{id}\n"))
+        .map_err(|error| failed(&error))?;
+    let mut index = repo
+        .index_from_tree(&tree)
+        .map_err(|error| failed(&error))?;
+    index
+        .write(gix::index::write::Options::default())
+        .map_err(|error| failed(&error))?;
     Ok(())
 }

@@ -66,7 +66,10 @@ fn failed(what: &str, path: &Path, error: &dyn std::error::Error) -> Fault {
 fn prepare_dir(dir: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     let make = |path: &Path, mode: u32| {
-        let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+        let made = std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path);
         made.map_err(|error| failed("make", path, &error))
     };
     let fresh = !dir.exists();
@@ -93,10 +96,19 @@ fn prepare_dir(dir: &Path) -> Result<()> {
     }
     for name in ["store", "keys"] {
         let path = dir.join(name);
-        let mode = std::fs::metadata(&path).map_err(|error| failed("look at", &path, &error))?.permissions().mode();
+        let mode = std::fs::metadata(&path)
+            .map_err(|error| failed("look at", &path, &error))?
+            .permissions()
+            .mode();
         if mode & 0o077 != 0 {
-            let what = format!("{} may be read by others (mode {:o})", path.display(), mode & 0o777);
-            return Err(Fault::new(Kind::Operator, what).next(format!("chmod 700 {}", path.display())));
+            let what = format!(
+                "{} may be read by others (mode {:o})",
+                path.display(),
+                mode & 0o777
+            );
+            return Err(
+                Fault::new(Kind::Operator, what).next(format!("chmod 700 {}", path.display()))
+            );
         }
     }
     Ok(())
@@ -118,8 +130,17 @@ fn slot_cores(slots: Slots) -> Vec<Vec<u32>> {
     let count = count as usize;
     (0..count)
         .map(|slot| {
-            let share: Vec<u32> = cores.iter().copied().skip(slot % cores.len().max(1)).step_by(count.min(cores.len()).max(1)).collect();
-            if count <= cores.len() { share } else { share.into_iter().take(1).collect() }
+            let share: Vec<u32> = cores
+                .iter()
+                .copied()
+                .skip(slot % cores.len().max(1))
+                .step_by(count.min(cores.len()).max(1))
+                .collect();
+            if count <= cores.len() {
+                share
+            } else {
+                share.into_iter().take(1).collect()
+            }
         })
         .collect()
 }
@@ -182,14 +203,26 @@ fn own_name(options: &HostOptions) -> Result<HostName> {
     if let Some(name) = &options.config.name {
         return Ok(name.clone());
     }
-    let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-    let short: String = machine.split('.').next().unwrap_or_default().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let machine = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_default();
+    let short: String = machine
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
     let name = if short.is_empty() { "host" } else { &short };
-    name.parse().or_else(|_| "host".parse()).map_err(|error| Fault::bug("the host has no name").because(&error))
+    name.parse()
+        .or_else(|_| "host".parse())
+        .map_err(|error| Fault::bug("the host has no name").because(&error))
 }
 
 fn named<T: std::str::FromStr<Err = crate::id::BadId>>(text: &str) -> Result<T> {
-    text.parse().map_err(|error| Fault::bug("a built-in name is none").because(&error))
+    text.parse()
+        .map_err(|error| Fault::bug("a built-in name is none").because(&error))
 }
 
 /// Mirrors of git upstreams, beside those of projects.
@@ -199,16 +232,24 @@ fn git_mirror(dir: &Path) -> crate::build::gitsource::GitMirror {
         let mirrors = mirrors.clone();
         Box::pin(async move {
             let mirror = summit::mirror::Mirror::of(&url, &mirrors)?;
-            mirror.sync(&summit::mirror::Fetching::default(), |_| {}).await?;
+            mirror
+                .sync(&summit::mirror::Fetching::default(), |_| {})
+                .await?;
             Ok(mirror.path().to_path_buf())
         })
     })
 }
 
 fn upstreams(options: &HostOptions) -> Result<Upstreams> {
-    let mirrors = options.config.mirrors.iter().map(|text| {
-        text.parse::<Mirror>().map_err(|error| Fault::new(Kind::Usage, format!("--mirror {text}: {error}")))
-    }).collect::<Result<Vec<_>>>()?;
+    let mirrors = options
+        .config
+        .mirrors
+        .iter()
+        .map(|text| {
+            text.parse::<Mirror>()
+                .map_err(|error| Fault::new(Kind::Usage, format!("--mirror {text}: {error}")))
+        })
+        .collect::<Result<Vec<_>>>()?;
     Ok(Upstreams::new(options.dir.join("upstreams"), mirrors))
 }
 
@@ -220,12 +261,20 @@ impl Host {
         prepare_dir(&dir)?;
         let opened = dir.clone();
         let (store, blobs) = tokio::task::spawn_blocking(move || {
-            Ok::<_, Fault>((Store::open(&opened, &Options::default())?, Blobs::open(&opened)?))
+            Ok::<_, Fault>((
+                Store::open(&opened, &Options::default())?,
+                Blobs::open(&opened)?,
+            ))
         })
         .await
         .map_err(|error| Fault::bug("opening the store broke off").because(&error))??;
-        let kept: Vec<String> = store.scan::<Taken>().map(|row| Ok(row?.attempt.to_string())).collect::<Result<_>>()?;
-        let reclaimed = crate::build::leftovers::reclaim_dead(&dir, &|name| kept.iter().any(|kept| kept == name))?;
+        let kept: Vec<String> = store
+            .scan::<Taken>()
+            .map(|row| Ok(row?.attempt.to_string()))
+            .collect::<Result<_>>()?;
+        let reclaimed = crate::build::leftovers::reclaim_dead(&dir, &|name| {
+            kept.iter().any(|kept| kept == name)
+        })?;
         if reclaimed != crate::build::leftovers::Reclaimed::default() {
             tracing::info!(?reclaimed, "removed what an earlier run left");
         }
@@ -243,12 +292,20 @@ impl Host {
             clock: crate::actors::now().wall,
         };
         // Nobody has joined: every key is unknown, and is told so.
-        let endpoint = Arc::new(quic::Endpoint::bind(identity, config.listen, hello, |_| Err(Unwelcome::UnknownKey))?);
+        let endpoint = Arc::new(quic::Endpoint::bind(
+            identity,
+            config.listen,
+            hello,
+            |_| Err(Unwelcome::UnknownKey),
+        )?);
         let quic = endpoint.address()?;
 
         let (recorded, _) = broadcast::channel(1024);
         let (view, channels) = watch::channel(vessel::View::default());
-        let post = Post { own, dir: dir.clone() };
+        let post = Post {
+            own,
+            dir: dir.clone(),
+        };
         let upstreams = upstreams(options)?;
         let first_profile = match config.profiles.first() {
             Some(profile) => Some(profile.to_profile()?),
@@ -267,10 +324,16 @@ impl Host {
                 view,
                 tell: Arc::new(move |told| teller.vessel_tells(own, told)),
             };
-            let open: Vec<_> = first_profile.iter().map(|profile| (profile.channel.clone(), profile.arch)).collect();
+            let open: Vec<_> = first_profile
+                .iter()
+                .map(|profile| (profile.channel.clone(), profile.arch))
+                .collect();
             root::start(&root, names::VESSEL, move || (Vessel, arguments.clone())).await?;
             for (channel, arch) in open {
-                desk::ask(names::VESSEL, |reply| vessel::Message::Open(channel, arch, reply)).await??;
+                desk::ask(names::VESSEL, |reply| {
+                    vessel::Message::Open(channel, arch, reply)
+                })
+                .await??;
             }
         }
         if config.roles.contains(&Role::Summit) {
@@ -303,11 +366,22 @@ impl Host {
                 post: post.clone(),
                 slots: slot_cores(config.slots),
                 levels: isa_levels(),
-                floors: Floors { disk_bytes: limit::DISK_FLOOR_BYTES, inodes: limit::INODE_FLOOR },
+                floors: Floors {
+                    disk_bytes: limit::DISK_FLOOR_BYTES,
+                    inodes: limit::INODE_FLOOR,
+                },
                 lease_s: config.lease_s,
-                tools: Arc::new(Tools { blobs: blobs.clone(), layers: Layers::open(&dir)?, upstreams, git: git_mirror(&dir) }),
+                tools: Arc::new(Tools {
+                    blobs: blobs.clone(),
+                    layers: Layers::open(&dir)?,
+                    upstreams,
+                    git: git_mirror(&dir),
+                }),
             };
-            root::start(&root, names::AVALANCHE, move || (Avalanche, arguments.clone())).await?;
+            root::start(&root, names::AVALANCHE, move || {
+                (Avalanche, arguments.clone())
+            })
+            .await?;
             let masked = dir.clone();
             // Builds wait for the mask by themselves; made now, the first of them waits less.
             tokio::task::spawn_blocking(move || {
@@ -336,14 +410,35 @@ impl Host {
         let handle = move |caller, call, more| answer.clone().handle(caller, call, more);
         let servers = vec![
             tokio::spawn(admin::serve(listener, handle, stop.clone())),
-            tokio::spawn(housekeeping(store.clone(), Arc::clone(&endpoint), stop.clone())),
+            tokio::spawn(housekeeping(
+                store.clone(),
+                Arc::clone(&endpoint),
+                stop.clone(),
+            )),
         ];
-        Ok(Host { desk, socket: options.socket.clone(), quic, http, stop, root, ended, servers, web, endpoint, store })
+        Ok(Host {
+            desk,
+            socket: options.socket.clone(),
+            quic,
+            http,
+            stop,
+            root,
+            ended,
+            servers,
+            web,
+            endpoint,
+            store,
+        })
     }
 
     /// The line that scripts wait for.
     pub fn ready_line(&self) -> String {
-        format!("ready admin={} quic={} http={}", self.socket.display(), self.quic, self.http)
+        format!(
+            "ready admin={} quic={} http={}",
+            self.socket.display(),
+            self.quic,
+            self.http
+        )
     }
 
     /// Returns when something inside decided that the host cannot go on.
@@ -356,7 +451,9 @@ impl Host {
         let deadline = Duration::from_secs(limit::STOP_S);
         let stopping = async {
             // Without an answer its builds die with the process, and the next start finds their rows.
-            desk::ask(names::AVALANCHE, avalanche::Msg::Leave).await.ok();
+            desk::ask(names::AVALANCHE, avalanche::Msg::Leave)
+                .await
+                .ok();
             self.root.cast(root::Msg::Stop).ok();
             self.ended.await.ok();
             self.stop.cancel();
@@ -370,7 +467,10 @@ impl Host {
             tokio::task::spawn_blocking(move || drop(store)).await.ok();
         };
         if tokio::time::timeout(deadline, stopping).await.is_err() {
-            tracing::warn!("stopping took longer than {} s; the rest is done at the next start", limit::STOP_S);
+            tracing::warn!(
+                "stopping took longer than {} s; the rest is done at the next start",
+                limit::STOP_S
+            );
         }
     }
 }
@@ -391,7 +491,9 @@ async fn housekeeping(store: Store, endpoint: Arc<quic::Endpoint>, stop: Cancell
             tracing::error!(%fault, "cannot renew the certificate; links end when it runs out");
         }
         let store = store.clone();
-        let exported = tokio::task::spawn_blocking(move || store.export_now(limit::STORE_EXPORTS_KEPT, now)).await;
+        let exported =
+            tokio::task::spawn_blocking(move || store.export_now(limit::STORE_EXPORTS_KEPT, now))
+                .await;
         if let Ok(Err(fault)) = exported {
             tracing::error!(%fault, "cannot export the store");
         }
@@ -407,7 +509,9 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .max_blocking_threads(64)
         .thread_name("massif")
         .build()
-        .map_err(|error| Fault::new(Kind::Operator, "cannot start the threads of a host").because(&error))
+        .map_err(|error| {
+            Fault::new(Kind::Operator, "cannot start the threads of a host").because(&error)
+        })
 }
 
 /// Runs a host in the foreground until SIGTERM or Ctrl-C; prints the `ready` line when it serves.
@@ -417,8 +521,14 @@ pub fn run(options: HostOptions) -> Result<()> {
 
 async fn serve(options: HostOptions) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let hear = |kind| signal(kind).map_err(|error| Fault::new(Kind::Operator, "cannot listen to signals").because(&error));
-    let (mut term, mut interrupt) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    let hear = |kind| {
+        signal(kind)
+            .map_err(|error| Fault::new(Kind::Operator, "cannot listen to signals").because(&error))
+    };
+    let (mut term, mut interrupt) = (
+        hear(SignalKind::terminate())?,
+        hear(SignalKind::interrupt())?,
+    );
     let host = Host::start(&options).await?;
     println!("{}", host.ready_line());
     // Nobody may be waiting for it: not every host is started by a service manager.

@@ -13,14 +13,22 @@ use crate::store::{Blobs, Options, Store, export, trees};
 /// Checks that need no running host: kernel, namespaces, programs, room.
 pub fn doctor(dir: &Path) -> Vec<DoctorView> {
     // The probe starts a sandbox for a moment and needs a place for it; a directory that is not there yet stays so.
-    let scratch = (!dir.exists()).then(tempfile::tempdir).and_then(std::result::Result::ok);
+    let scratch = (!dir.exists())
+        .then(tempfile::tempdir)
+        .and_then(std::result::Result::ok);
     let place = scratch.as_ref().map_or(dir, |scratch| scratch.path());
-    crate::build::probe::probe(place).into_iter().map(doctor_view).collect()
+    crate::build::probe::probe(place)
+        .into_iter()
+        .map(doctor_view)
+        .collect()
 }
 
 fn open(dir: &Path) -> Result<(Store, Blobs)> {
     if !dir.join("store").is_dir() {
-        return Err(Fault::new(Kind::NotFound, format!("{} holds no store", dir.display())).next("name the state directory with --dir"));
+        return Err(
+            Fault::new(Kind::NotFound, format!("{} holds no store", dir.display()))
+                .next("name the state directory with --dir"),
+        );
     }
     Ok((Store::open(dir, &Options::default())?, Blobs::open(dir)?))
 }
@@ -39,17 +47,25 @@ pub fn store_restore(dir: &Path, file: Option<&Path>) -> Result<String> {
             .ok()
             .and_then(|mut exports| exports.pop())
             .ok_or_else(|| {
-                Fault::new(Kind::NotFound, format!("{} has no exports", dir.display())).next("name a backup: massif store restore FILE")
+                Fault::new(Kind::NotFound, format!("{} has no exports", dir.display()))
+                    .next("name a backup: massif store restore FILE")
             })?,
     };
     let done = export::restore(dir, &newest)?;
-    Ok(format!("restored {} rows up to generation {} from {}", done.rows, done.generation, newest.display()))
+    Ok(format!(
+        "restored {} rows up to generation {} from {}",
+        done.rows,
+        done.generation,
+        newest.display()
+    ))
 }
 
 /// Writes all rows as text; what was done, in a sentence.
 pub fn store_dump(dir: &Path, file: &Path) -> Result<String> {
     let (store, _) = open(dir)?;
-    let failed = |error: &std::io::Error| Fault::new(Kind::Operator, format!("cannot write {}", file.display())).because(error);
+    let failed = |error: &std::io::Error| {
+        Fault::new(Kind::Operator, format!("cannot write {}", file.display())).because(error)
+    };
     let mut out = BufWriter::new(File::create_new(file).map_err(|error| failed(&error))?);
     let rows = store.dump(&known_trees(), &mut out)?;
     let file_out = out.into_inner().map_err(|error| failed(error.error()))?;
@@ -59,7 +75,9 @@ pub fn store_dump(dir: &Path, file: &Path) -> Result<String> {
 
 /// Makes a new store from a dump; what was done, in a sentence.
 pub fn store_load(dir: &Path, file: &Path) -> Result<String> {
-    let failed = |error: &std::io::Error| Fault::new(Kind::Operator, format!("cannot read {}", file.display())).because(error);
+    let failed = |error: &std::io::Error| {
+        Fault::new(Kind::Operator, format!("cannot read {}", file.display())).because(error)
+    };
     let mut from = BufReader::new(File::open(file).map_err(|error| failed(&error))?);
     let rows = trees::load(dir, &known_trees(), &mut from)?;
     Ok(format!("loaded {rows} rows from {}", file.display()))

@@ -9,7 +9,9 @@ use super::job::{Attempt, AttemptState, Job, JobState, Target};
 use super::profile::Profile;
 use super::project::{BasePackage, Project};
 use super::who::Hold;
-use crate::id::{AttemptId, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName, Seq};
+use crate::id::{
+    AttemptId, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName, Seq,
+};
 
 /// All that is known, as values. Jobs that are over stay until the store forgets them.
 #[derive(Debug, Clone, Default)]
@@ -689,7 +691,12 @@ impl Farm {
             };
         }
         self.hosts.extend(change.hosts);
-        self.base_packages.extend(change.base_packages.into_iter().map(|base| (base.name.clone(), base)));
+        self.base_packages.extend(
+            change
+                .base_packages
+                .into_iter()
+                .map(|base| (base.name.clone(), base)),
+        );
     }
 }
 

@@ -50,7 +50,10 @@ fn tls_failed(error: &dyn std::error::Error) -> Fault {
 }
 
 /// What accepting takes.
-pub(super) fn server_config(identity: &Identity, certificate: &Certificate) -> Result<quinn::ServerConfig> {
+pub(super) fn server_config(
+    identity: &Identity,
+    certificate: &Certificate,
+) -> Result<quinn::ServerConfig> {
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| tls_failed(&error))?

@@ -5,8 +5,8 @@ use crate::health::{DiskSample, Judgement, Sample, Verdict};
 use crate::id::{Arch, HostId, JobId, PackageName, VersionId};
 use crate::model::say::{BuilderReport, Expectation};
 use crate::model::{
-    Artefact, ArtefactKind, Base, Blame, BlobRef, BuildOrder, Executor, Input, InputFrom, IsaLevel, OrderLimits,
-    Outcome, ProfileSpec, Usage,
+    Artefact, ArtefactKind, Base, Blame, BlobRef, BuildOrder, Executor, Input, InputFrom, IsaLevel,
+    OrderLimits, Outcome, ProfileSpec, Usage,
 };
 use crate::recipe::Toolchain;
 
@@ -93,11 +93,24 @@ fn all() -> Vec<Say> {
         by: "me".into(),
         at: Stamp(1),
     };
-    let mut all = vec![Say::Hello(hello()), Say::HelloAck(HelloAck::Refused { why, clock: Stamp(2) })];
-    all.extend(ring().into_iter().map(|say| Say::Ring { to: Role::Vessel, say: Box::new(say) }));
+    let mut all = vec![
+        Say::Hello(hello()),
+        Say::HelloAck(HelloAck::Refused {
+            why,
+            clock: Stamp(2),
+        }),
+    ];
+    all.extend(ring().into_iter().map(|say| Say::Ring {
+        to: Role::Vessel,
+        say: Box::new(say),
+    }));
     all.extend([
         Say::Bye { why: "b".into() },
-        Say::Fetch(Fetch { attempt: Some(ATTEMPT), sha256: Digest([0xee; 32]), from: 10 }),
+        Say::Fetch(Fetch {
+            attempt: Some(ATTEMPT),
+            sha256: Digest([0xee; 32]),
+            from: 10,
+        }),
         Say::FetchAck { bytes: 11 },
         Say::FetchRefused { fault: fault() },
     ]);
@@ -126,7 +139,10 @@ fn report() -> BuilderReport {
             memory_pressure: None,
             io_pressure: None,
         },
-        judgement: Judgement { verdict: Verdict::Low, evidence: vec!["e".into()] },
+        judgement: Judgement {
+            verdict: Verdict::Low,
+            evidence: vec!["e".into()],
+        },
         memory_bytes: Some(3),
         leaving: None,
     }
@@ -146,24 +162,51 @@ fn ring() -> Vec<model::Say> {
         arch: Arch::X86_64,
         channel: "main".parse().unwrap(),
     };
-    let Outcome::Built { artefacts, .. } = built() else { unreachable!() };
+    let Outcome::Built { artefacts, .. } = built() else {
+        unreachable!()
+    };
     vec![
         Say::Build(Box::new(order())),
-        Say::Cancel { attempt, why: "c".into() },
+        Say::Cancel {
+            attempt,
+            why: "c".into(),
+        },
         Say::Heard { attempt },
         Say::Expect(Box::new(expectation)),
         Say::Forget { attempt },
         Say::Report(Box::new(report())),
         Say::Accepted { attempt },
-        Say::Refused { attempt, why: fault() },
-        Say::Renew { attempts: vec![attempt] },
-        Say::Progress { attempt, stage: "build".into(), elapsed_s: 3, log_bytes: 4, doing: None },
-        Say::Ended { attempt, outcome: built() },
+        Say::Refused {
+            attempt,
+            why: fault(),
+        },
+        Say::Renew {
+            attempts: vec![attempt],
+        },
+        Say::Progress {
+            attempt,
+            stage: "build".into(),
+            elapsed_s: 3,
+            log_bytes: 4,
+            doing: None,
+        },
+        Say::Ended {
+            attempt,
+            outcome: built(),
+        },
         Say::Offer { attempt, artefacts },
         Say::Receipt { attempt },
         Say::Unexpected { attempt },
-        Say::Published { attempt, channel: "main".parse().unwrap(), version: VersionId(9) },
-        Say::Rejected { attempt, blame: Blame::Upstream, why: fault() },
+        Say::Published {
+            attempt,
+            channel: "main".parse().unwrap(),
+            version: VersionId(9),
+        },
+        Say::Rejected {
+            attempt,
+            blame: Blame::Upstream,
+            why: fault(),
+        },
     ]
 }
 

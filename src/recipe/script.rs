@@ -101,7 +101,10 @@ pub fn scripts(recipe: &Recipe, setting: &Setting) -> Result<Scripts> {
         &setting.unknown_flags,
     );
     // Without it gcc names the sections of link-time objects by chance, and no static library would be the same twice.
-    flags.c.push_str(&format!(" -frandom-seed={}-{}", recipe.name, recipe.version));
+    flags.c.push_str(&format!(
+        " -frandom-seed={}-{}",
+        recipe.name, recipe.version
+    ));
     let build_root = format!("/mason/build/{TARGET}");
     let work_dir = match recipe.work_directory() {
         "" => build_root.clone(),

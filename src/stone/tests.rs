@@ -519,6 +519,9 @@ fn every_real_manifest_reads_and_writes_back_the_same() {
         }
     }
     assert_eq!(manifests, 1_558);
-    assert_eq!(identical, manifests, "the bytes are those of the distribution's tool");
+    assert_eq!(
+        identical, manifests,
+        "the bytes are those of the distribution's tool"
+    );
     assert_eq!(packages, 3_501);
 }

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Row, Store, WriteSet};
 use crate::fault::Result;
-use crate::id::{AttemptId, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName};
+use crate::id::{
+    AttemptId, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName,
+};
 use crate::model::{Attempt, BasePackage, Change, Farm, Hold, Job, Profile, Project};
 
 impl Row for Project {

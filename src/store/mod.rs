@@ -28,9 +28,9 @@ mod overlay;
 mod row;
 mod side;
 pub mod taken;
-pub mod trees;
 #[cfg(test)]
 mod tests;
+pub mod trees;
 mod writer;
 
 pub use append::AppendLog;

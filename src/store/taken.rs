@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AttemptId, Digest, HostId, Stamp};
 use super::Row;
+use crate::id::{AttemptId, Digest, HostId, Stamp};
 
 /// An attempt that this host took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

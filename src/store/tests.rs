@@ -151,7 +151,11 @@ fn rows_that_reach_sled_during_a_scan_are_seen_once() {
         let store = open(dir.path()).unwrap();
         (0..8).for_each(|number| store.commit(pair(number)).unwrap());
         let mut rows = store.scan::<Left>();
-        let mut seen: Vec<u64> = rows.by_ref().take(first).map(|row| row.unwrap().number).collect();
+        let mut seen: Vec<u64> = rows
+            .by_ref()
+            .take(first)
+            .map(|row| row.unwrap().number)
+            .collect();
         store.frozen(|_| Ok(())).unwrap(); // the keeper may do that at any time
         seen.extend(rows.map(|row| row.unwrap().number));
         assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 7]);

@@ -16,13 +16,19 @@ pub const MASSIF: &str = env!("CARGO_BIN_EXE_massif");
 
 /// Where the data of other projects is, if it is here. Missing, a test says `skipped`; under CI that is a failure.
 pub fn shared(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("MASSIF_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    let root = std::env::var_os("MASSIF_SHARED").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"),
+        PathBuf::from,
+    );
     let path = root.join(name);
     if path.exists() {
         return Some(path);
     }
-    assert!(std::env::var_os("CI").is_none(), "{} is missing", path.display());
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{} is missing",
+        path.display()
+    );
     println!("skipped: {} is not here", path.display());
     None
 }
@@ -60,13 +66,19 @@ impl Farm {
     /// A new farm with mirrors of the real upstreams.
     pub fn with_mirror(mirror: &Path) -> Farm {
         let arguments = vec!["--mirror".into(), mirror.to_str().unwrap().into()];
-        Farm::with(Setup { arguments, ..Setup::default() })
+        Farm::with(Setup {
+            arguments,
+            ..Setup::default()
+        })
     }
 
     /// A farm of this kind.
     pub fn with(mut setup: Setup) -> Farm {
         let directory = setup.dir.is_none().then(|| {
-            let made = tempfile::Builder::new().prefix("massif-test-").tempdir().unwrap();
+            let made = tempfile::Builder::new()
+                .prefix("massif-test-")
+                .tempdir()
+                .unwrap();
             use std::os::unix::fs::PermissionsExt;
             // The sandbox's unprivileged id must be able to walk through it.
             std::fs::set_permissions(made.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -80,7 +92,13 @@ impl Farm {
         if let (Some(uid), Some(made)) = (setup.uid, &directory) {
             std::os::unix::fs::chown(made.path(), Some(uid), Some(uid)).unwrap();
         }
-        let mut farm = Farm { directory, dir, child: None, setup, http: String::new() };
+        let mut farm = Farm {
+            directory,
+            dir,
+            child: None,
+            setup,
+            http: String::new(),
+        };
         farm.up();
         farm
     }
@@ -88,10 +106,15 @@ impl Farm {
     /// Starts the process (again) on the same directory, and returns when it is ready.
     pub fn up(&mut self) {
         let mut ready = self.spawn();
-        let line = ready.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no ready line:\n{}", self.log()));
-        let http = line.split_whitespace().find_map(|word| word.strip_prefix("http=")).unwrap_or_else(|| {
-            panic!("the ready line is {line:?}:\n{}", self.log());
-        });
+        let line = ready
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("no ready line:\n{}", self.log()));
+        let http = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("http="))
+            .unwrap_or_else(|| {
+                panic!("the ready line is {line:?}:\n{}", self.log());
+            });
         self.http = format!("http://{http}");
         let _ = &mut ready;
     }
@@ -99,10 +122,23 @@ impl Farm {
     /// Starts the process and returns at once; its first line comes through the channel.
     pub fn spawn(&mut self) -> std::sync::mpsc::Receiver<String> {
         assert!(self.child.is_none(), "it runs already");
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path()).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
         let mut command = Command::new(MASSIF);
         command
-            .args(["up", "--headless", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--poll", "1s"])
+            .args([
+                "up",
+                "--headless",
+                "--listen",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+                "--poll",
+                "1s",
+            ])
             .arg("--dir")
             .arg(&self.dir)
             .args(&self.setup.arguments)
@@ -155,13 +191,19 @@ impl Farm {
     /// Sets an environment variable for the next start.
     pub fn set(&mut self, name: &str, value: Option<&str>) {
         self.setup.environment.retain(|(known, _)| known != name);
-        self.setup.environment.extend(value.map(|value| (name.to_string(), value.to_string())));
+        self.setup
+            .environment
+            .extend(value.map(|value| (name.to_string(), value.to_string())));
     }
 
     /// Runs a command against it.
     pub fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(MASSIF);
-        command.arg("--dir").arg(&self.dir).args(arguments).stdin(Stdio::null());
+        command
+            .arg("--dir")
+            .arg(&self.dir)
+            .args(arguments)
+            .stdin(Stdio::null());
         command.output().unwrap()
     }
 
@@ -170,7 +212,12 @@ impl Farm {
         let output = self.run(arguments);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "massif {arguments:?}\n{text}\n{errors}\n{}", self.log());
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "massif {arguments:?}\n{text}\n{errors}\n{}",
+            self.log()
+        );
         format!("{text}{errors}")
     }
 
@@ -186,8 +233,13 @@ impl Farm {
         let output = self.run(&all);
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "massif {arguments:?}\n{text}\n{errors}\n{}", self.log());
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("massif {arguments:?}: {error}\n{text}"))
+        assert!(
+            output.status.success(),
+            "massif {arguments:?}\n{text}\n{errors}\n{}",
+            self.log()
+        );
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("massif {arguments:?}: {error}\n{text}"))
     }
 
     /// Asks again and again until the answer fits; the answer.
@@ -198,18 +250,36 @@ impl Farm {
             if fits(&answer) {
                 return answer;
             }
-            assert!(Instant::now() < deadline, "massif {arguments:?} still says {answer:#}\n{}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "massif {arguments:?} still says {answer:#}\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     /// The newest job of a recipe, once it is at its end.
     pub fn done(&self, recipe: &str) -> Value {
-        let over = |job: &Value| matches!(job["state"].as_str(), Some("published" | "failed" | "cancelled" | "superseded"));
+        let over = |job: &Value| {
+            matches!(
+                job["state"].as_str(),
+                Some("published" | "failed" | "cancelled" | "superseded")
+            )
+        };
         let jobs = self.until(&["job", "list"], |jobs| {
-            jobs.as_array().unwrap().iter().find(|job| job["recipe"] == recipe).is_some_and(over)
+            jobs.as_array()
+                .unwrap()
+                .iter()
+                .find(|job| job["recipe"] == recipe)
+                .is_some_and(over)
         });
-        jobs.as_array().unwrap().iter().find(|job| job["recipe"] == recipe).unwrap().clone()
+        jobs.as_array()
+            .unwrap()
+            .iter()
+            .find(|job| job["recipe"] == recipe)
+            .unwrap()
+            .clone()
     }
 
     /// The newest job of a recipe must be published.
@@ -217,7 +287,11 @@ impl Farm {
         let job = self.done(recipe);
         if job["state"] != "published" {
             let log = self.run(&["job", "log", recipe]);
-            panic!("{job:#}\n{}\n{}", String::from_utf8_lossy(&log.stdout), self.log());
+            panic!(
+                "{job:#}\n{}\n{}",
+                String::from_utf8_lossy(&log.stdout),
+                self.log()
+            );
         }
         job
     }
@@ -231,7 +305,9 @@ impl Farm {
 
     /// Whether the process is there.
     pub fn lives(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+        self.child
+            .as_mut()
+            .is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
     /// Waits for it to die by itself and says by which signal.
@@ -260,15 +336,32 @@ impl Farm {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         let status = child.wait().unwrap();
         assert!(status.success(), "{status}\n{}", self.log());
-        assert!(began.elapsed() < Duration::from_secs(7), "it took {:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_secs(7),
+            "it took {:?}",
+            began.elapsed()
+        );
     }
 
     /// Checks every served file with the independent reader, if it is here.
     pub fn check_served(&self) {
-        let (Some(tool), Some(python)) = (shared("tools/stone_check.py"), super::python::python()) else { return };
-        let output = Command::new(python).arg(tool).arg("repo").arg(self.public()).arg("main").output().unwrap();
+        let (Some(tool), Some(python)) = (shared("tools/stone_check.py"), super::python::python())
+        else {
+            return;
+        };
+        let output = Command::new(python)
+            .arg(tool)
+            .arg("repo")
+            .arg(self.public())
+            .arg("main")
+            .output()
+            .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 

@@ -14,22 +14,33 @@ fn make() -> Option<PathBuf> {
     let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python");
     let python = venv.join("bin/python3");
     let works = || {
-        let imports = Command::new(&python).args(["-c", "import varlink, xxhash, zstandard"]).output();
+        let imports = Command::new(&python)
+            .args(["-c", "import varlink, xxhash, zstandard"])
+            .output();
         imports.is_ok_and(|output| output.status.success())
     };
     if works() {
         return Some(python.clone());
     }
     let run = |program: &Path, arguments: &[&str]| {
-        Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+        Command::new(program)
+            .args(arguments)
+            .output()
+            .is_ok_and(|output| output.status.success())
     };
     let made = run(Path::new("python3"), &["-m", "venv", venv.to_str()?])
-        && run(&venv.join("bin/pip"), &["install", "--quiet", "varlink", "xxhash", "zstandard"])
+        && run(
+            &venv.join("bin/pip"),
+            &["install", "--quiet", "varlink", "xxhash", "zstandard"],
+        )
         && works();
     if made {
         return Some(python);
     }
-    assert!(std::env::var_os("CI").is_none(), "no Python with varlink, xxhash and zstandard could be made");
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "no Python with varlink, xxhash and zstandard could be made"
+    );
     println!("skipped: no Python with varlink, xxhash and zstandard here");
     None
 }

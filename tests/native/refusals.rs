@@ -154,7 +154,8 @@ async fn the_network_is_there_only_for_recipes_that_ask_for_it() {
         (failure.blame, failure.stage),
         (Blame::Recipe, Stage::Build)
     );
-    let install = "install: |\n    echo text > file\n    %install_file file %(installroot)/usr/share/file\n";
+    let install =
+        "install: |\n    echo text > file\n    %install_file file %(installroot)/usr/share/file\n";
     let recipe = rig.recipe("online", &format!("networking: true\n{build}{install}"));
     rig.build(&recipe, &[]).await.unwrap();
 }

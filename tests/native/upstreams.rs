@@ -7,9 +7,11 @@ use super::{Made, Rig, recipes, shared, texts};
 
 /// Holds the stones beside what the reference tool made of the same recipe.
 fn assert_like_the_reference(made: &Made, name: &str) {
-    let (Some(tools), Some(reference), Some(python)) =
-        (shared("tools"), shared("data/reference"), crate::common::python::python())
-    else {
+    let (Some(tools), Some(reference), Some(python)) = (
+        shared("tools"),
+        shared("data/reference"),
+        crate::common::python::python(),
+    ) else {
         return;
     };
     let summary = Command::new(python)

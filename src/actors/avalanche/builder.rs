@@ -77,7 +77,11 @@ impl Drop for Watch {
 impl Watch {
     /// Where it stands now.
     pub fn look(&self) -> Seen {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut seen = self
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         seen.elapsed_s = self.began.elapsed().as_secs();
         seen
     }
@@ -92,7 +96,10 @@ impl Watch {
     pub async fn kill(mut self) {
         self.cancel.cancel();
         let Some(task) = self.task.take() else { return };
-        if tokio::time::timeout(std::time::Duration::from_secs(3), task).await.is_err() {
+        if tokio::time::timeout(std::time::Duration::from_secs(3), task)
+            .await
+            .is_err()
+        {
             tracing::warn!("a build did not end in 3 s; its processes die with the sandbox");
         }
     }
@@ -125,7 +132,10 @@ pub fn discard(dir: &Path, attempt: AttemptId) {
 
 /// Starts a build; its end is told to `to`.
 pub fn start(to: ActorRef<Msg>, tools: Arc<Tools>, job: Job) -> Watch {
-    let seen = Arc::new(Mutex::new(Seen { stage: "fetch".into(), ..Seen::default() }));
+    let seen = Arc::new(Mutex::new(Seen {
+        stage: "fetch".into(),
+        ..Seen::default()
+    }));
     let cancel = CancellationToken::new();
     let attempt = job.order.attempt;
     let (their_seen, their_cancel) = (seen.clone(), cancel.clone());
@@ -134,26 +144,60 @@ pub fn start(to: ActorRef<Msg>, tools: Arc<Tools>, job: Job) -> Watch {
         let build = tokio::spawn(run(tools, job, their_seen, their_cancel));
         let outcome = match build.await {
             Ok(outcome) => outcome,
-            Err(error) => failed(Fault::bug(format!("the build of attempt {attempt} broke off")).because(&error)),
+            Err(error) => failed(
+                Fault::bug(format!("the build of attempt {attempt} broke off")).because(&error),
+            ),
         };
         // When avalanche is gone, its restart finds the row and ends the attempt.
-        to.cast(Msg::Finished { attempt, outcome: Box::new(outcome) }).ok();
+        to.cast(Msg::Finished {
+            attempt,
+            outcome: Box::new(outcome),
+        })
+        .ok();
     });
-    Watch { seen, began: Instant::now(), cancel, task: Some(task) }
+    Watch {
+        seen,
+        began: Instant::now(),
+        cancel,
+        task: Some(task),
+    }
 }
 
 fn failed(fault: Fault) -> Outcome {
-    Outcome::Failed { blame: Blame::Builder, phase: None, fault, usage: Usage::default() }
+    Outcome::Failed {
+        blame: Blame::Builder,
+        phase: None,
+        fault,
+        usage: Usage::default(),
+    }
 }
 
-async fn run(tools: Arc<Tools>, job: Job, seen: Arc<Mutex<Seen>>, cancel: CancellationToken) -> Outcome {
+async fn run(
+    tools: Arc<Tools>,
+    job: Job,
+    seen: Arc<Mutex<Seen>>,
+    cancel: CancellationToken,
+) -> Outcome {
     if job.order.profile.executor == Executor::Boulder {
-        let fault = Fault::new(Kind::Operator, format!("profile {} asks for boulder", job.order.profile.name))
-            .next("this massif builds with its native executor only: change the profile's executor");
-        return Outcome::Failed { blame: Blame::Operator, phase: None, fault, usage: Usage::default() };
+        let fault = Fault::new(
+            Kind::Operator,
+            format!("profile {} asks for boulder", job.order.profile.name),
+        )
+        .next("this massif builds with its native executor only: change the profile's executor");
+        return Outcome::Failed {
+            blame: Blame::Operator,
+            phase: None,
+            fault,
+            usage: Usage::default(),
+        };
     }
     if let Err(fault) = inputs(&tools, &job.order).await {
-        return Outcome::Failed { blame: Blame::Network, phase: Some("fetch".into()), fault, usage: Usage::default() };
+        return Outcome::Failed {
+            blame: Blame::Network,
+            phase: Some("fetch".into()),
+            fault,
+            usage: Usage::default(),
+        };
     }
     crate::actors::kill_point("builder:inputs-fetched");
     let order = job.order;
@@ -176,7 +220,10 @@ async fn run(tools: Arc<Tools>, job: Job, seen: Arc<Mutex<Seen>>, cancel: Cancel
     let built = native::build(&context, &order, &|event| note(&seen, event)).await;
     crate::actors::kill_point("builder:built");
     match built {
-        Ok(built) => Outcome::Built { artefacts: built.artefacts, usage: built.usage },
+        Ok(built) => Outcome::Built {
+            artefacts: built.artefacts,
+            usage: built.usage,
+        },
         Err(failure) if failure.cancelled => Outcome::Cancelled,
         Err(failure) => Outcome::Failed {
             blame: failure.blame,
@@ -222,12 +269,19 @@ async fn inputs(tools: &Tools, order: &BuildOrder) -> Result<()> {
             InputFrom::Url(url) => {
                 let path = tools.upstreams.fetch(url, input.sha256, &|_| {}).await?;
                 let blobs = tools.blobs.clone();
-                let put = tokio::task::spawn_blocking(move || blobs.put_many(&[path], crate::limit::STONE_CONTENT_BYTES_MAX));
-                put.await.map_err(|error| Fault::bug("storing a package broke off").because(&error))??;
+                let put = tokio::task::spawn_blocking(move || {
+                    blobs.put_many(&[path], crate::limit::STONE_CONTENT_BYTES_MAX)
+                });
+                put.await
+                    .map_err(|error| Fault::bug("storing a package broke off").because(&error))??;
             }
             InputFrom::Farm => {
-                let what = format!("package {} ({}) is not on this host", input.name, input.sha256);
-                return Err(Fault::new(Kind::Network, what).next("massif channel verify shows what vessel still has"));
+                let what = format!(
+                    "package {} ({}) is not on this host",
+                    input.name, input.sha256
+                );
+                return Err(Fault::new(Kind::Network, what)
+                    .next("massif channel verify shows what vessel still has"));
             }
         }
     }

@@ -19,11 +19,14 @@ pub fn start(to: ActorRef<Msg>, dir: PathBuf) {
         let mut before: Option<(std::time::Instant, u64)> = None;
         loop {
             let path = dir.clone();
-            let Ok(mut sample) = tokio::task::spawn_blocking(move || look(&path)).await else { return };
+            let Ok(mut sample) = tokio::task::spawn_blocking(move || look(&path)).await else {
+                return;
+            };
             for disk in &mut sample.disks {
                 let now = std::time::Instant::now();
                 if let (Some((then, free_then)), Some(free)) = (before, disk.free_bytes) {
-                    disk.full_in_s = full_in_s(free_then, free, now.duration_since(then).as_secs_f64());
+                    disk.full_in_s =
+                        full_in_s(free_then, free, now.duration_since(then).as_secs_f64());
                 }
                 if before.is_none_or(|(then, _)| now.duration_since(then) > EVERY * 12) {
                     before = disk.free_bytes.map(|free| (now, free));
@@ -65,7 +68,10 @@ pub fn look(dir: &Path) -> Sample {
     let pressure = |name: &str| {
         let text = std::fs::read_to_string(format!("/proc/pressure/{name}")).ok()?;
         let some = text.lines().find(|line| line.starts_with("some"))?;
-        some.split_whitespace().find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
+        some.split_whitespace()
+            .find_map(|word| word.strip_prefix("avg10="))?
+            .parse()
+            .ok()
     };
     Sample {
         disks: vec![disk],

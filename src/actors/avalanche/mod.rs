@@ -15,7 +15,9 @@ use super::post::Post;
 use crate::fault::{Fault, Kind, Result};
 use crate::health::{Floors, Judgement, Sample, Verdict, judge};
 use crate::id::{Arch, AttemptId, Digest, HostId, HostName};
-use crate::model::{Artefact, Blame, BuildOrder, BuilderReport, IsaLevel, Outcome, Role, Say, Usage};
+use crate::model::{
+    Artefact, Blame, BuildOrder, BuilderReport, IsaLevel, Outcome, Role, Say, Usage,
+};
 use crate::store::taken::{Taken, TakenStage};
 use crate::store::{Blobs, Store, WriteSet};
 
@@ -107,13 +109,20 @@ impl Actor for Avalanche {
     type Arguments = Args;
 
     /// Memory is rebuilt from the rows. What was running when the host went down ended with it.
-    async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> std::result::Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        me: ActorRef<Msg>,
+        args: Args,
+    ) -> std::result::Result<State, ActorProcessingErr> {
         let mut taken = BTreeMap::new();
         for row in args.store.scan::<Taken>() {
             let row = row?;
             taken.insert(row.attempt, row);
         }
-        let judgement = Judgement { verdict: Verdict::Unknown, evidence: vec!["not looked at yet".into()] };
+        let judgement = Judgement {
+            verdict: Verdict::Unknown,
+            evidence: vec!["not looked at yet".into()],
+        };
         let mut state = State {
             args,
             taken,
@@ -130,7 +139,12 @@ impl Actor for Avalanche {
         Ok(state)
     }
 
-    async fn handle(&self, me: ActorRef<Msg>, msg: Msg, state: &mut State) -> std::result::Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        me: ActorRef<Msg>,
+        msg: Msg,
+        state: &mut State,
+    ) -> std::result::Result<(), ActorProcessingErr> {
         match msg {
             Msg::Said { from, say } => state.said(&me, from, say).await?,
             Msg::Finished { attempt, outcome } => state.finished(attempt, *outcome).await?,
@@ -169,22 +183,39 @@ impl State {
 
     /// Builds of a process that is gone: their processes died with it, their directories are thrown away.
     async fn end_what_ran(&mut self) -> std::result::Result<(), ActorProcessingErr> {
-        let ran: Vec<AttemptId> =
-            self.taken.values().filter(|row| row.stage == TakenStage::Running).map(|row| row.attempt).collect();
+        let ran: Vec<AttemptId> = self
+            .taken
+            .values()
+            .filter(|row| row.stage == TakenStage::Running)
+            .map(|row| row.attempt)
+            .collect();
         for attempt in ran {
-            let fault = Fault::new(Kind::Builder, format!("{} was restarted during the build", self.args.name));
+            let fault = Fault::new(
+                Kind::Builder,
+                format!("{} was restarted during the build", self.args.name),
+            );
             self.record_end(attempt, ended_by_builder(fault)).await?;
         }
         Ok(())
     }
 
-    async fn record_end(&mut self, attempt: AttemptId, outcome: Outcome) -> std::result::Result<(), ActorProcessingErr> {
-        let Some(row) = self.taken.get(&attempt).cloned() else { return Ok(()) };
+    async fn record_end(
+        &mut self,
+        attempt: AttemptId,
+        outcome: Outcome,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let Some(row) = self.taken.get(&attempt).cloned() else {
+            return Ok(());
+        };
         let received = !matches!(outcome, Outcome::Built { .. });
         let bytes = postcard::to_stdvec(&outcome)?;
         let blobs = self.args.blobs.clone();
         let outcome = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes)).await??;
-        let stage = TakenStage::Ended { outcome: outcome.sha256, heard: false, received };
+        let stage = TakenStage::Ended {
+            outcome: outcome.sha256,
+            heard: false,
+            received,
+        };
         self.put(Taken { stage, ..row }).await?;
         super::kill_point("avalanche:outcome-recorded");
         self.report_end(attempt);
@@ -192,14 +223,27 @@ impl State {
     }
 
     fn outcome(&self, digest: Digest) -> Result<Outcome> {
-        let bytes = self.args.blobs.read(&digest, crate::limit::FRAME_BYTES_MAX as u64)?;
-        postcard::from_bytes(&bytes)
-            .map_err(|error| Fault::bug(format!("the outcome {digest} cannot be read")).because(&error))
+        let bytes = self
+            .args
+            .blobs
+            .read(&digest, crate::limit::FRAME_BYTES_MAX as u64)?;
+        postcard::from_bytes(&bytes).map_err(|error| {
+            Fault::bug(format!("the outcome {digest} cannot be read")).because(&error)
+        })
     }
 
     /// Says how an attempt ended to whoever has not confirmed it.
     fn report_end(&self, attempt: AttemptId) {
-        let Some(Taken { stage: TakenStage::Ended { outcome, heard, received }, summit, .. }) = self.taken.get(&attempt)
+        let Some(Taken {
+            stage:
+                TakenStage::Ended {
+                    outcome,
+                    heard,
+                    received,
+                },
+            summit,
+            ..
+        }) = self.taken.get(&attempt)
         else {
             return;
         };
@@ -208,32 +252,60 @@ impl State {
             Err(fault) => ended_by_builder(fault),
         };
         if let (Outcome::Built { artefacts, .. }, false) = (&outcome, *received) {
-            let offer = Say::Offer { attempt, artefacts: artefacts.clone() };
+            let offer = Say::Offer {
+                attempt,
+                artefacts: artefacts.clone(),
+            };
             self.args.post.say(self.args.vessel, Role::Vessel, offer);
         }
         if !heard {
-            self.args.post.say(*summit, Role::Summit, Say::Ended { attempt, outcome });
+            self.args
+                .post
+                .say(*summit, Role::Summit, Say::Ended { attempt, outcome });
         }
     }
 
-    async fn said(&mut self, me: &ActorRef<Msg>, from: HostId, say: Say) -> std::result::Result<(), ActorProcessingErr> {
+    async fn said(
+        &mut self,
+        me: &ActorRef<Msg>,
+        from: HostId,
+        say: Say,
+    ) -> std::result::Result<(), ActorProcessingErr> {
         match say {
             Say::Build(order) if from == self.args.summit => self.ordered(me, *order).await?,
-            Say::Cancel { attempt, why } if from == self.args.summit => self.cancel(attempt, &why).await?,
-            Say::Heard { attempt } if from == self.args.summit => self.confirmed(attempt, true, false).await?,
-            Say::Receipt { attempt } if from == self.args.vessel => self.confirmed(attempt, false, true).await?,
+            Say::Cancel { attempt, why } if from == self.args.summit => {
+                self.cancel(attempt, &why).await?
+            }
+            Say::Heard { attempt } if from == self.args.summit => {
+                self.confirmed(attempt, true, false).await?
+            }
+            Say::Receipt { attempt } if from == self.args.vessel => {
+                self.confirmed(attempt, false, true).await?
+            }
             // Kept: summit decides what happens to it, and says `Cancel` when nobody will ever want it.
-            Say::Unexpected { attempt } => tracing::warn!(%attempt, "vessel does not expect this attempt (yet)"),
-            other => tracing::warn!(from = %from.short(), ?other, "not for a builder, or not from that host"),
+            Say::Unexpected { attempt } => {
+                tracing::warn!(%attempt, "vessel does not expect this attempt (yet)")
+            }
+            other => {
+                tracing::warn!(from = %from.short(), ?other, "not for a builder, or not from that host")
+            }
         }
         Ok(())
     }
 
-    async fn ordered(&mut self, me: &ActorRef<Msg>, order: BuildOrder) -> std::result::Result<(), ActorProcessingErr> {
+    async fn ordered(
+        &mut self,
+        me: &ActorRef<Msg>,
+        order: BuildOrder,
+    ) -> std::result::Result<(), ActorProcessingErr> {
         let attempt = order.attempt;
         if let Some(row) = self.taken.get(&attempt) {
             match row.stage {
-                TakenStage::Running => self.args.post.say(self.args.summit, Role::Summit, Say::Accepted { attempt }),
+                TakenStage::Running => {
+                    self.args
+                        .post
+                        .say(self.args.summit, Role::Summit, Say::Accepted { attempt })
+                }
                 TakenStage::Ended { .. } => self.report_end(attempt),
             }
             return Ok(());
@@ -241,7 +313,11 @@ impl State {
         let slot = match self.free_slot(&order) {
             Ok(slot) => slot,
             Err(why) => {
-                self.args.post.say(self.args.summit, Role::Summit, Say::Refused { attempt, why });
+                self.args.post.say(
+                    self.args.summit,
+                    Role::Summit,
+                    Say::Refused { attempt, why },
+                );
                 return Ok(());
             }
         };
@@ -250,43 +326,95 @@ impl State {
         let blob = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes)).await??;
         let summit = self.args.summit;
         let at = super::now().wall;
-        self.put(Taken { attempt, summit, slot, order: blob.sha256, at, stage: TakenStage::Running }).await?;
+        self.put(Taken {
+            attempt,
+            summit,
+            slot,
+            order: blob.sha256,
+            at,
+            stage: TakenStage::Running,
+        })
+        .await?;
         super::kill_point("avalanche:order-recorded");
-        self.args.post.say(summit, Role::Summit, Say::Accepted { attempt });
-        let cores = self.args.slots.get(slot as usize).cloned().unwrap_or_default();
-        let job = Job { order, slot, cores, dir: self.args.dir.clone(), host: self.args.name.clone() };
+        self.args
+            .post
+            .say(summit, Role::Summit, Say::Accepted { attempt });
+        let cores = self
+            .args
+            .slots
+            .get(slot as usize)
+            .cloned()
+            .unwrap_or_default();
+        let job = Job {
+            order,
+            slot,
+            cores,
+            dir: self.args.dir.clone(),
+            host: self.args.name.clone(),
+        };
         let watch = builder::start(me.clone(), self.args.tools.clone(), job);
-        self.running.insert(attempt, Running { slot, watch, told: None });
+        self.running.insert(
+            attempt,
+            Running {
+                slot,
+                watch,
+                told: None,
+            },
+        );
         Ok(())
     }
 
     fn free_slot(&self, order: &BuildOrder) -> Result<u32> {
         if let Some(why) = &self.leaving {
-            return Err(Fault::new(Kind::Builder, format!("{} takes no new work: {why}", self.args.name)));
+            return Err(Fault::new(
+                Kind::Builder,
+                format!("{} takes no new work: {why}", self.args.name),
+            ));
         }
         if order.profile.arch != Arch::OF_THIS_PROGRAM {
-            let what = format!("{} builds for {}, not for {}", self.args.name, Arch::OF_THIS_PROGRAM, order.profile.arch);
+            let what = format!(
+                "{} builds for {}, not for {}",
+                self.args.name,
+                Arch::OF_THIS_PROGRAM,
+                order.profile.arch
+            );
             return Err(Fault::new(Kind::Builder, what));
         }
         if !self.args.levels.contains(&order.profile.level) {
-            let what = format!("the processor of {} lacks the level of profile {}", self.args.name, order.profile.name);
+            let what = format!(
+                "the processor of {} lacks the level of profile {}",
+                self.args.name, order.profile.name
+            );
             return Err(Fault::new(Kind::Builder, what));
         }
         match self.judgement.verdict {
             Verdict::Low | Verdict::Unknown => {
-                let what = format!("{} takes no new work: {}", self.args.name, self.judgement.evidence.join("; "));
-                return Err(Fault::new(Kind::Builder, what).next("free space below its state directory"));
+                let what = format!(
+                    "{} takes no new work: {}",
+                    self.args.name,
+                    self.judgement.evidence.join("; ")
+                );
+                return Err(
+                    Fault::new(Kind::Builder, what).next("free space below its state directory")
+                );
             }
             Verdict::Fit | Verdict::Stalled => {}
         }
         let busy: BTreeSet<u32> = self.running.values().map(|running| running.slot).collect();
         let slots = u32::try_from(self.args.slots.len()).unwrap_or(u32::MAX);
         (0..slots).find(|slot| !busy.contains(slot)).ok_or_else(|| {
-            Fault::new(Kind::Builder, format!("all {slots} slots of {} are busy", self.args.name))
+            Fault::new(
+                Kind::Builder,
+                format!("all {slots} slots of {} are busy", self.args.name),
+            )
         })
     }
 
-    async fn cancel(&mut self, attempt: AttemptId, why: &str) -> std::result::Result<(), ActorProcessingErr> {
+    async fn cancel(
+        &mut self,
+        attempt: AttemptId,
+        why: &str,
+    ) -> std::result::Result<(), ActorProcessingErr> {
         if let Some(running) = self.running.get(&attempt) {
             running.watch.cancel(why);
             return Ok(());
@@ -296,12 +424,35 @@ impl State {
     }
 
     /// Forgets an attempt when both summit and vessel have what they need of it.
-    async fn confirmed(&mut self, attempt: AttemptId, heard_now: bool, received_now: bool) -> std::result::Result<(), ActorProcessingErr> {
-        let Some(row) = self.taken.get(&attempt).cloned() else { return Ok(()) };
-        let TakenStage::Ended { outcome, heard, received } = row.stage else { return Ok(()) };
+    async fn confirmed(
+        &mut self,
+        attempt: AttemptId,
+        heard_now: bool,
+        received_now: bool,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let Some(row) = self.taken.get(&attempt).cloned() else {
+            return Ok(());
+        };
+        let TakenStage::Ended {
+            outcome,
+            heard,
+            received,
+        } = row.stage
+        else {
+            return Ok(());
+        };
         let (heard, received) = (heard || heard_now, received || received_now);
         if !(heard && received) {
-            return self.put(Taken { stage: TakenStage::Ended { outcome, heard, received }, ..row }).await;
+            return self
+                .put(Taken {
+                    stage: TakenStage::Ended {
+                        outcome,
+                        heard,
+                        received,
+                    },
+                    ..row
+                })
+                .await;
         }
         let mut set = WriteSet::new();
         set.delete::<Taken>(&attempt);
@@ -311,14 +462,20 @@ impl State {
         Ok(())
     }
 
-    async fn finished(&mut self, attempt: AttemptId, outcome: Outcome) -> std::result::Result<(), ActorProcessingErr> {
+    async fn finished(
+        &mut self,
+        attempt: AttemptId,
+        outcome: Outcome,
+    ) -> std::result::Result<(), ActorProcessingErr> {
         self.running.remove(&attempt);
         self.record_end(attempt, outcome).await
     }
 
     fn peer_up(&mut self, peer: HostId) {
         let ended: Vec<AttemptId> = self.taken.keys().copied().collect();
-        ended.into_iter().for_each(|attempt| self.report_end(attempt));
+        ended
+            .into_iter()
+            .for_each(|attempt| self.report_end(attempt));
         if peer == self.args.summit {
             self.reported = None;
             self.renewed_ms = 0;
@@ -331,8 +488,14 @@ impl State {
                 Outcome::Built { artefacts, .. } => Ok(artefacts),
                 Outcome::Failed { .. } | Outcome::Cancelled => Ok(Vec::new()),
             },
-            Some(TakenStage::Running) => Err(Fault::new(Kind::TryAgain, format!("attempt {attempt} is still being built"))),
-            None => Err(Fault::new(Kind::NotFound, format!("{} has nothing of attempt {attempt}", self.args.name))),
+            Some(TakenStage::Running) => Err(Fault::new(
+                Kind::TryAgain,
+                format!("attempt {attempt} is still being built"),
+            )),
+            None => Err(Fault::new(
+                Kind::NotFound,
+                format!("{} has nothing of attempt {attempt}", self.args.name),
+            )),
         }
     }
 
@@ -342,7 +505,10 @@ impl State {
         let running = std::mem::take(&mut self.running);
         for (attempt, running) in running {
             running.watch.kill().await;
-            let fault = Fault::new(Kind::Builder, format!("{} was stopped during the build", self.args.name));
+            let fault = Fault::new(
+                Kind::Builder,
+                format!("{} was stopped during the build", self.args.name),
+            );
             self.record_end(attempt, ended_by_builder(fault)).await?;
         }
         Ok(())
@@ -369,11 +535,21 @@ impl State {
         let now_ms = super::now().mono_ms;
         let due_ms = (self.args.lease_s * 1000 / 4).clamp(200, crate::limit::HEARTBEAT_S * 1000);
         let report = self.report();
-        if self.reported.as_ref() != Some(&report) || now_ms.saturating_sub(self.renewed_ms) >= due_ms || self.renewed_ms == 0 {
-            let attempts = self.taken.values().filter(|row| row.stage == TakenStage::Running);
+        if self.reported.as_ref() != Some(&report)
+            || now_ms.saturating_sub(self.renewed_ms) >= due_ms
+            || self.renewed_ms == 0
+        {
+            let attempts = self
+                .taken
+                .values()
+                .filter(|row| row.stage == TakenStage::Running);
             let attempts = attempts.map(|row| row.attempt).collect();
-            self.args.post.say(summit, Role::Summit, Say::Renew { attempts });
-            self.args.post.say(summit, Role::Summit, Say::Report(Box::new(report.clone())));
+            self.args
+                .post
+                .say(summit, Role::Summit, Say::Renew { attempts });
+            self.args
+                .post
+                .say(summit, Role::Summit, Say::Report(Box::new(report.clone())));
             self.reported = Some(report);
             self.renewed_ms = now_ms.max(1);
         }
@@ -390,7 +566,12 @@ impl State {
             name: self.args.name.clone(),
             arch: Arch::OF_THIS_PROGRAM,
             levels: self.args.levels.clone(),
-            slot_cores: self.args.slots.iter().map(|cores| u32::try_from(cores.len()).unwrap_or(1)).collect(),
+            slot_cores: self
+                .args
+                .slots
+                .iter()
+                .map(|cores| u32::try_from(cores.len()).unwrap_or(1))
+                .collect(),
             slots,
             memory_bytes: self.sample.memory_total_bytes,
             sample: self.sample.clone(),
@@ -401,5 +582,10 @@ impl State {
 }
 
 fn ended_by_builder(fault: Fault) -> Outcome {
-    Outcome::Failed { blame: Blame::Builder, phase: None, fault, usage: Usage::default() }
+    Outcome::Failed {
+        blame: Blame::Builder,
+        phase: None,
+        fault,
+        usage: Usage::default(),
+    }
 }

@@ -6,10 +6,12 @@ use super::mirror::Mirror;
 use super::reader::Repo;
 use super::state::State;
 use crate::admin::summit::{
-    Answer, Builder, Builders, Call, Changes, JobPage, Jobs, Profile, Profiles, Project, Projects, Recipe, Recipes,
+    Answer, Builder, Builders, Call, Changes, JobPage, Jobs, Profile, Profiles, Project, Projects,
+    Recipe, Recipes,
 };
 use crate::admin::view::{
-    ChangeView, JobDetail, JobRef, MakesView, NeedView, RecipeDetail, RecipeView, TermView, UpstreamView,
+    ChangeView, JobDetail, JobRef, MakesView, NeedView, RecipeDetail, RecipeView, TermView,
+    UpstreamView,
 };
 use crate::admin::{Method, Reply};
 use crate::fault::{Fault, Kind, Result};
@@ -20,7 +22,9 @@ use crate::recipe::{Facts, NeedOrigin, Toolchain, UpstreamFacts};
 use crate::stone::Dependency;
 
 fn rows_max(asked: Option<u32>) -> usize {
-    asked.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX))
+    asked.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| {
+        (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX)
+    })
 }
 
 impl State {
@@ -28,36 +32,59 @@ impl State {
     pub fn answer(&self, call: &Call) -> Result<Reply> {
         match call {
             Call::ProjectList(ask) => {
-                let projects = self.farm.projects.keys().map(|name| self.project_view(name)).collect::<Result<_>>()?;
+                let projects = self
+                    .farm
+                    .projects
+                    .keys()
+                    .map(|name| self.project_view(name))
+                    .collect::<Result<_>>()?;
                 ask.reply(&Projects { projects })
             }
-            Call::ProjectShow(ask) => {
-                ask.reply(&Project { project: self.project_view(&self.locate_project(&ask.name)?)? })
-            }
+            Call::ProjectShow(ask) => ask.reply(&Project {
+                project: self.project_view(&self.locate_project(&ask.name)?)?,
+            }),
             Call::RecipeList(ask) => ask.reply(&self.recipes(ask)),
-            Call::ProfileList(ask) => {
-                ask.reply(&Profiles { profiles: self.farm.profiles.values().map(Into::into).collect() })
-            }
+            Call::ProfileList(ask) => ask.reply(&Profiles {
+                profiles: self.farm.profiles.values().map(Into::into).collect(),
+            }),
             Call::ProfileShow(ask) => {
-                let found = self.farm.profiles.values().find(|profile| profile.name.as_str() == ask.name);
+                let found = self
+                    .farm
+                    .profiles
+                    .values()
+                    .find(|profile| profile.name.as_str() == ask.name);
                 let known = self.farm.profiles.keys().map(ProfileName::as_str);
-                let profile =
-                    found.ok_or_else(|| super::lookup::unknown("profile", &ask.name, known, "massif profile list"))?;
-                ask.reply(&Profile { profile: profile.into() })
+                let profile = found.ok_or_else(|| {
+                    super::lookup::unknown("profile", &ask.name, known, "massif profile list")
+                })?;
+                ask.reply(&Profile {
+                    profile: profile.into(),
+                })
             }
             Call::JobList(ask) => ask.reply(&self.jobs(ask)?),
             Call::JobShow(ask) => {
                 let job = self.locate_job(&ask.job)?;
-                ask.reply(&JobPage { job: self.job_view(job.id)?, detail: self.job_detail(job.id)? })
+                ask.reply(&JobPage {
+                    job: self.job_view(job.id)?,
+                    detail: self.job_detail(job.id)?,
+                })
             }
-            Call::Why(ask) => ask.reply(&Answer { why: self.why(&ask.thing)? }),
+            Call::Why(ask) => ask.reply(&Answer {
+                why: self.why(&ask.thing)?,
+            }),
             Call::Plan(ask) => ask.reply(&self.plan_page(ask)?),
-            Call::BuilderList(ask) => {
-                ask.reply(&Builders { builders: self.builders.keys().filter_map(|id| self.builder_view(id)).collect() })
-            }
+            Call::BuilderList(ask) => ask.reply(&Builders {
+                builders: self
+                    .builders
+                    .keys()
+                    .filter_map(|id| self.builder_view(id))
+                    .collect(),
+            }),
             Call::BuilderShow(ask) => {
                 let id = self.locate_builder(&ask.name)?;
-                let builder = self.builder_view(&id).ok_or_else(|| Fault::bug("a builder is gone"))?;
+                let builder = self
+                    .builder_view(&id)
+                    .ok_or_else(|| Fault::bug("a builder is gone"))?;
                 ask.reply(&Builder { builder })
             }
             Call::ProjectAdd(_)
@@ -74,7 +101,10 @@ impl State {
             | Call::RecipeHistory(_)
             | Call::JobLog(_)
             | Call::JobArtefacts(_)
-            | Call::ArtefactRead(_) => Err(Fault::bug(format!("{} is answered elsewhere", call.facts().name))),
+            | Call::ArtefactRead(_) => Err(Fault::bug(format!(
+                "{} is answered elsewhere",
+                call.facts().name
+            ))),
         }
     }
 
@@ -82,42 +112,70 @@ impl State {
         let mut rows: Vec<(&crate::id::ProjectName, &Entry)> = Vec::new();
         for (project, catalog) in &self.catalogs {
             if ask.project.as_ref().is_none_or(|only| only == project) {
-                rows.extend(catalog.entries.iter().map(|entry| (project, entry.as_ref())));
+                rows.extend(
+                    catalog
+                        .entries
+                        .iter()
+                        .map(|entry| (project, entry.as_ref())),
+                );
             }
         }
         rows.retain(|(_, entry)| match &entry.reading {
             Reading::Good(facts) => {
                 ask.faulty != Some(true)
                     && ask.text.as_ref().is_none_or(|text| {
-                        facts.name.as_str().contains(text.as_str()) || facts.summary.to_lowercase().contains(&text.to_lowercase())
+                        facts.name.as_str().contains(text.as_str())
+                            || facts.summary.to_lowercase().contains(&text.to_lowercase())
                     })
             }
             Reading::Faulty { name, .. } => {
-                ask.faulty != Some(false) && ask.text.as_ref().is_none_or(|text| name.as_str().contains(text.as_str()))
+                ask.faulty != Some(false)
+                    && ask
+                        .text
+                        .as_ref()
+                        .is_none_or(|text| name.as_str().contains(text.as_str()))
             }
         });
-        let key = |(project, entry): &(&crate::id::ProjectName, &Entry)| format!("{} {} {}", entry.name(), project, entry.dir);
+        let key = |(project, entry): &(&crate::id::ProjectName, &Entry)| {
+            format!("{} {} {}", entry.name(), project, entry.dir)
+        };
         rows.sort_by_cached_key(key);
         if let Some(after) = &ask.after {
             rows.retain(|row| key(row) > *after);
         }
         let max = rows_max(ask.limit);
-        let next = (rows.len() > max).then(|| rows.get(max - 1).map(key)).flatten();
+        let next = (rows.len() > max)
+            .then(|| rows.get(max - 1).map(key))
+            .flatten();
         rows.truncate(max);
-        Recipes { recipes: rows.into_iter().map(|(project, entry)| self.recipe_view(project, entry)).collect(), next }
+        Recipes {
+            recipes: rows
+                .into_iter()
+                .map(|(project, entry)| self.recipe_view(project, entry))
+                .collect(),
+            next,
+        }
     }
 
     fn jobs(&self, ask: &crate::admin::summit::JobList) -> Result<Jobs> {
         let before = match &ask.after {
-            Some(text) => text.parse::<JobId>().map_err(|error| Fault::new(Kind::Usage, error.to_string()))?,
+            Some(text) => text
+                .parse::<JobId>()
+                .map_err(|error| Fault::new(Kind::Usage, error.to_string()))?,
             None => JobId(u64::MAX),
         };
         let max = rows_max(ask.limit);
         let mut jobs = Vec::new();
         let mut next = None;
         for (id, job) in self.farm.jobs.range(..before).rev() {
-            if ask.recipe.as_ref().is_some_and(|only| *only != job.target.recipe)
-                || ask.project.as_ref().is_some_and(|only| *only != job.target.project)
+            if ask
+                .recipe
+                .as_ref()
+                .is_some_and(|only| *only != job.target.recipe)
+                || ask
+                    .project
+                    .as_ref()
+                    .is_some_and(|only| *only != job.target.project)
             {
                 continue;
             }
@@ -125,26 +183,64 @@ impl State {
                 continue;
             }
             if jobs.len() == max {
-                next = jobs.last().map(|job: &crate::admin::view::JobView| job.id.to_string());
+                next = jobs
+                    .last()
+                    .map(|job: &crate::admin::view::JobView| job.id.to_string());
                 break;
             }
             jobs.push(self.job_view(*id)?);
         }
-        Ok(Jobs { jobs, next, seq: self.farm.seq })
+        Ok(Jobs {
+            jobs,
+            next,
+            seq: self.farm.seq,
+        })
     }
 
     fn job_detail(&self, id: JobId) -> Result<JobDetail> {
-        let job = self.farm.jobs.get(&id).ok_or_else(|| Fault::new(Kind::NotFound, format!("there is no job {id}")))?;
+        let job = self
+            .farm
+            .jobs
+            .get(&id)
+            .ok_or_else(|| Fault::new(Kind::NotFound, format!("there is no job {id}")))?;
         let refer = |target: &Target| {
             let job = self.farm.newest(target)?;
-            Some(JobRef { id: job.id, recipe: job.target.recipe.clone(), state: self.standing(job).0 })
+            Some(JobRef {
+                id: job.id,
+                recipe: job.target.recipe.clone(),
+                state: self.standing(job).0,
+            })
         };
-        let depends_on = self.planner.edges_of(&job.target).iter().filter(|edge| edge.cut.is_none()).filter_map(|edge| refer(&edge.provider)).collect();
+        let depends_on = self
+            .planner
+            .edges_of(&job.target)
+            .iter()
+            .filter(|edge| edge.cut.is_none())
+            .filter_map(|edge| refer(&edge.provider))
+            .collect();
         let follows = self.planner.follows(std::slice::from_ref(&job.target));
-        let needed_by = follows.iter().filter(|(_, steps)| **steps == 1).filter_map(|(target, _)| refer(target)).collect();
+        let needed_by = follows
+            .iter()
+            .filter(|(_, steps)| **steps == 1)
+            .filter_map(|(target, _)| refer(target))
+            .collect();
         let why = self.schedule.explain(id, &[], crate::actors::now());
-        let priority_terms = why.map(|why| why.priority).unwrap_or_default().into_iter().map(|term| TermView { name: term.name, value: term.seconds }).collect();
-        Ok(JobDetail { depends_on, needed_by, artefacts: Vec::new(), priority_terms, phases: Vec::new() })
+        let priority_terms = why
+            .map(|why| why.priority)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|term| TermView {
+                name: term.name,
+                value: term.seconds,
+            })
+            .collect();
+        Ok(JobDetail {
+            depends_on,
+            needed_by,
+            artefacts: Vec::new(),
+            priority_terms,
+            phases: Vec::new(),
+        })
     }
 
     /// What the farm's recipes provide: a base package must not provide it too.
@@ -154,7 +250,10 @@ impl State {
             if let Reading::Good(facts) = &entry.reading {
                 for package in &facts.packages {
                     provided.extend(package.provides.iter().cloned());
-                    provided.push(Dependency::new(crate::stone::DependencyKind::Name, package.name.as_str()));
+                    provided.push(Dependency::new(
+                        crate::stone::DependencyKind::Name,
+                        package.name.as_str(),
+                    ));
                 }
             }
         }
@@ -176,7 +275,11 @@ impl State {
                 Reading::Good(facts) => Some(self.recipe_detail(&project, &entry, facts)),
                 Reading::Faulty { .. } => None,
             };
-            let row = self.farm.projects.get(&project).ok_or_else(|| Fault::bug("a catalog has no project"))?;
+            let row = self
+                .farm
+                .projects
+                .get(&project)
+                .ok_or_else(|| Fault::bug("a catalog has no project"))?;
             let commit = self.catalogs.get(&project).map(|catalog| catalog.commit);
             let commit = commit.ok_or_else(|| Fault::bug("a recipe has no catalog"))?;
             Ok((view, detail, self.repository(row)?, commit, entry))
@@ -190,9 +293,18 @@ impl State {
         });
     }
 
-    fn recipe_detail(&self, project: &crate::id::ProjectName, entry: &Entry, facts: &Facts) -> RecipeDetail {
+    fn recipe_detail(
+        &self,
+        project: &crate::id::ProjectName,
+        entry: &Entry,
+        facts: &Facts,
+    ) -> RecipeDetail {
         let profile = self.farm.profiles.keys().next().cloned();
-        let target = profile.map(|profile| Target { project: project.clone(), recipe: facts.name.clone(), profile });
+        let target = profile.map(|profile| Target {
+            project: project.clone(),
+            recipe: facts.name.clone(),
+            profile,
+        });
         let needs = facts.needs.iter().map(|need| {
             let (from, provider) = match &target {
                 Some(target) => self.planner.serves(target, &need.dependency),
@@ -228,7 +340,12 @@ impl State {
                 cached: None,
             },
         });
-        let jobs = self.farm.jobs.values().rev().filter(|job| job.target.recipe == facts.name && job.target.project == *project);
+        let jobs = self
+            .farm
+            .jobs
+            .values()
+            .rev()
+            .filter(|job| job.target.recipe == facts.name && job.target.project == *project);
         RecipeDetail {
             description: facts.description.clone(),
             homepage: facts.homepage.clone(),
@@ -241,10 +358,19 @@ impl State {
                     name: package.name.clone(),
                     summary: package.summary.clone(),
                     provides: package.provides.iter().map(ToString::to_string).collect(),
-                    depends: package.depends.iter().map(Dependency::in_recipe_words).collect(),
+                    depends: package
+                        .depends
+                        .iter()
+                        .map(Dependency::in_recipe_words)
+                        .collect(),
                 })
                 .collect(),
-            groups: entry.dir.split_once('/').map(|(group, _)| group.to_string()).into_iter().collect(),
+            groups: entry
+                .dir
+                .split_once('/')
+                .map(|(group, _)| group.to_string())
+                .into_iter()
+                .collect(),
             architectures: facts.architectures.clone(),
             toolchain: facts.toolchain.map(|toolchain| match toolchain {
                 Toolchain::Llvm => "llvm".to_string(),
@@ -276,17 +402,30 @@ fn from_git(
         Call::RecipeShow(ask) => {
             // What cannot be told by git is left out rather than failing the whole page.
             let changed = history(1).unwrap_or_default().pop();
-            ask.reply(&Recipe { recipe: view, detail: detail.map(|detail| RecipeDetail { changed, ..detail }) })
+            ask.reply(&Recipe {
+                recipe: view,
+                detail: detail.map(|detail| RecipeDetail { changed, ..detail }),
+            })
         }
         Call::RecipeHistory(ask) => {
-            let max = ask.limit.map_or(20, |rows| rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX);
-            ask.reply(&Changes { changes: history(max)? })
+            let max = ask
+                .limit
+                .map_or(20, |rows| rows as usize)
+                .clamp(1, limit::ADMIN_PAGE_ROWS_MAX);
+            ask.reply(&Changes {
+                changes: history(max)?,
+            })
         }
         other => Err(Fault::bug(format!("{} needs no git", other.facts().name))),
     }
 }
 
 fn change_view(change: crate::model::ChangeView) -> ChangeView {
-    ChangeView { commit: change.commit, author: change.author, at: change.at, title: change.subject, body: String::new() }
+    ChangeView {
+        commit: change.commit,
+        author: change.author,
+        at: change.at,
+        title: change.subject,
+        body: String::new(),
+    }
 }
-

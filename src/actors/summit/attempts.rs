@@ -5,7 +5,9 @@ use crate::fault::{Fault, Kind};
 use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, Stamp};
 use crate::limit;
-use crate::model::{AttemptState, Blame, BuilderReport, Event, JobState, Outcome, Refusal, Role, Say, Then, Who};
+use crate::model::{
+    AttemptState, Blame, BuilderReport, Event, JobState, Outcome, Refusal, Role, Say, Then, Who,
+};
 use crate::plan::schedule::{BuilderSpec, Happened, Isolation, Trust};
 
 /// A builder that is not heard of for this many leases takes no work.
@@ -21,11 +23,28 @@ impl State {
         match say {
             Say::Report(report) => self.reported(from, *report),
             Say::Renew { attempts } => self.renewed(from, &attempts),
-            Say::Progress { attempt, stage, elapsed_s, log_bytes, doing } if self.holds(from, attempt) => {
-                self.progress.insert(attempt, Progress { stage, elapsed_s, log_bytes, doing });
+            Say::Progress {
+                attempt,
+                stage,
+                elapsed_s,
+                log_bytes,
+                doing,
+            } if self.holds(from, attempt) => {
+                self.progress.insert(
+                    attempt,
+                    Progress {
+                        stage,
+                        elapsed_s,
+                        log_bytes,
+                        doing,
+                    },
+                );
             }
             Say::Accepted { attempt } if self.owns(from, attempt) => {
-                match self.record_one(Who::Key(from), Event::Accepted { attempt }).await? {
+                match self
+                    .record_one(Who::Key(from), Event::Accepted { attempt })
+                    .await?
+                {
                     Ok(()) | Err(Refusal::Repeat) => {}
                     Err(refusal) => self.stop_attempt(attempt, from, &refusal.to_string()),
                 }
@@ -33,16 +52,39 @@ impl State {
             Say::Refused { attempt, why } if self.owns(from, attempt) => {
                 let now = crate::actors::now();
                 let until_ms = now.mono_ms + 10_000;
-                let happened = Happened::Refused { job: attempt.job, builder: from, why: why.what.clone().into(), until_ms };
+                let happened = Happened::Refused {
+                    job: attempt.job,
+                    builder: from,
+                    why: why.what.clone().into(),
+                    until_ms,
+                };
                 self.schedule.take(happened, now);
-                let then = Then::Again { not_before: None, counts: false };
-                let event = Event::AttemptEnded { attempt, blame: Blame::Builder, fault: why.bounded(), then };
+                let then = Then::Again {
+                    not_before: None,
+                    counts: false,
+                };
+                let event = Event::AttemptEnded {
+                    attempt,
+                    blame: Blame::Builder,
+                    fault: why.bounded(),
+                    then,
+                };
                 self.record_one(Who::Key(from), event).await?.ok();
             }
-            Say::Ended { attempt, outcome } if self.owns(from, attempt) => self.ended(from, attempt, outcome).await?,
-            Say::Published { attempt, channel, version } if from == self.args.vessel => {
+            Say::Ended { attempt, outcome } if self.owns(from, attempt) => {
+                self.ended(from, attempt, outcome).await?
+            }
+            Say::Published {
+                attempt,
+                channel,
+                version,
+            } if from == self.args.vessel => {
                 self.channels_moved();
-                let event = Event::Published { attempt, channel, version };
+                let event = Event::Published {
+                    attempt,
+                    channel,
+                    version,
+                };
                 if let Err(refusal) = self.record_one(Who::Key(from), event).await?
                     && refusal != Refusal::Repeat
                 {
@@ -50,35 +92,56 @@ impl State {
                 }
                 crate::actors::kill_point("summit:published-recorded");
             }
-            Say::Rejected { attempt, blame, why } if from == self.args.vessel => {
+            Say::Rejected {
+                attempt,
+                blame,
+                why,
+            } if from == self.args.vessel => {
                 let then = self.then(attempt, blame, &why);
-                let event = Event::AttemptEnded { attempt, blame, fault: why.bounded(), then };
+                let event = Event::AttemptEnded {
+                    attempt,
+                    blame,
+                    fault: why.bounded(),
+                    then,
+                };
                 self.record_one(Who::Key(from), event).await?.ok();
                 if let Some(builder) = self.farm.attempts.get(&attempt).map(|known| known.builder) {
                     self.stop_attempt(attempt, builder, "vessel refused what it made");
                 }
             }
-            other => tracing::warn!(from = %from.short(), ?other, "not from that host, or not about an attempt of its own"),
+            other => {
+                tracing::warn!(from = %from.short(), ?other, "not from that host, or not about an attempt of its own")
+            }
         }
         Ok(())
     }
 
     /// Whether this host was given that attempt.
     fn owns(&self, host: HostId, attempt: AttemptId) -> bool {
-        self.farm.attempts.get(&attempt).is_some_and(|known| known.builder == host)
+        self.farm
+            .attempts
+            .get(&attempt)
+            .is_some_and(|known| known.builder == host)
     }
 
     /// Whether that attempt is running there, as far as the rows know.
     fn holds(&self, host: HostId, attempt: AttemptId) -> bool {
         self.farm.attempts.get(&attempt).is_some_and(|known| {
-            known.builder == host && matches!(known.state, AttemptState::Assigned | AttemptState::Building)
+            known.builder == host
+                && matches!(known.state, AttemptState::Assigned | AttemptState::Building)
         })
     }
 
     fn reported(&mut self, from: HostId, report: BuilderReport) {
         let now = crate::actors::now();
         let spec = builder_spec(from, &report, None);
-        self.builders.insert(from, Builder { report, heard_ms: now.mono_ms });
+        self.builders.insert(
+            from,
+            Builder {
+                report,
+                heard_ms: now.mono_ms,
+            },
+        );
         self.schedule.take(Happened::Builder(spec), now);
     }
 
@@ -88,7 +151,12 @@ impl State {
             builder.heard_ms = now.mono_ms;
         }
         for attempt in attempts {
-            if self.holds(from, *attempt) && self.farm.live_attempt(attempt.job).is_some_and(|live| live.id == *attempt) {
+            if self.holds(from, *attempt)
+                && self
+                    .farm
+                    .live_attempt(attempt.job)
+                    .is_some_and(|live| live.id == *attempt)
+            {
                 self.leases.insert(*attempt, now.mono_ms + self.lease_ms());
             } else {
                 self.stop_attempt(*attempt, from, "it is not yours any more");
@@ -99,27 +167,68 @@ impl State {
     async fn ended(&mut self, from: HostId, attempt: AttemptId, outcome: Outcome) -> Done<()> {
         let who = Who::Key(from);
         let answer = match outcome {
-            Outcome::Built { artefacts, usage: _ } => {
+            Outcome::Built {
+                artefacts,
+                usage: _,
+            } => {
                 let bytes = artefacts.iter().map(|artefact| artefact.blob.size).sum();
                 let artefacts = u32::try_from(artefacts.len()).unwrap_or(u32::MAX);
-                self.record_one(who, Event::Built { attempt, artefacts, bytes }).await?
+                self.record_one(
+                    who,
+                    Event::Built {
+                        attempt,
+                        artefacts,
+                        bytes,
+                    },
+                )
+                .await?
             }
-            Outcome::Failed { blame, phase, fault, usage: _ } => {
+            Outcome::Failed {
+                blame,
+                phase,
+                fault,
+                usage: _,
+            } => {
                 let then = self.then(attempt, blame, &fault);
                 let mut fault = fault.bounded();
                 if let Some(phase) = phase.filter(|phase| !fault.what.contains(phase.as_str())) {
                     fault.what = format!("{phase}: {}", fault.what);
                 }
-                self.record_one(who, Event::AttemptEnded { attempt, blame, fault, then }).await?
+                self.record_one(
+                    who,
+                    Event::AttemptEnded {
+                        attempt,
+                        blame,
+                        fault,
+                        then,
+                    },
+                )
+                .await?
             }
             Outcome::Cancelled => {
                 let fault = Fault::new(Kind::TryAgain, "the builder stopped it");
-                let then = Then::Again { not_before: None, counts: false };
-                self.record_one(who, Event::AttemptEnded { attempt, blame: Blame::Operator, fault, then }).await?
+                let then = Then::Again {
+                    not_before: None,
+                    counts: false,
+                };
+                self.record_one(
+                    who,
+                    Event::AttemptEnded {
+                        attempt,
+                        blame: Blame::Operator,
+                        fault,
+                        then,
+                    },
+                )
+                .await?
             }
         };
         match answer {
-            Ok(()) | Err(Refusal::Repeat) => self.args.post.say(from, Role::Avalanche, Say::Heard { attempt }),
+            Ok(()) | Err(Refusal::Repeat) => {
+                self.args
+                    .post
+                    .say(from, Role::Avalanche, Say::Heard { attempt })
+            }
             Err(refusal) => {
                 tracing::warn!(%attempt, %refusal, "a report came too late; the builder may forget it");
                 self.stop_attempt(attempt, from, &refusal.to_string());
@@ -130,7 +239,9 @@ impl State {
 
     /// What follows for the job of an attempt that made nothing.
     fn then(&self, attempt: AttemptId, blame: Blame, fault: &Fault) -> Then {
-        let Some(job) = self.farm.jobs.get(&attempt.job) else { return Then::Over };
+        let Some(job) = self.farm.jobs.get(&attempt.job) else {
+            return Then::Over;
+        };
         if job.state.is_over() {
             return Then::Over;
         }
@@ -141,41 +252,83 @@ impl State {
             Blame::Builder | Blame::Network => limit::TRIES_MAX,
         };
         if given_back {
-            return Then::Again { not_before: None, counts: false };
+            return Then::Again {
+                not_before: None,
+                counts: false,
+            };
         }
         if job.failures + 1 >= tries_max {
             return Then::GiveUp;
         }
-        let wait_ms = BACK_OFF_MS.saturating_mul(1 << job.failures.min(16)).min(BACK_OFF_MS_MAX);
-        Then::Again { not_before: Some(Stamp(crate::actors::now().wall.0 + wait_ms)), counts: true }
+        let wait_ms = BACK_OFF_MS
+            .saturating_mul(1 << job.failures.min(16))
+            .min(BACK_OFF_MS_MAX);
+        Then::Again {
+            not_before: Some(Stamp(crate::actors::now().wall.0 + wait_ms)),
+            counts: true,
+        }
     }
 
     /// Tells a builder that an attempt is not wanted, and vessel not to expect it.
     pub fn stop_attempt(&self, attempt: AttemptId, builder: HostId, why: &str) {
-        self.args.post.say(builder, Role::Avalanche, Say::Cancel { attempt, why: why.to_string() });
-        self.args.post.say(self.args.vessel, Role::Vessel, Say::Forget { attempt });
+        self.args.post.say(
+            builder,
+            Role::Avalanche,
+            Say::Cancel {
+                attempt,
+                why: why.to_string(),
+            },
+        );
+        self.args
+            .post
+            .say(self.args.vessel, Role::Vessel, Say::Forget { attempt });
     }
 
     /// Ends attempts without news, and takes silent builders out of the count.
     pub async fn tick(&mut self) -> Done<()> {
         let now = crate::actors::now();
-        let expired: Vec<AttemptId> =
-            self.leases.iter().filter(|(_, until)| **until <= now.mono_ms).map(|(attempt, _)| *attempt).collect();
+        let expired: Vec<AttemptId> = self
+            .leases
+            .iter()
+            .filter(|(_, until)| **until <= now.mono_ms)
+            .map(|(attempt, _)| *attempt)
+            .collect();
         for attempt in expired {
             self.leases.remove(&attempt);
-            let Some(builder) = self.farm.attempts.get(&attempt).map(|known| known.builder) else { continue };
+            let Some(builder) = self.farm.attempts.get(&attempt).map(|known| known.builder) else {
+                continue;
+            };
             let seconds = self.args.lease.as_secs();
-            let fault = Fault::new(Kind::Builder, format!("no news of the builder for {seconds} s"))
-                .next("look at the builder; the job goes elsewhere");
-            let then = Then::Again { not_before: None, counts: false };
-            self.record_one(Who::Farm, Event::AttemptEnded { attempt, blame: Blame::Builder, fault, then }).await?.ok();
+            let fault = Fault::new(
+                Kind::Builder,
+                format!("no news of the builder for {seconds} s"),
+            )
+            .next("look at the builder; the job goes elsewhere");
+            let then = Then::Again {
+                not_before: None,
+                counts: false,
+            };
+            self.record_one(
+                Who::Farm,
+                Event::AttemptEnded {
+                    attempt,
+                    blame: Blame::Builder,
+                    fault,
+                    then,
+                },
+            )
+            .await?
+            .ok();
             self.stop_attempt(attempt, builder, "its lease ended");
         }
         let silent_ms = self.lease_ms() * SILENT_LEASES;
         for (id, builder) in &self.builders {
             let silent = now.mono_ms.saturating_sub(builder.heard_ms) > silent_ms;
             if silent {
-                let why = format!("not heard of for {} s", now.mono_ms.saturating_sub(builder.heard_ms) / 1000);
+                let why = format!(
+                    "not heard of for {} s",
+                    now.mono_ms.saturating_sub(builder.heard_ms) / 1000
+                );
                 let spec = builder_spec(*id, &builder.report, Some(why));
                 self.schedule.take(Happened::Builder(spec), now);
             }
@@ -185,11 +338,23 @@ impl State {
 
     /// A host is there (again): says what it may have missed.
     pub fn peer_up(&mut self, peer: HostId) {
-        let live: Vec<_> =
-            self.farm.attempts.values().filter(|attempt| attempt.state.is_live()).map(|attempt| attempt.id).collect();
+        let live: Vec<_> = self
+            .farm
+            .attempts
+            .values()
+            .filter(|attempt| attempt.state.is_live())
+            .map(|attempt| attempt.id)
+            .collect();
         for attempt in live {
-            let Some(known) = self.farm.attempts.get(&attempt).cloned() else { continue };
-            if self.farm.jobs.get(&attempt.job).is_none_or(|job| job.tries != attempt.try_no || job.state.is_over()) {
+            let Some(known) = self.farm.attempts.get(&attempt).cloned() else {
+                continue;
+            };
+            if self
+                .farm
+                .jobs
+                .get(&attempt.job)
+                .is_none_or(|job| job.tries != attempt.try_no || job.state.is_over())
+            {
                 continue;
             }
             if known.builder == peer || peer == self.args.vessel {
@@ -207,25 +372,40 @@ impl State {
 
 /// A builder as the dispatcher sees it.
 pub fn builder_spec(id: HostId, report: &BuilderReport, silent: Option<String>) -> BuilderSpec {
-    let away = silent.or_else(|| report.leaving.clone()).or_else(|| match report.judgement.verdict {
-        Verdict::Fit | Verdict::Stalled => None,
-        Verdict::Low | Verdict::Unknown => {
-            let evidence = report.judgement.evidence.join("; ");
-            Some(format!("{}: {evidence}", report.judgement.verdict.as_str()))
-        }
-    });
-    let mib = |bytes: Option<u64>| bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+    let away =
+        silent
+            .or_else(|| report.leaving.clone())
+            .or_else(|| match report.judgement.verdict {
+                Verdict::Fit | Verdict::Stalled => None,
+                Verdict::Low | Verdict::Unknown => {
+                    let evidence = report.judgement.evidence.join("; ");
+                    Some(format!("{}: {evidence}", report.judgement.verdict.as_str()))
+                }
+            });
+    let mib =
+        |bytes: Option<u64>| bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
     BuilderSpec {
         id,
         name: report.name.clone(),
         archs: vec![report.arch],
-        level: report.levels.iter().copied().max().unwrap_or(crate::model::IsaLevel::Baseline),
+        level: report
+            .levels
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(crate::model::IsaLevel::Baseline),
         trust: Trust::Trusted,
         isolation: Isolation::Sandbox,
         slots: u32::try_from(report.slot_cores.len()).unwrap_or(u32::MAX),
         cores: report.slot_cores.iter().sum(),
         memory_mib: mib(report.memory_bytes),
-        disk_mib: mib(report.sample.disks.iter().map(|disk| disk.free_bytes).min().flatten()),
+        disk_mib: mib(report
+            .sample
+            .disks
+            .iter()
+            .map(|disk| disk.free_bytes)
+            .min()
+            .flatten()),
         speed: 1.0,
         away: away.map(Into::into),
     }

@@ -16,10 +16,16 @@ pub struct Estimates {
 impl Estimates {
     /// Remembers an attempt that made packages.
     pub fn learn_from(&mut self, farm: &Farm, attempt: &Attempt) {
-        let good = matches!(attempt.state, AttemptState::Built | AttemptState::Published { .. });
-        if let (true, Some(job), Some(started), Some(ended)) =
-            (good, farm.jobs.get(&attempt.id.job), attempt.started, attempt.ended)
-        {
+        let good = matches!(
+            attempt.state,
+            AttemptState::Built | AttemptState::Published { .. }
+        );
+        if let (true, Some(job), Some(started), Some(ended)) = (
+            good,
+            farm.jobs.get(&attempt.id.job),
+            attempt.started,
+            attempt.ended,
+        ) {
             let last = self.seconds.entry(job.target.clone()).or_default();
             last.push_back(ended.seconds_since(started));
             if last.len() > REMEMBERED {

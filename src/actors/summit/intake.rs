@@ -16,7 +16,9 @@ use crate::plan::ProjectRules;
 impl State {
     /// Takes a project's recorded catalog up and starts to watch its repository.
     pub async fn know_project(&mut self, name: &ProjectName) {
-        let Some(project) = self.farm.projects.get(name).cloned() else { return };
+        let Some(project) = self.farm.projects.get(name).cloned() else {
+            return;
+        };
         self.planner.set_project(name, self.rules());
         let mut previous = None;
         if let Some(tip) = &project.tip {
@@ -31,8 +33,12 @@ impl State {
                     self.catalogs.insert(name.clone(), catalog.clone());
                     previous = Some(catalog);
                 }
-                Ok(Err(fault)) => tracing::warn!(project = %name, %fault, "the kept catalog cannot be read; the repository will be read again"),
-                Err(error) => tracing::warn!(project = %name, %error, "reading the kept catalog broke off"),
+                Ok(Err(fault)) => {
+                    tracing::warn!(project = %name, %fault, "the kept catalog cannot be read; the repository will be read again")
+                }
+                Err(error) => {
+                    tracing::warn!(project = %name, %error, "reading the kept catalog broke off")
+                }
             }
         }
         let me = self.me.clone();
@@ -73,7 +79,11 @@ impl State {
     /// A watcher has looked.
     pub async fn heard(&mut self, heard: Heard) -> Done<()> {
         match heard {
-            Heard::TipMoved { project, catalog, notes } => {
+            Heard::TipMoved {
+                project,
+                catalog,
+                notes,
+            } => {
                 for note in notes {
                     tracing::info!(%project, note);
                 }
@@ -93,7 +103,9 @@ impl State {
     }
 
     async fn tip_moved(&mut self, name: ProjectName, catalog: Arc<Catalog>) -> Done<()> {
-        let Some(project) = self.farm.projects.get(&name) else { return Ok(()) };
+        let Some(project) = self.farm.projects.get(&name) else {
+            return Ok(());
+        };
         let first = project.tip.is_none();
         let before = self.catalogs.get(&name).cloned();
         let (blobs, bytes) = (self.args.blobs.clone(), catalog.clone());
@@ -101,7 +113,11 @@ impl State {
             .await
             .map_err(ActorProcessingErr::from)??;
         let recipes = u32::try_from(catalog.entries.len()).unwrap_or(u32::MAX);
-        let faulty = catalog.entries.iter().filter(|entry| matches!(entry.reading, Reading::Faulty { .. })).count();
+        let faulty = catalog
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.reading, Reading::Faulty { .. }))
+            .count();
         let tip = Tip {
             commit: catalog.commit,
             catalog: blob.sha256,
@@ -113,7 +129,12 @@ impl State {
         let changed = differing(before.as_deref(), &catalog);
         self.catalogs.insert(name.clone(), catalog.clone());
         self.planner.set_catalog(&catalog);
-        let event = Event::TipMoved { project: name.clone(), tip, changed, opens };
+        let event = Event::TipMoved {
+            project: name.clone(),
+            tip,
+            changed,
+            opens,
+        };
         self.record_one(Who::Farm, event).await?.ok();
         crate::actors::kill_point("summit:tip-recorded");
         self.replan = true;
@@ -147,20 +168,29 @@ impl State {
                 // A look that finds nothing new reports nothing else; the intake counts all the same.
                 tokio::spawn(async move {
                     if let Ok(Ok(_)) = (&mut asked).await {
-                        me.cast(Msg::Heard(Heard::IntakeMended { project: name })).ok();
+                        me.cast(Msg::Heard(Heard::IntakeMended { project: name }))
+                            .ok();
                     }
                 });
                 Ok(())
             }
-            None => Err(self.project_fault(name).cloned().unwrap_or_else(|| Fault::bug("the project has no watcher"))),
+            None => Err(self
+                .project_fault(name)
+                .cloned()
+                .unwrap_or_else(|| Fault::bug("the project has no watcher"))),
         }
     }
 }
 
 /// Recipes that came, changed or went.
 fn differing(before: Option<&Catalog>, now: &Catalog) -> u32 {
-    let Some(before) = before else { return u32::try_from(now.entries.len()).unwrap_or(u32::MAX) };
-    let (mut old, mut new) = (before.entries.iter().peekable(), now.entries.iter().peekable());
+    let Some(before) = before else {
+        return u32::try_from(now.entries.len()).unwrap_or(u32::MAX);
+    };
+    let (mut old, mut new) = (
+        before.entries.iter().peekable(),
+        now.entries.iter().peekable(),
+    );
     let mut count = 0;
     loop {
         let order = match (old.peek(), new.peek()) {

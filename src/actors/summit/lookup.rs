@@ -17,7 +17,12 @@ pub struct Located {
 }
 
 /// A fault for a name that nothing has.
-pub fn unknown<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>, list: &str) -> Fault {
+pub fn unknown<'a>(
+    what: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+    list: &str,
+) -> Fault {
     let fault = Fault::new(Kind::NotFound, format!("there is no {what} {name:?}"));
     match nearest(name, known) {
         Some(near) => fault.next(format!("did you mean {near}?")),
@@ -31,17 +36,28 @@ impl State {
         if let Ok(id) = text.parse::<JobId>() {
             let job = self.farm.jobs.get(&id).cloned();
             return job.ok_or_else(|| {
-                Fault::new(Kind::NotFound, format!("there is no job {id}; the last one is {}", self.farm.last_job))
-                    .next("`massif job list` shows all")
+                Fault::new(
+                    Kind::NotFound,
+                    format!(
+                        "there is no job {id}; the last one is {}",
+                        self.farm.last_job
+                    ),
+                )
+                .next("`massif job list` shows all")
             });
         }
         let (project, recipe) = split(text);
         let fits = |job: &&Arc<Job>| {
-            job.target.recipe.as_str() == recipe && project.is_none_or(|project| job.target.project.as_str() == project)
+            job.target.recipe.as_str() == recipe
+                && project.is_none_or(|project| job.target.project.as_str() == project)
         };
         let newest = self.farm.jobs.values().rev().find(fits).cloned();
         newest.ok_or_else(|| {
-            let known = self.farm.jobs.values().map(|job| job.target.recipe.as_str());
+            let known = self
+                .farm
+                .jobs
+                .values()
+                .map(|job| job.target.recipe.as_str());
             unknown("job of recipe", recipe, known, "massif job list")
         })
     }
@@ -59,7 +75,10 @@ impl State {
         let mut found = Vec::new();
         for (name, catalog) in &self.catalogs {
             if project.is_none_or(|project| name.as_str() == project) {
-                let entries = catalog.entries.iter().filter(|entry| entry.name().as_str() == recipe);
+                let entries = catalog
+                    .entries
+                    .iter()
+                    .filter(|entry| entry.name().as_str() == recipe);
                 found.extend(entries.map(|entry| (name.clone(), entry.clone())));
             }
         }
@@ -69,13 +88,23 @@ impl State {
             found.truncate(1);
         }
         match found.len() {
-            1 => found.pop().ok_or_else(|| Fault::bug("a vector of one is empty")),
+            1 => found
+                .pop()
+                .ok_or_else(|| Fault::bug("a vector of one is empty")),
             0 => {
                 let entries = self.catalogs.values().flat_map(|catalog| &catalog.entries);
-                Err(unknown("recipe", recipe, entries.map(|entry| entry.name().as_str()), "massif recipe list"))
+                Err(unknown(
+                    "recipe",
+                    recipe,
+                    entries.map(|entry| entry.name().as_str()),
+                    "massif recipe list",
+                ))
             }
             _ => {
-                let names: Vec<String> = found.iter().map(|(project, _)| format!("{project}/{recipe}")).collect();
+                let names: Vec<String> = found
+                    .iter()
+                    .map(|(project, _)| format!("{project}/{recipe}"))
+                    .collect();
                 let what = format!("several projects have a recipe {recipe}");
                 Err(Fault::new(Kind::Usage, what).next(format!("say which: {}", names.join(", "))))
             }
@@ -83,42 +112,84 @@ impl State {
     }
 
     /// What a recipe can be built for.
-    pub fn targets(&self, project: &ProjectName, entry: &Entry, only: Option<&ProfileName>) -> Result<Vec<Target>> {
-        let all = self.farm.profiles.keys().filter(|name| only.is_none_or(|only| *name == only));
+    pub fn targets(
+        &self,
+        project: &ProjectName,
+        entry: &Entry,
+        only: Option<&ProfileName>,
+    ) -> Result<Vec<Target>> {
+        let all = self
+            .farm
+            .profiles
+            .keys()
+            .filter(|name| only.is_none_or(|only| *name == only));
         let targets: Vec<Target> = all
-            .map(|profile| Target { project: project.clone(), recipe: entry.name().clone(), profile: profile.clone() })
+            .map(|profile| Target {
+                project: project.clone(),
+                recipe: entry.name().clone(),
+                profile: profile.clone(),
+            })
             .collect();
         match (targets.is_empty(), only) {
             (false, _) => Ok(targets),
             (true, Some(only)) => {
                 let known = self.farm.profiles.keys().map(ProfileName::as_str);
-                Err(unknown("profile", only.as_str(), known, "massif profile list"))
+                Err(unknown(
+                    "profile",
+                    only.as_str(),
+                    known,
+                    "massif profile list",
+                ))
             }
-            (true, None) => Err(Fault::new(Kind::Operator, "there is no profile to build for").next("massif profile add")),
+            (true, None) => Err(
+                Fault::new(Kind::Operator, "there is no profile to build for")
+                    .next("massif profile add"),
+            ),
         }
     }
 
     /// A project by name.
     pub fn locate_project(&self, text: &str) -> Result<ProjectName> {
-        let found = self.farm.projects.keys().find(|name| name.as_str() == text).cloned();
+        let found = self
+            .farm
+            .projects
+            .keys()
+            .find(|name| name.as_str() == text)
+            .cloned();
         found.ok_or_else(|| {
-            unknown("project", text, self.farm.projects.keys().map(ProjectName::as_str), "massif project list")
+            unknown(
+                "project",
+                text,
+                self.farm.projects.keys().map(ProjectName::as_str),
+                "massif project list",
+            )
         })
     }
 
     /// A builder by name or by the start of its id.
     pub fn locate_builder(&self, text: &str) -> Result<HostId> {
-        let fits = |id: &HostId, name: &str| name == text || (text.len() >= 4 && id.to_string().starts_with(text));
-        let found = self.builders.iter().find(|(id, builder)| fits(id, builder.report.name.as_str()));
+        let fits = |id: &HostId, name: &str| {
+            name == text || (text.len() >= 4 && id.to_string().starts_with(text))
+        };
+        let found = self
+            .builders
+            .iter()
+            .find(|(id, builder)| fits(id, builder.report.name.as_str()));
         found.map(|(id, _)| *id).ok_or_else(|| {
-            let known = self.builders.values().map(|builder| builder.report.name.as_str());
+            let known = self
+                .builders
+                .values()
+                .map(|builder| builder.report.name.as_str());
             unknown("builder", text, known, "massif builder list")
         })
     }
 
     /// The name of a host, or the start of its id.
     pub fn host_name(&self, id: &HostId) -> String {
-        self.farm.hosts.get(id).map_or_else(|| id.short(), |name| name.to_string())
+        self.farm
+            .hosts
+            .get(id)
+            .map_or_else(|| id.short(), |name| name.to_string())
     }
 }
 

@@ -244,7 +244,11 @@ impl Running {
         let mut lines = BufReader::new(output).lines();
         let mut doing = "connecting".to_string();
         let stalled = |doing: &str| self.late("moved nothing for", fetching.stall, doing);
-        let written = timeout_at(Instant::now() + fetching.stall, input.write_all(text.as_bytes())).await;
+        let written = timeout_at(
+            Instant::now() + fetching.stall,
+            input.write_all(text.as_bytes()),
+        )
+        .await;
         // A child that is gone already says why on its output, or by its silence there.
         if written.is_err() {
             return Err(stalled(&doing));

@@ -7,8 +7,8 @@
 pub mod answer;
 pub mod attempts;
 mod catalog_blob;
-pub mod estimates;
 mod entries;
+pub mod estimates;
 pub mod fetch;
 pub mod intake;
 pub mod lookup;
@@ -159,7 +159,11 @@ impl Actor for Summit {
     type Arguments = Args;
 
     /// Memory is rebuilt from the store.
-    async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> std::result::Result<State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        me: ActorRef<Msg>,
+        args: Args,
+    ) -> std::result::Result<State, ActorProcessingErr> {
         let mut moved = args.channels.clone();
         let mut state = State::load(me.clone(), args).await?;
         state.settle().await?;
@@ -172,7 +176,12 @@ impl Actor for Summit {
         Ok(state)
     }
 
-    async fn handle(&self, _: ActorRef<Msg>, msg: Msg, state: &mut State) -> std::result::Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Msg>,
+        msg: Msg,
+        state: &mut State,
+    ) -> std::result::Result<(), ActorProcessingErr> {
         // What vessel shows is looked at before anything is decided, not only when its message comes round.
         if state.args.channels.has_changed().unwrap_or(false) {
             state.channels_moved();
@@ -186,7 +195,11 @@ impl Actor for Summit {
             Msg::BaseRead { base, provides } => state.base_read(&base, provides),
             Msg::PeerUp(peer) => state.peer_up(peer),
             Msg::Tick => state.tick().await?,
-            Msg::Ask { caller, call, reply } => state.asked(&caller, *call, reply).await?,
+            Msg::Ask {
+                caller,
+                call,
+                reply,
+            } => state.asked(&caller, *call, reply).await?,
             Msg::Locate(text, reply) => {
                 reply.send(state.locate(&text)).ok();
             }
@@ -194,18 +207,27 @@ impl Actor for Summit {
                 reply.send(state.status()).ok();
             }
             Msg::BasePackages(reply) => {
-                reply.send(state.farm.base_packages.values().cloned().collect()).ok();
+                reply
+                    .send(state.farm.base_packages.values().cloned().collect())
+                    .ok();
             }
             Msg::Provided(reply) => {
                 reply.send(state.provided()).ok();
             }
-            Msg::HoldSources { channel, sources, hold, reply } => {
+            Msg::HoldSources {
+                channel,
+                sources,
+                hold,
+                reply,
+            } => {
                 state.hold_sources(&channel, &sources, &hold).await?;
                 reply.send(Ok(())).ok();
             }
             Msg::Note { who, event, reply } => {
                 let noted = state.record_one(who, *event).await?;
-                reply.send(noted.map_err(|refusal| state::refused(&refusal))).ok();
+                reply
+                    .send(noted.map_err(|refusal| state::refused(&refusal)))
+                    .ok();
             }
         }
         state.settle().await

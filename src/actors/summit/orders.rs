@@ -8,8 +8,8 @@ use super::{Args, Msg};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::AttemptId;
 use crate::model::{
-    AttemptState, Blame, BuildOrder, Event, Expectation, Input, InputFrom, Job, OrderLimits, Profile, Project, Role, Say,
-    Then, Who,
+    AttemptState, Blame, BuildOrder, Event, Expectation, Input, InputFrom, Job, OrderLimits,
+    Profile, Project, Role, Say, Then, Who,
 };
 use crate::plan::schedule::Happened;
 use crate::plan::{Closure, Source};
@@ -24,10 +24,24 @@ impl State {
         }
         let mut events = Vec::new();
         for given in &assignments {
-            let Some(job) = self.farm.jobs.get(&given.job) else { continue };
-            let build_release = self.args.channels.borrow().next_build_release(&job.target.recipe, job.release);
-            let attempt = AttemptId { job: given.job, try_no: job.tries + 1 };
-            let event = Event::Assigned { attempt, builder: given.builder, slot: given.slot, build_release };
+            let Some(job) = self.farm.jobs.get(&given.job) else {
+                continue;
+            };
+            let build_release = self
+                .args
+                .channels
+                .borrow()
+                .next_build_release(&job.target.recipe, job.release);
+            let attempt = AttemptId {
+                job: given.job,
+                try_no: job.tries + 1,
+            };
+            let event = Event::Assigned {
+                attempt,
+                builder: given.builder,
+                slot: given.slot,
+                build_release,
+            };
             events.push((Who::Farm, event));
         }
         let attempts: Vec<_> = events
@@ -53,18 +67,25 @@ impl State {
 
     /// Makes the order of a live attempt in a task of its own; `Msg::OrderReady` brings it back.
     pub fn prepare_order(&mut self, attempt: AttemptId) {
-        let Some(job) = self.farm.jobs.get(&attempt.job).cloned() else { return };
+        let Some(job) = self.farm.jobs.get(&attempt.job).cloned() else {
+            return;
+        };
         let profile = self.farm.profiles.get(&job.target.profile).cloned();
         let project = self.farm.projects.get(&job.target.project).cloned();
         let closure = self.planner.closure(&job.target).map_err(|waits| {
             let texts: Vec<String> = waits.iter().map(|wait| wait.text.clone()).collect();
-            Fault::new(Kind::TryAgain, format!("it waits for {} again", texts.join(", ")))
+            Fault::new(
+                Kind::TryAgain,
+                format!("it waits for {} again", texts.join(", ")),
+            )
         });
         let (args, me) = (self.args.clone(), self.me.clone());
         tokio::spawn(async move {
             let order = tokio::task::spawn_blocking(move || {
-                let profile = profile.ok_or_else(|| gone("profile", job.target.profile.as_str()))?;
-                let project = project.ok_or_else(|| gone("project", job.target.project.as_str()))?;
+                let profile =
+                    profile.ok_or_else(|| gone("profile", job.target.profile.as_str()))?;
+                let project =
+                    project.ok_or_else(|| gone("project", job.target.project.as_str()))?;
                 make_order(&args, attempt, &job, &profile, &project, closure?)
             });
             let order = match order.await {
@@ -72,26 +93,44 @@ impl State {
                 Err(error) => Err(Fault::bug("making an order broke off").because(&error)),
             };
             // A summit that is gone makes the order anew when it is back: the attempt is in its rows.
-            me.cast(Msg::OrderReady { attempt, order: Box::new(order) }).ok();
+            me.cast(Msg::OrderReady {
+                attempt,
+                order: Box::new(order),
+            })
+            .ok();
         });
     }
 
     /// Sends an order, unless its attempt is over meanwhile.
     pub async fn order_ready(&mut self, attempt: AttemptId, order: Result<BuildOrder>) -> Done<()> {
-        let Some(known) = self.farm.attempts.get(&attempt).cloned() else { return Ok(()) };
+        let Some(known) = self.farm.attempts.get(&attempt).cloned() else {
+            return Ok(());
+        };
         if !known.state.is_live() {
             return Ok(());
         }
         let order = match order {
             Ok(order) => order,
             Err(fault) => {
-                let blame = if fault.kind == Kind::Recipe { Blame::Recipe } else { Blame::Operator };
+                let blame = if fault.kind == Kind::Recipe {
+                    Blame::Recipe
+                } else {
+                    Blame::Operator
+                };
                 let then = if fault.kind == Kind::TryAgain {
-                    Then::Again { not_before: None, counts: true }
+                    Then::Again {
+                        not_before: None,
+                        counts: true,
+                    }
                 } else {
                     Then::GiveUp
                 };
-                let event = Event::AttemptEnded { attempt, blame, fault: fault.bounded(), then };
+                let event = Event::AttemptEnded {
+                    attempt,
+                    blame,
+                    fault: fault.bounded(),
+                    then,
+                };
                 self.record_one(Who::Farm, event).await?.ok();
                 return Ok(());
             }
@@ -106,10 +145,16 @@ impl State {
             arch: order.profile.arch,
             channel: order.profile.channel.clone(),
         };
-        self.args.post.say(self.args.vessel, Role::Vessel, Say::Expect(Box::new(expectation)));
+        self.args.post.say(
+            self.args.vessel,
+            Role::Vessel,
+            Say::Expect(Box::new(expectation)),
+        );
         crate::actors::kill_point("summit:expected");
         if known.state != AttemptState::Built {
-            self.args.post.say(known.builder, Role::Avalanche, Say::Build(Box::new(order)));
+            self.args
+                .post
+                .say(known.builder, Role::Avalanche, Say::Build(Box::new(order)));
         } else {
             // Its builder repeats its offer by itself.
             tracing::debug!(%attempt, "built already; vessel was told what to expect");
@@ -148,9 +193,18 @@ fn make_order(
             Source::Base(_) => continue,
         };
         let name = package.name.parse().map_err(|error| {
-            Fault::new(Kind::Operator, "an index has a package with an impossible name").because(&error)
+            Fault::new(
+                Kind::Operator,
+                "an index has a package with an impossible name",
+            )
+            .because(&error)
         })?;
-        inputs.push(Input { name, sha256: package.sha256, size: package.size, from });
+        inputs.push(Input {
+            name,
+            sha256: package.sha256,
+            size: package.size,
+            from,
+        });
     }
     Ok(BuildOrder {
         attempt,

@@ -16,11 +16,17 @@ impl State {
         let mut reasons: BTreeMap<Target, Vec<String>> = BTreeMap::new();
         if ask.names.is_empty() {
             for wanted in self.planner.jobs_wanted() {
-                reasons.entry(wanted.target).or_default().push(wanted.because.text());
+                reasons
+                    .entry(wanted.target)
+                    .or_default()
+                    .push(wanted.because.text());
             }
             for job in self.open.iter().filter_map(|id| self.farm.jobs.get(id)) {
                 if !job.state.is_over() {
-                    reasons.entry(job.target.clone()).or_default().push(job.because.text());
+                    reasons
+                        .entry(job.target.clone())
+                        .or_default()
+                        .push(job.because.text());
                 }
             }
         } else {
@@ -30,19 +36,28 @@ impl State {
                 asked.extend(self.targets(&project, &entry, ask.profile.as_ref())?);
             }
             for target in self.planner.needed_by(&asked) {
-                reasons.entry(target).or_default().push("needed by what was asked for".into());
+                reasons
+                    .entry(target)
+                    .or_default()
+                    .push("needed by what was asked for".into());
             }
             for target in &asked {
                 let published = self.published(target);
                 let release = self.facts(target).map(|facts| facts.release);
                 match published {
                     Some(known) if Some(known.release) == release && ask.rebuild != Some(true) => {}
-                    _ => reasons.entry(target.clone()).or_default().push("asked for".into()),
+                    _ => reasons
+                        .entry(target.clone())
+                        .or_default()
+                        .push("asked for".into()),
                 }
             }
             if ask.rebuild == Some(true) {
                 for (target, steps) in self.planner.follows(&asked) {
-                    reasons.entry(target).or_default().push(format!("built with it, {steps} steps away"));
+                    reasons
+                        .entry(target)
+                        .or_default()
+                        .push(format!("built with it, {steps} steps away"));
                 }
             }
         }
@@ -55,12 +70,20 @@ impl State {
     fn page_of(&self, ask: &Plan, reasons: &BTreeMap<Target, Vec<String>>) -> Result<PlanPage> {
         let ordered = self.in_order(reasons.keys());
         let from = match &ask.after {
-            Some(text) => text.parse::<usize>().map_err(|error| Fault::new(Kind::Usage, "no such page").because(&error))?,
+            Some(text) => text
+                .parse::<usize>()
+                .map_err(|error| Fault::new(Kind::Usage, "no such page").because(&error))?,
             None => 0,
         };
-        let max = ask.limit.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX));
-        let jobs: Vec<PlanJobView> =
-            ordered.iter().skip(from).take(max).map(|target| self.plan_row(target, reasons)).collect();
+        let max = ask.limit.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| {
+            (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX)
+        });
+        let jobs: Vec<PlanJobView> = ordered
+            .iter()
+            .skip(from)
+            .take(max)
+            .map(|target| self.plan_row(target, reasons))
+            .collect();
         let next = (from + jobs.len() < ordered.len()).then(|| (from + jobs.len()).to_string());
         let plan = (from == 0).then(|| self.plan_view(&ordered, reasons));
         Ok(PlanPage { jobs, next, plan })
@@ -72,7 +95,9 @@ impl State {
         let mut waits: BTreeMap<&Target, BTreeSet<Target>> = BTreeMap::new();
         for target in &all {
             let edges = self.planner.edges_of(target);
-            let open = edges.into_iter().filter(|edge| edge.cut.is_none() && all.contains(&edge.provider) && edge.provider != **target);
+            let open = edges.into_iter().filter(|edge| {
+                edge.cut.is_none() && all.contains(&edge.provider) && edge.provider != **target
+            });
             waits.insert(target, open.map(|edge| edge.provider).collect());
         }
         let mut order: Vec<Target> = Vec::new();
@@ -80,12 +105,19 @@ impl State {
         while done.len() < waits.len() {
             let ready: Vec<Target> = waits
                 .iter()
-                .filter(|(target, waits)| !done.contains(**target) && waits.iter().all(|wait| done.contains(wait)))
+                .filter(|(target, waits)| {
+                    !done.contains(**target) && waits.iter().all(|wait| done.contains(wait))
+                })
                 .map(|(target, _)| (*target).clone())
                 .collect();
             if ready.is_empty() {
                 // What is left waits in a cycle that nothing opens: it is listed, last.
-                order.extend(waits.keys().filter(|target| !done.contains(**target)).map(|target| (*target).clone()));
+                order.extend(
+                    waits
+                        .keys()
+                        .filter(|target| !done.contains(**target))
+                        .map(|target| (*target).clone()),
+                );
                 break;
             }
             done.extend(ready.iter().cloned());
@@ -129,7 +161,10 @@ impl State {
         waits
             .filter(|wait| wait.kind == WaitKind::Dependency)
             .map(|wait| {
-                let name = wait.text.strip_prefix("nothing provides ").unwrap_or(&wait.text);
+                let name = wait
+                    .text
+                    .strip_prefix("nothing provides ")
+                    .unwrap_or(&wait.text);
                 name.split(", which ").next().unwrap_or(name).to_owned()
             })
             .collect()
@@ -139,17 +174,40 @@ impl State {
         let mut unresolved: BTreeMap<String, Vec<crate::id::RecipeName>> = BTreeMap::new();
         for target in ordered {
             for name in self.unresolved_of(target) {
-                unresolved.entry(name).or_default().push(target.recipe.clone());
+                unresolved
+                    .entry(name)
+                    .or_default()
+                    .push(target.recipe.clone());
             }
         }
-        let seconds = |target: &Target| self.estimates.seconds(target).unwrap_or(limit::UNKNOWN_BUILD_S);
-        let slots: usize = self.builders.values().map(|builder| builder.report.slots.len()).sum();
+        let seconds = |target: &Target| {
+            self.estimates
+                .seconds(target)
+                .unwrap_or(limit::UNKNOWN_BUILD_S)
+        };
+        let slots: usize = self
+            .builders
+            .values()
+            .map(|builder| builder.report.slots.len())
+            .sum();
         let work: f64 = ordered.iter().map(seconds).sum();
         PlanView {
             rows: ordered.len() as u64,
             builds: reasons.len() as u64,
-            cycles: self.farm.profiles.keys().flat_map(|profile| self.planner.cycles(profile)).map(cycle_view).collect(),
-            unresolved: unresolved.into_iter().map(|(dependency, recipes)| UnresolvedView { dependency, recipes }).collect(),
+            cycles: self
+                .farm
+                .profiles
+                .keys()
+                .flat_map(|profile| self.planner.cycles(profile))
+                .map(cycle_view)
+                .collect(),
+            unresolved: unresolved
+                .into_iter()
+                .map(|(dependency, recipes)| UnresolvedView {
+                    dependency,
+                    recipes,
+                })
+                .collect(),
             critical_path: self.critical_path(ordered, &seconds),
             makespan_s: None,
             lower_bound_s: (slots > 0).then(|| work / slots as f64),
@@ -157,7 +215,11 @@ impl State {
     }
 
     /// The longest way from start to end by predicted seconds; `ordered` has providers first.
-    fn critical_path(&self, ordered: &[Target], seconds: &dyn Fn(&Target) -> f64) -> Vec<crate::id::RecipeName> {
+    fn critical_path(
+        &self,
+        ordered: &[Target],
+        seconds: &dyn Fn(&Target) -> f64,
+    ) -> Vec<crate::id::RecipeName> {
         let mut best: BTreeMap<&Target, (f64, Option<&Target>)> = BTreeMap::new();
         for target in ordered {
             let before = self
@@ -165,13 +227,19 @@ impl State {
                 .edges_of(target)
                 .into_iter()
                 .filter(|edge| edge.cut.is_none())
-                .filter_map(|edge| best.get_key_value(&edge.provider).map(|(provider, (length, _))| (*length, *provider)))
+                .filter_map(|edge| {
+                    best.get_key_value(&edge.provider)
+                        .map(|(provider, (length, _))| (*length, *provider))
+                })
                 .max_by(|a, b| a.0.total_cmp(&b.0));
             let length = before.map_or(0.0, |(length, _)| length) + seconds(target);
             best.insert(target, (length, before.map(|(_, provider)| provider)));
         }
         let mut path = Vec::new();
-        let mut at = best.iter().max_by(|a, b| a.1.0.total_cmp(&b.1.0)).map(|(target, _)| *target);
+        let mut at = best
+            .iter()
+            .max_by(|a, b| a.1.0.total_cmp(&b.1.0))
+            .map(|(target, _)| *target);
         while let Some(target) = at {
             path.push(target.recipe.clone());
             at = best.get(target).and_then(|(_, before)| *before);
@@ -182,17 +250,30 @@ impl State {
 }
 
 fn cycle_view(cycle: crate::plan::Cycle) -> CycleView {
-    let bootstrap: BTreeSet<_> =
-        cycle.cuts.iter().filter(|cut| cut.served_by.is_none()).map(|cut| cut.provider.recipe.clone()).collect();
+    let bootstrap: BTreeSet<_> = cycle
+        .cuts
+        .iter()
+        .filter(|cut| cut.served_by.is_none())
+        .map(|cut| cut.provider.recipe.clone())
+        .collect();
     CycleView {
-        members: cycle.members.into_iter().map(|target| target.recipe).collect(),
+        members: cycle
+            .members
+            .into_iter()
+            .map(|target| target.recipe)
+            .collect(),
         cuts: cycle
             .cuts
             .into_iter()
             .map(|cut| CutView {
                 recipe: cut.recipe.recipe,
                 provider: cut.provider.recipe,
-                dependency: cut.dependencies.iter().map(|dependency| dependency.in_recipe_words()).collect::<Vec<_>>().join(", "),
+                dependency: cut
+                    .dependencies
+                    .iter()
+                    .map(|dependency| dependency.in_recipe_words())
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 served_by: cut.served_by.map(|served| {
                     match served {
                         ServedBy::Published => "published",

@@ -20,8 +20,13 @@ impl State {
             let (me, dir) = (self.me.clone(), self.args.dir.clone());
             tokio::spawn(async move {
                 let looked = crate::build::base::Base::from(&base);
-                let read = tokio::task::spawn_blocking(move || crate::build::base::base_index(&looked, &dir)).await;
-                let provides = read.unwrap_or_else(|error| Err(Fault::bug("looking at a base broke off").because(&error)));
+                let read = tokio::task::spawn_blocking(move || {
+                    crate::build::base::base_index(&looked, &dir)
+                })
+                .await;
+                let provides = read.unwrap_or_else(|error| {
+                    Err(Fault::bug("looking at a base broke off").because(&error))
+                });
                 // A summit that restarts looks again.
                 me.cast(Msg::BaseRead { base, provides }).ok();
             });
@@ -59,7 +64,8 @@ impl State {
             Ok(packages) => {
                 self.faults.remove(&format!("remote {uri}"));
                 if let Some(packages) = packages {
-                    self.planner.set_index(&Source::Remote(uri.to_string()), &packages);
+                    self.planner
+                        .set_index(&Source::Remote(uri.to_string()), &packages);
                     self.replan = true;
                 }
             }
@@ -88,7 +94,13 @@ async fn watch_remote(me: ractor::ActorRef<Msg>, uri: String, poll: Duration) {
             }
             Err(fault) => Err(fault),
         };
-        if me.cast(Msg::RemoteRead { uri: uri.clone(), packages }).is_err() {
+        if me
+            .cast(Msg::RemoteRead {
+                uri: uri.clone(),
+                packages,
+            })
+            .is_err()
+        {
             return;
         }
         tokio::time::sleep(poll.max(Duration::from_secs(10))).await;
@@ -96,19 +108,40 @@ async fn watch_remote(me: ractor::ActorRef<Msg>, uri: String, poll: Duration) {
 }
 
 async fn fetch(uri: &str) -> Result<Vec<u8>> {
-    let failed = |error: &dyn std::error::Error| Fault::new(Kind::Network, format!("cannot read {uri}")).because(error);
-    let too_large = || Fault::new(Kind::Operator, format!("{uri} has more than {} bytes", limit::INDEX_BYTES_MAX));
-    let path = uri.strip_prefix("file://").or_else(|| uri.starts_with('/').then_some(uri));
+    let failed = |error: &dyn std::error::Error| {
+        Fault::new(Kind::Network, format!("cannot read {uri}")).because(error)
+    };
+    let too_large = || {
+        Fault::new(
+            Kind::Operator,
+            format!("{uri} has more than {} bytes", limit::INDEX_BYTES_MAX),
+        )
+    };
+    let path = uri
+        .strip_prefix("file://")
+        .or_else(|| uri.starts_with('/').then_some(uri));
     if let Some(path) = path {
-        let size = tokio::fs::metadata(path).await.map_err(|error| failed(&error))?.len();
+        let size = tokio::fs::metadata(path)
+            .await
+            .map_err(|error| failed(&error))?
+            .len();
         if size > limit::INDEX_BYTES_MAX as u64 {
             return Err(too_large());
         }
         return tokio::fs::read(path).await.map_err(|error| failed(&error));
     }
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(120)).build().map_err(|error| failed(&error))?;
-    let mut answer = client.get(uri).send().await.map_err(|error| failed(&error))?;
-    answer.error_for_status_ref().map_err(|error| failed(&error))?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(120))
+        .build()
+        .map_err(|error| failed(&error))?;
+    let mut answer = client
+        .get(uri)
+        .send()
+        .await
+        .map_err(|error| failed(&error))?;
+    answer
+        .error_for_status_ref()
+        .map_err(|error| failed(&error))?;
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error))? {
         if bytes.len() + chunk.len() > limit::INDEX_BYTES_MAX {
@@ -156,14 +189,23 @@ mod tests {
     fn package_uris_resolve_as_urls_do() {
         let index = "http://h:1/main/history/3/x86_64/stone.index";
         for (uri, expected) in [
-            ("pool/x.stone", "http://h:1/main/history/3/x86_64/pool/x.stone"),
-            ("../../../pool/v0/n/x.stone", "http://h:1/main/pool/v0/n/x.stone"),
+            (
+                "pool/x.stone",
+                "http://h:1/main/history/3/x86_64/pool/x.stone",
+            ),
+            (
+                "../../../pool/v0/n/x.stone",
+                "http://h:1/main/pool/v0/n/x.stone",
+            ),
             ("../../../../../../x.stone", "http://h:1/x.stone"),
             ("/abs/x.stone", "http://h:1/abs/x.stone"),
             ("https://o/x.stone", "https://o/x.stone"),
         ] {
             assert_eq!(resolve(index, uri), expected);
         }
-        assert_eq!(resolve("/srv/stone.index", "x.stone"), "file:///srv/x.stone");
+        assert_eq!(
+            resolve("/srv/stone.index", "x.stone"),
+            "file:///srv/x.stone"
+        );
     }
 }

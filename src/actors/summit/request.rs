@@ -6,8 +6,8 @@ use ractor::RpcReplyPort;
 
 use super::state::{Done, State, number, refused};
 use crate::admin::summit::{
-    Build, Builds, Call, Job as JobReply, JobCancel, JobHold, JobRaise, Ordered, ProfileAdd, Profile as ProfileReply,
-    Project as ProjectReply, ProjectAdd,
+    Build, Builds, Call, Job as JobReply, JobCancel, JobHold, JobRaise, Ordered,
+    Profile as ProfileReply, ProfileAdd, Project as ProjectReply, ProjectAdd,
 };
 use crate::admin::view::BuildView;
 use crate::admin::{Caller, Method, Reply};
@@ -21,7 +21,12 @@ fn who(caller: &Caller) -> Who {
 
 impl State {
     /// Answers a call. Questions are answered at once or, when they need a disk, by a task; wishes when they are recorded.
-    pub async fn asked(&mut self, caller: &Caller, call: Call, reply: RpcReplyPort<Result<Reply>>) -> Done<()> {
+    pub async fn asked(
+        &mut self,
+        caller: &Caller,
+        call: Call,
+        reply: RpcReplyPort<Result<Reply>>,
+    ) -> Done<()> {
         let answer = match &call {
             Call::ProjectAdd(wish) => {
                 let done = self.project_add(caller, wish).await?;
@@ -30,7 +35,10 @@ impl State {
             Call::ProjectRefresh(wish) => {
                 let done = self.locate_project(&wish.name).and_then(|name| {
                     self.refresh(&name)?;
-                    Ok(Ordered { intake: self.intakes(&name) + 1, project: self.project_view(&name)? })
+                    Ok(Ordered {
+                        intake: self.intakes(&name) + 1,
+                        project: self.project_view(&name)?,
+                    })
                 });
                 done.and_then(|done| wish.reply(&done))
             }
@@ -47,7 +55,9 @@ impl State {
                 done.and_then(|done| wish.reply(&done))
             }
             Call::JobRetry(wish) => {
-                let done = self.change_job(caller, &wish.job, |job| Ok(Event::Retried { job })).await?;
+                let done = self
+                    .change_job(caller, &wish.job, |job| Ok(Event::Retried { job }))
+                    .await?;
                 done.and_then(|done| wish.reply(&done))
             }
             Call::JobCancel(wish) => {
@@ -59,7 +69,9 @@ impl State {
                 done.and_then(|done| wish.reply(&done))
             }
             Call::JobRelease(wish) => {
-                let done = self.change_job(caller, &wish.job, |job| Ok(Event::JobReleased { job })).await?;
+                let done = self
+                    .change_job(caller, &wish.job, |job| Ok(Event::JobReleased { job }))
+                    .await?;
                 done.and_then(|done| wish.reply(&done))
             }
             Call::JobRaise(wish) => {
@@ -82,7 +94,11 @@ impl State {
             return Ok(Err(fault));
         }
         let name = wish.name.clone();
-        let event = Event::ProjectAdded { name: name.clone(), url: wish.url.clone(), branch: wish.branch.clone() };
+        let event = Event::ProjectAdded {
+            name: name.clone(),
+            url: wish.url.clone(),
+            branch: wish.branch.clone(),
+        };
         let mut events = vec![(who(caller), event)];
         if wish.build_all == Some(true) {
             events.push((who(caller), Event::ProjectOpened { name: name.clone() }));
@@ -93,35 +109,57 @@ impl State {
             return Ok(Err(refused(refusal).next(next)));
         }
         self.know_project(&name).await;
-        Ok(self.project_view(&name).map(|project| Ordered { project, intake: 1 }))
+        Ok(self
+            .project_view(&name)
+            .map(|project| Ordered { project, intake: 1 }))
     }
 
     async fn project_remove(&mut self, caller: &Caller, name: &str) -> Done<Result<ProjectReply>> {
-        let (name, view) = match self.locate_project(name).and_then(|name| Ok((name.clone(), self.project_view(&name)?))) {
+        let (name, view) = match self
+            .locate_project(name)
+            .and_then(|name| Ok((name.clone(), self.project_view(&name)?)))
+        {
             Ok(found) => found,
             Err(fault) => return Ok(Err(fault)),
         };
-        if let Err(refusal) = self.record_one(who(caller), Event::ProjectRemoved { name: name.clone() }).await? {
+        if let Err(refusal) = self
+            .record_one(who(caller), Event::ProjectRemoved { name: name.clone() })
+            .await?
+        {
             return Ok(Err(refused(&refusal)));
         }
         let jobs: Vec<JobId> = self
             .open
             .iter()
             .copied()
-            .filter(|id| self.farm.jobs.get(id).is_some_and(|job| job.target.project == name))
+            .filter(|id| {
+                self.farm
+                    .jobs
+                    .get(id)
+                    .is_some_and(|job| job.target.project == name)
+            })
             .collect();
-        let events = jobs.into_iter().map(|job| (who(caller), Event::Cancelled { job })).collect();
+        let events = jobs
+            .into_iter()
+            .map(|job| (who(caller), Event::Cancelled { job }))
+            .collect();
         self.record(events).await?;
         self.forget_project(&name);
         Ok(Ok(ProjectReply { project: view }))
     }
 
-    async fn profile_add(&mut self, caller: &Caller, wish: &ProfileAdd) -> Done<Result<ProfileReply>> {
+    async fn profile_add(
+        &mut self,
+        caller: &Caller,
+        wish: &ProfileAdd,
+    ) -> Done<Result<ProfileReply>> {
         let profile = match wish.profile.to_profile() {
             Ok(profile) => profile,
             Err(fault) => return Ok(Err(fault)),
         };
-        let event = Event::ProfileSet { profile: Box::new(profile.clone()) };
+        let event = Event::ProfileSet {
+            profile: Box::new(profile.clone()),
+        };
         if let Err(refusal) = self.record_one(who(caller), event).await? {
             return Ok(Err(refused(&refusal)));
         }
@@ -129,7 +167,9 @@ impl State {
         self.know_profile(&profile);
         self.channels.clear();
         self.channels_moved();
-        Ok(Ok(ProfileReply { profile: (&profile).into() }))
+        Ok(Ok(ProfileReply {
+            profile: (&profile).into(),
+        }))
     }
 
     /// `build NAME...`: makes jobs, or says why there is nothing to make.
@@ -138,7 +178,8 @@ impl State {
             return self.build_all(caller, wish).await;
         }
         if wish.names.is_empty() {
-            return Ok(Err(Fault::new(Kind::Usage, "name the recipes to build").next("or `massif build --all`")));
+            return Ok(Err(Fault::new(Kind::Usage, "name the recipes to build")
+                .next("or `massif build --all`")));
         }
         let mut targets = Vec::new();
         for name in &wish.names {
@@ -153,20 +194,45 @@ impl State {
                 Err(fault) => return Ok(Err(fault)),
             }
         }
-        self.build_targets(caller, targets, wish.rebuild == Some(true)).await.map(Ok)
+        self.build_targets(caller, targets, wish.rebuild == Some(true))
+            .await
+            .map(Ok)
     }
 
     async fn build_all(&mut self, caller: &Caller, wish: &Build) -> Done<Result<Builds>> {
-        let closed: Vec<ProjectName> =
-            self.farm.projects.values().filter(|project| !project.builds_all).map(|project| project.name.clone()).collect();
-        let events = closed.into_iter().map(|name| (who(caller), Event::ProjectOpened { name })).collect();
+        let closed: Vec<ProjectName> = self
+            .farm
+            .projects
+            .values()
+            .filter(|project| !project.builds_all)
+            .map(|project| project.name.clone())
+            .collect();
+        let events = closed
+            .into_iter()
+            .map(|name| (who(caller), Event::ProjectOpened { name }))
+            .collect();
         self.record(events).await?;
-        let wanted = self.planner.jobs_wanted().into_iter().map(|wanted| wanted.target);
-        let targets = wanted.filter(|target| wish.profile.as_ref().is_none_or(|only| target.profile == *only)).collect();
+        let wanted = self
+            .planner
+            .jobs_wanted()
+            .into_iter()
+            .map(|wanted| wanted.target);
+        let targets = wanted
+            .filter(|target| {
+                wish.profile
+                    .as_ref()
+                    .is_none_or(|only| target.profile == *only)
+            })
+            .collect();
         self.build_targets(caller, targets, false).await.map(Ok)
     }
 
-    async fn build_targets(&mut self, caller: &Caller, targets: Vec<Target>, rebuild: bool) -> Done<Builds> {
+    async fn build_targets(
+        &mut self,
+        caller: &Caller,
+        targets: Vec<Target>,
+        rebuild: bool,
+    ) -> Done<Builds> {
         let mut events = Vec::new();
         let mut views = Vec::new();
         let mut created = BTreeSet::new();
@@ -174,12 +240,22 @@ impl State {
             let (outcome, job, text) = self.build_one(target, rebuild);
             if outcome == "created" && created.insert(target.clone()) {
                 let (project, recipe) = (target.project.clone(), target.recipe.clone());
-                if self.farm.recipe_holds.contains_key(&(project.clone(), recipe.clone())) {
+                if self
+                    .farm
+                    .recipe_holds
+                    .contains_key(&(project.clone(), recipe.clone()))
+                {
                     // Asking for it by name is a person's word against a person's hold.
                     events.push((who(caller), Event::RecipeReleased { project, recipe }));
                 }
-                let because = Because::Asked { by: who(caller), rebuild };
-                events.extend(self.planned(target, because).map(|event| (who(caller), event)));
+                let because = Because::Asked {
+                    by: who(caller),
+                    rebuild,
+                };
+                events.extend(
+                    self.planned(target, because)
+                        .map(|event| (who(caller), event)),
+                );
             }
             views.push(BuildView {
                 recipe: target.recipe.clone(),
@@ -193,10 +269,19 @@ impl State {
         // What it needs and is not published must be built too, or it would wait for ever in a project that builds only
         // what is asked for.
         for needed in self.planner.needed_by(&targets) {
-            let open = self.farm.newest(&needed).is_some_and(|job| !job.state.is_over());
+            let open = self
+                .farm
+                .newest(&needed)
+                .is_some_and(|job| !job.state.is_over());
             if !open && created.insert(needed.clone()) {
-                let because = Because::Asked { by: who(caller), rebuild: false };
-                events.extend(self.planned(&needed, because).map(|event| (who(caller), event)));
+                let because = Because::Asked {
+                    by: who(caller),
+                    rebuild: false,
+                };
+                events.extend(
+                    self.planned(&needed, because)
+                        .map(|event| (who(caller), event)),
+                );
             }
         }
         number(&mut events, self.farm.last_job);
@@ -210,8 +295,16 @@ impl State {
         self.record(events).await?;
         self.replan = true;
         for view in &mut views {
-            let (project, recipe, profile) = (view.project.clone(), view.recipe.clone(), view.profile.clone());
-            if let Some(job) = made.get(&Target { project, recipe, profile }) {
+            let (project, recipe, profile) = (
+                view.project.clone(),
+                view.recipe.clone(),
+                view.profile.clone(),
+            );
+            if let Some(job) = made.get(&Target {
+                project,
+                recipe,
+                profile,
+            }) {
                 view.job = Some(*job);
                 view.text = format!("job {job}");
             }
@@ -221,7 +314,11 @@ impl State {
 
     fn build_one(&self, target: &Target, rebuild: bool) -> (&'static str, Option<JobId>, String) {
         if let Some(job) = self.farm.newest(target).filter(|job| !job.state.is_over()) {
-            return ("attached", Some(job.id), format!("job {} is {} already", job.id, job.state.as_str()));
+            return (
+                "attached",
+                Some(job.id),
+                format!("job {} is {} already", job.id, job.state.as_str()),
+            );
         }
         let release = self.facts(target).map(|facts| facts.release);
         let published = self.published(target);
@@ -231,54 +328,110 @@ impl State {
                     "{} {}-{} is published in {}; `--rebuild` builds it again",
                     target.recipe, published.version, published.release, published.channel
                 );
-                let job = self.farm.newest(target).filter(|job| job.state == JobState::Published).map(|job| job.id);
+                let job = self
+                    .farm
+                    .newest(target)
+                    .filter(|job| job.state == JobState::Published)
+                    .map(|job| job.id);
                 ("published", job, text)
             }
             _ => ("created", None, String::new()),
         }
     }
 
-    async fn change_job(&mut self, caller: &Caller, job: &str, event: impl FnOnce(JobId) -> Result<Event>) -> Done<Result<JobReply>> {
-        let made = self.locate_job(job).and_then(|job| Ok((job.id, event(job.id)?)));
+    async fn change_job(
+        &mut self,
+        caller: &Caller,
+        job: &str,
+        event: impl FnOnce(JobId) -> Result<Event>,
+    ) -> Done<Result<JobReply>> {
+        let made = self
+            .locate_job(job)
+            .and_then(|job| Ok((job.id, event(job.id)?)));
         let (id, event) = match made {
             Ok(made) => made,
             Err(fault) => return Ok(Err(fault)),
         };
         match self.record_one(who(caller), event).await? {
-            Ok(()) | Err(crate::model::Refusal::Repeat) => Ok(self.job_view(id).map(|job| JobReply { job })),
-            Err(refusal) => Ok(Err(refused(&refusal).next(format!("`massif job show {id}` says how it stands")))),
+            Ok(()) | Err(crate::model::Refusal::Repeat) => {
+                Ok(self.job_view(id).map(|job| JobReply { job }))
+            }
+            Err(refusal) => Ok(Err(
+                refused(&refusal).next(format!("`massif job show {id}` says how it stands"))
+            )),
         }
     }
 
     async fn job_cancel(&mut self, caller: &Caller, wish: &JobCancel) -> Done<Result<JobReply>> {
-        self.change_job(caller, &wish.job, |job| Ok(Event::Cancelled { job })).await
+        self.change_job(caller, &wish.job, |job| Ok(Event::Cancelled { job }))
+            .await
     }
 
     async fn job_hold(&mut self, caller: &Caller, wish: &JobHold) -> Done<Result<JobReply>> {
         let since = crate::actors::now().wall;
-        let until = wish.expires_s.map(|seconds| Stamp(since.0.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000))));
-        let hold = Hold { owner: who(caller), reason: wish.reason.clone(), since, until };
+        let until = wish.expires_s.map(|seconds| {
+            Stamp(
+                since.0.saturating_add(
+                    i64::try_from(seconds)
+                        .unwrap_or(i64::MAX)
+                        .saturating_mul(1000),
+                ),
+            )
+        });
+        let hold = Hold {
+            owner: who(caller),
+            reason: wish.reason.clone(),
+            since,
+            until,
+        };
         if hold.reason.len() > crate::limit::FAULT_TEXT_BYTES_MAX {
             return Ok(Err(Fault::new(Kind::Usage, "the reason is too long")));
         }
-        self.change_job(caller, &wish.job, |job| Ok(Event::JobHeld { job, hold })).await
+        self.change_job(caller, &wish.job, |job| Ok(Event::JobHeld { job, hold }))
+            .await
     }
 
     async fn job_raise(&mut self, caller: &Caller, wish: &JobRaise) -> Done<Result<JobReply>> {
         let by = i32::try_from(wish.by.unwrap_or(100)).unwrap_or(0);
         let before = self.locate_job(&wish.job).map_or(0, |job| job.raise);
-        self.change_job(caller, &wish.job, |job| Ok(Event::Raised { job, raise: before.saturating_add(by) })).await
+        self.change_job(caller, &wish.job, |job| {
+            Ok(Event::Raised {
+                job,
+                raise: before.saturating_add(by),
+            })
+        })
+        .await
     }
 
     /// Holds the recipes whose packages went back.
-    pub async fn hold_sources(&mut self, channel: &ChannelName, sources: &[RecipeName], hold: &Hold) -> Done<()> {
-        let profiles: Vec<_> = self.farm.profiles.values().filter(|profile| profile.channel == *channel).collect();
+    pub async fn hold_sources(
+        &mut self,
+        channel: &ChannelName,
+        sources: &[RecipeName],
+        hold: &Hold,
+    ) -> Done<()> {
+        let profiles: Vec<_> = self
+            .farm
+            .profiles
+            .values()
+            .filter(|profile| profile.channel == *channel)
+            .collect();
         let mut events = Vec::new();
         for (project, catalog) in &self.catalogs {
-            let entries = catalog.entries.iter().filter(|entry| sources.contains(entry.name()));
+            let entries = catalog
+                .entries
+                .iter()
+                .filter(|entry| sources.contains(entry.name()));
             for entry in entries.filter(|_| !profiles.is_empty()) {
                 let (project, recipe) = (project.clone(), entry.name().clone());
-                events.push((hold.owner.clone(), Event::RecipeHeld { project, recipe, hold: hold.clone() }));
+                events.push((
+                    hold.owner.clone(),
+                    Event::RecipeHeld {
+                        project,
+                        recipe,
+                        hold: hold.clone(),
+                    },
+                ));
             }
         }
         self.record(events).await?;
@@ -294,15 +447,21 @@ impl State {
     pub fn open_channel(&self, profile: &crate::model::Profile) {
         let (channel, arch) = (profile.channel.clone(), profile.arch);
         tokio::spawn(async move {
-            let Some(vessel) = crate::actors::post::find::<crate::actors::vessel::Message>(crate::actors::post::names::VESSEL)
-            else {
+            let Some(vessel) = crate::actors::post::find::<crate::actors::vessel::Message>(
+                crate::actors::post::names::VESSEL,
+            ) else {
                 return;
             };
             let ask = |reply| crate::actors::vessel::Message::Open(channel.clone(), arch, reply);
-            if let Err(error) = vessel.call(ask, Some(std::time::Duration::from_millis(crate::limit::ASK_MS))).await {
+            if let Err(error) = vessel
+                .call(
+                    ask,
+                    Some(std::time::Duration::from_millis(crate::limit::ASK_MS)),
+                )
+                .await
+            {
                 tracing::warn!(%error, "vessel did not open the channel; it does so at the first publication");
             }
         });
     }
 }
-

@@ -12,8 +12,8 @@ use crate::channel::{ChannelState, PublishedPackage};
 use crate::fault::{Fault, Kind};
 use crate::id::{Arch, AttemptId, ChannelName, HostId, JobId, ProjectName, RecipeName, Seq};
 use crate::model::{
-    AttemptState, Because, BuilderReport, Catalog, Change, Event, Farm, Job, JobState, Profile, Reading, Recorded, Refusal,
-    Target, Who,
+    AttemptState, Because, BuilderReport, Catalog, Change, Event, Farm, Job, JobState, Profile,
+    Reading, Recorded, Refusal, Target, Who,
 };
 use crate::plan::schedule::{Happened, Isolation, JobSpec, Requirements, Schedule, Trust};
 use crate::plan::{Edges, Planner, Readiness, Source};
@@ -94,7 +94,10 @@ pub struct State {
 pub fn refused(refusal: &Refusal) -> Fault {
     let kind = match refusal {
         Refusal::Unknown { .. } => Kind::NotFound,
-        Refusal::Exists { .. } | Refusal::State { .. } | Refusal::Stale { .. } | Refusal::Repeat => Kind::Conflict,
+        Refusal::Exists { .. }
+        | Refusal::State { .. }
+        | Refusal::Stale { .. }
+        | Refusal::Repeat => Kind::Conflict,
     };
     Fault::new(kind, refusal.to_string())
 }
@@ -103,9 +106,10 @@ impl State {
     /// Reads the store and starts the watchers.
     pub async fn load(me: ActorRef<Msg>, args: Args) -> Done<State> {
         let store = args.store.clone();
-        let (mut farm, chain) =
-            tokio::task::spawn_blocking(move || Ok::<_, Fault>((crate::store::farm::load(&store)?, Chain::load(&store)?)))
-                .await??;
+        let (mut farm, chain) = tokio::task::spawn_blocking(move || {
+            Ok::<_, Fault>((crate::store::farm::load(&store)?, Chain::load(&store)?))
+        })
+        .await??;
         farm.seq = chain.seq;
         let mut state = State {
             args,
@@ -130,16 +134,26 @@ impl State {
             replan: true,
             bases_pending: 0,
         };
-        let own = Event::HostSeen { host: state.args.own, name: state.args.name.clone() };
+        let own = Event::HostSeen {
+            host: state.args.own,
+            name: state.args.name.clone(),
+        };
         let mut first = vec![(Who::Farm, own)];
         if state.farm.profiles.is_empty()
             && let Some(profile) = state.args.first_profile.clone()
         {
-            first.push((Who::Farm, Event::ProfileSet { profile: Box::new(profile) }));
+            first.push((
+                Who::Farm,
+                Event::ProfileSet {
+                    profile: Box::new(profile),
+                },
+            ));
         }
         state.record(first).await?;
         let profiles: Vec<Profile> = state.farm.profiles.values().cloned().collect();
-        profiles.iter().for_each(|profile| state.know_profile(profile));
+        profiles
+            .iter()
+            .for_each(|profile| state.know_profile(profile));
         state.never_in_roots();
         state.channels_moved();
         let projects: Vec<ProjectName> = state.farm.projects.keys().cloned().collect();
@@ -156,21 +170,46 @@ impl State {
     /// After a start: tells planner and schedule what the rows say of jobs that are not over.
     fn know_jobs(&mut self) {
         let now = crate::actors::now();
-        let failed: Vec<_> = self.farm.jobs.values().filter(|job| job.state == JobState::Failed).cloned().collect();
+        let failed: Vec<_> = self
+            .farm
+            .jobs
+            .values()
+            .filter(|job| job.state == JobState::Failed)
+            .cloned()
+            .collect();
         for job in failed {
-            if self.farm.newest(&job.target).is_some_and(|newest| newest.id == job.id) {
+            if self
+                .farm
+                .newest(&job.target)
+                .is_some_and(|newest| newest.id == job.id)
+            {
                 self.planner.open(&job.target, job.id, &job.because);
                 self.planner.fail(&job.target);
             }
         }
-        let jobs: Vec<_> = self.farm.jobs.values().filter(|job| !job.state.is_over()).cloned().collect();
+        let jobs: Vec<_> = self
+            .farm
+            .jobs
+            .values()
+            .filter(|job| !job.state.is_over())
+            .cloned()
+            .collect();
         for job in jobs {
             self.open_job(job.id);
             if let Some(attempt) = self.farm.live_attempt(job.id).cloned() {
                 let (builder, slot) = (attempt.builder, attempt.slot);
                 if attempt.state != AttemptState::Built {
-                    self.leases.insert(attempt.id, now.mono_ms + self.lease_ms());
-                    self.schedule.take(Happened::Running { job: job.id, builder, slot, since_ms: now.mono_ms }, now);
+                    self.leases
+                        .insert(attempt.id, now.mono_ms + self.lease_ms());
+                    self.schedule.take(
+                        Happened::Running {
+                            job: job.id,
+                            builder,
+                            slot,
+                            since_ms: now.mono_ms,
+                        },
+                        now,
+                    );
                 }
             }
         }
@@ -178,7 +217,8 @@ impl State {
 
     /// Packages that stand for a base never go into a build root: the base is there already.
     fn never_in_roots(&mut self) {
-        self.planner.set_never(self.farm.base_packages.keys().map(ToString::to_string));
+        self.planner
+            .set_never(self.farm.base_packages.keys().map(ToString::to_string));
     }
 
     /// How long an attempt belongs to a builder without news, in milliseconds.
@@ -188,7 +228,11 @@ impl State {
 
     /// Records one event; the inner error says why it was refused, which changes nothing.
     pub async fn record_one(&mut self, who: Who, event: Event) -> Done<Result<(), Refusal>> {
-        Ok(self.record(vec![(who, event)]).await?.pop().unwrap_or(Err(Refusal::Repeat)))
+        Ok(self
+            .record(vec![(who, event)])
+            .await?
+            .pop()
+            .unwrap_or(Err(Refusal::Repeat)))
     }
 
     /// Weighs events one after another, each against the state that the one before it left, makes their rows and the
@@ -204,13 +248,22 @@ impl State {
         let mut set = WriteSet::new();
         let mut taken = Vec::new();
         for (who, event) in events {
-            let recorded = Recorded { seq: Seq(self.farm.seq.0 + 1), at, who, event };
+            let recorded = Recorded {
+                seq: Seq(self.farm.seq.0 + 1),
+                at,
+                who,
+                event,
+            };
             match self.farm.weigh(&recorded) {
                 Ok(change) => {
                     self.farm.adopt(change.clone());
                     all.append(change);
                     self.farm.seq = recorded.seq;
-                    self.chain.append(&mut set, at, postcard::to_stdvec(&(&recorded.who, &recorded.event))?);
+                    self.chain.append(
+                        &mut set,
+                        at,
+                        postcard::to_stdvec(&(&recorded.who, &recorded.event))?,
+                    );
                     taken.push(recorded);
                     answers.push(Ok(()));
                 }
@@ -242,7 +295,11 @@ impl State {
         let now = crate::actors::now();
         match event {
             Event::Planned { job, target, .. } => {
-                if let Some(older) = self.of_target.insert(target.clone(), *job).filter(|older| older != job) {
+                if let Some(older) = self
+                    .of_target
+                    .insert(target.clone(), *job)
+                    .filter(|older| older != job)
+                {
                     self.close_job(older);
                 }
                 self.open_job(*job);
@@ -267,7 +324,8 @@ impl State {
             }
             Event::JobHeld { job, hold } => {
                 let text = format!("held by {}: {}", hold.owner, hold.reason);
-                self.schedule.take(Happened::Held(*job, Some(text.into())), now);
+                self.schedule
+                    .take(Happened::Held(*job, Some(text.into())), now);
             }
             Event::JobReleased { job } => self.schedule.take(Happened::Held(*job, None), now),
             Event::Raised { job, raise } => self.schedule.take(Happened::Raised(*job, *raise), now),
@@ -280,13 +338,18 @@ impl State {
             | Event::RecipeReleased { .. }
             | Event::Imported { .. }
             | Event::RolledBack { .. } => self.replan = true,
-            Event::ProjectAdded { .. } | Event::Assigned { .. } | Event::Accepted { .. } | Event::HostSeen { .. } => {}
+            Event::ProjectAdded { .. }
+            | Event::Assigned { .. }
+            | Event::Accepted { .. }
+            | Event::HostSeen { .. } => {}
         }
     }
 
     fn job_may_start_again(&mut self, id: JobId) {
         let now = crate::actors::now();
-        let Some(job) = self.farm.jobs.get(&id).cloned() else { return };
+        let Some(job) = self.farm.jobs.get(&id).cloned() else {
+            return;
+        };
         if job.state == JobState::Failed {
             self.planner.fail(&job.target);
             self.schedule.take(Happened::Gone(id), now);
@@ -298,7 +361,8 @@ impl State {
         }
         if let Some(not_before) = job.not_before {
             let wait_ms = u64::try_from(not_before.0 - now.wall.0).unwrap_or(0);
-            self.schedule.take(Happened::NotBefore(id, now.mono_ms + wait_ms), now);
+            self.schedule
+                .take(Happened::NotBefore(id, now.mono_ms + wait_ms), now);
         }
         if self.planner.waits_for(&job.target).is_empty() {
             self.schedule.take(Happened::Ready(id), now);
@@ -307,7 +371,9 @@ impl State {
 
     /// Tells planner and schedule of a job that is to be built.
     fn open_job(&mut self, id: JobId) {
-        let Some(job) = self.farm.jobs.get(&id).cloned() else { return };
+        let Some(job) = self.farm.jobs.get(&id).cloned() else {
+            return;
+        };
         let now = crate::actors::now();
         self.planner.open(&job.target, id, &job.because);
         if let Some(spec) = self.job_spec(&job) {
@@ -315,7 +381,8 @@ impl State {
         }
         if let Some(hold) = &job.hold {
             let text = format!("held by {}: {}", hold.owner, hold.reason);
-            self.schedule.take(Happened::Held(id, Some(text.into())), now);
+            self.schedule
+                .take(Happened::Held(id, Some(text.into())), now);
         }
         self.open.insert(id);
         self.of_target.insert(job.target.clone(), id);
@@ -333,7 +400,9 @@ impl State {
 
     /// An attempt whose job is over is of no use: its builder stops, vessel does not expect it any more.
     fn cancel_stale_attempt(&mut self, id: JobId) {
-        let Some(job) = self.farm.jobs.get(&id) else { return };
+        let Some(job) = self.farm.jobs.get(&id) else {
+            return;
+        };
         if !matches!(job.state, JobState::Cancelled | JobState::Superseded) {
             return;
         }
@@ -368,12 +437,22 @@ impl State {
         let mut events = Vec::new();
         for wanted in self.planner.jobs_wanted() {
             let target = &wanted.target;
-            let Some(project) = self.farm.projects.get(&target.project) else { continue };
-            if !project.builds_all || self.farm.recipe_holds.contains_key(&(target.project.clone(), target.recipe.clone())) {
+            let Some(project) = self.farm.projects.get(&target.project) else {
+                continue;
+            };
+            if !project.builds_all
+                || self
+                    .farm
+                    .recipe_holds
+                    .contains_key(&(target.project.clone(), target.recipe.clone()))
+            {
                 continue;
             }
             let settled = self.farm.newest(target).is_some_and(|job| {
-                job.tree == wanted.tree && job.release == wanted.release && job.state != JobState::Superseded && job.state != JobState::Published
+                job.tree == wanted.tree
+                    && job.release == wanted.release
+                    && job.state != JobState::Superseded
+                    && job.state != JobState::Published
             });
             if !settled && let Some(event) = self.planned(target, wanted.because.clone()) {
                 events.push((Who::Farm, event));
@@ -397,10 +476,16 @@ impl State {
             let gone = !self.farm.projects.contains_key(&job.target.project);
             return gone.then(|| "its project was removed".into());
         };
-        let entry = catalog.entries.iter().find(|entry| *entry.name() == job.target.recipe);
+        let entry = catalog
+            .entries
+            .iter()
+            .find(|entry| *entry.name() == job.target.recipe);
         match entry.map(|entry| &entry.reading) {
             None => Some("the recipe is gone from the repository".into()),
-            Some(Reading::Faulty { fault, .. }) => Some(format!("the recipe cannot be read any more: {}", fault.what)),
+            Some(Reading::Faulty { fault, .. }) => Some(format!(
+                "the recipe cannot be read any more: {}",
+                fault.what
+            )),
             Some(Reading::Good(_)) => None,
         }
     }
@@ -408,9 +493,18 @@ impl State {
     /// The event that makes a job for a recipe as it is now; its number is settled by `number`.
     pub fn planned(&self, target: &Target, because: Because) -> Option<Event> {
         let catalog = self.catalogs.get(&target.project)?;
-        let entry = catalog.entries.iter().find(|entry| *entry.name() == target.recipe)?;
-        let Reading::Good(facts) = &entry.reading else { return None };
-        let next = self.args.channels.borrow().next_build_release(&facts.name, facts.release);
+        let entry = catalog
+            .entries
+            .iter()
+            .find(|entry| *entry.name() == target.recipe)?;
+        let Reading::Good(facts) = &entry.reading else {
+            return None;
+        };
+        let next = self
+            .args
+            .channels
+            .borrow()
+            .next_build_release(&facts.name, facts.release);
         Some(Event::Planned {
             job: JobId(0),
             target: target.clone(),
@@ -432,7 +526,11 @@ impl State {
             return;
         }
         for (job, readiness) in changes {
-            let open = self.farm.jobs.get(&job).is_some_and(|job| job.state == JobState::Open);
+            let open = self
+                .farm
+                .jobs
+                .get(&job)
+                .is_some_and(|job| job.state == JobState::Open);
             if open {
                 let happened = match readiness {
                     Readiness::Ready => Happened::Ready(job),
@@ -442,7 +540,11 @@ impl State {
             }
         }
         let estimates = &self.estimates;
-        for (job, path_s) in self.planner.paths(|target| estimates.seconds(target).unwrap_or(crate::limit::UNKNOWN_BUILD_S)) {
+        for (job, path_s) in self.planner.paths(|target| {
+            estimates
+                .seconds(target)
+                .unwrap_or(crate::limit::UNKNOWN_BUILD_S)
+        }) {
             self.schedule.take(Happened::Path(job, path_s), now);
         }
     }
@@ -450,7 +552,10 @@ impl State {
     /// A job as the dispatcher sees it.
     fn job_spec(&self, job: &Job) -> Option<JobSpec> {
         let profile = self.farm.profiles.get(&job.target.profile)?;
-        let seconds = self.estimates.seconds(&job.target).unwrap_or(crate::limit::UNKNOWN_BUILD_S);
+        let seconds = self
+            .estimates
+            .seconds(&job.target)
+            .unwrap_or(crate::limit::UNKNOWN_BUILD_S);
         Some(JobSpec {
             job: job.id,
             label: format!("{} {}-{}", job.target.recipe, job.version, job.release).into(),
@@ -480,24 +585,57 @@ impl State {
                 continue;
             }
             self.replan = true;
-            let archs: BTreeSet<_> = profiles.iter().filter(|p| p.channel == *name).map(|p| p.arch).collect();
+            let archs: BTreeSet<_> = profiles
+                .iter()
+                .filter(|p| p.channel == *name)
+                .map(|p| p.arch)
+                .collect();
             for arch in archs {
-                self.index_moved(&Source::Channel(name.clone(), arch), arch, before.as_deref(), now);
+                self.index_moved(
+                    &Source::Channel(name.clone(), arch),
+                    arch,
+                    before.as_deref(),
+                    now,
+                );
             }
         }
     }
 
-    fn index_moved(&mut self, source: &Source, arch: Arch, before: Option<&ChannelState>, now: &ChannelState) {
+    fn index_moved(
+        &mut self,
+        source: &Source,
+        arch: Arch,
+        before: Option<&ChannelState>,
+        now: &ChannelState,
+    ) {
         let channel = self.releases.entry((now.name.clone(), arch)).or_default();
         let Some(known) = before.map(ChannelState::newest) else {
-            *channel = now.packages.of_arch(arch).map(|package| release_of(&now.name, package)).collect();
-            let metas: Vec<_> = now.packages.of_arch(arch).map(|package| package.meta.clone()).collect();
+            *channel = now
+                .packages
+                .of_arch(arch)
+                .map(|package| release_of(&now.name, package))
+                .collect();
+            let metas: Vec<_> = now
+                .packages
+                .of_arch(arch)
+                .map(|package| package.meta.clone())
+                .collect();
             self.planner.set_index(source, &metas);
             return;
         };
         let mut names = BTreeSet::new();
-        for step in now.steps.iter().rev().take_while(|step| step.version.id > known) {
-            names.extend(step.edits.iter().filter(|edit| edit.arch == arch).map(|edit| edit.name.clone()));
+        for step in now
+            .steps
+            .iter()
+            .rev()
+            .take_while(|step| step.version.id > known)
+        {
+            names.extend(
+                step.edits
+                    .iter()
+                    .filter(|edit| edit.arch == arch)
+                    .map(|edit| edit.name.clone()),
+            );
         }
         let mut came = Vec::new();
         let mut gone = Vec::new();
@@ -511,7 +649,11 @@ impl State {
             }
         }
         if !gone.is_empty() {
-            *channel = now.packages.of_arch(arch).map(|package| release_of(&now.name, package)).collect();
+            *channel = now
+                .packages
+                .of_arch(arch)
+                .map(|package| release_of(&now.name, package))
+                .collect();
         }
         self.planner.change_index(source, &gone, &came);
     }

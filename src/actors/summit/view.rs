@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::state::State;
 use crate::admin::view::{
-    AlarmView, AttemptView, BuilderView, DiskView, FaultView, HoldView, JobState as StateView, JobView, ProjectView,
-    RecipeView, ReleaseView, SlotView, WaitView,
+    AlarmView, AttemptView, BuilderView, DiskView, FaultView, HoldView, JobState as StateView,
+    JobView, ProjectView, RecipeView, ReleaseView, SlotView, WaitView,
 };
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{HostId, JobId, ProjectName};
@@ -82,34 +82,61 @@ impl State {
         };
         if job.state != JobState::Open {
             let over = job.fault.as_ref().filter(|_| job.state == JobState::Failed);
-            let waits = over.map(|fault| WaitView { kind: "failed".into(), text: fault.to_string() });
+            let waits = over.map(|fault| WaitView {
+                kind: "failed".into(),
+                text: fault.to_string(),
+            });
             return (state, waits.into_iter().collect());
         }
-        let wait = |kind: WaitKind, text: String| WaitView { kind: wait_word(kind).into(), text };
+        let wait = |kind: WaitKind, text: String| WaitView {
+            kind: wait_word(kind).into(),
+            text,
+        };
         let mut waits = Vec::new();
         let reasons = self.planner.waits_for(&job.target);
-        waits.extend(reasons.into_iter().map(|reason| wait(reason.kind, reason.text)));
+        waits.extend(
+            reasons
+                .into_iter()
+                .map(|reason| wait(reason.kind, reason.text)),
+        );
         if let Some(hold) = &job.hold {
-            waits.push(wait(WaitKind::Hold, format!("held by {}: {}", hold.owner, hold.reason)));
+            waits.push(wait(
+                WaitKind::Hold,
+                format!("held by {}: {}", hold.owner, hold.reason),
+            ));
         }
         let now = crate::actors::now();
         if let Some(until) = job.not_before.filter(|until| *until > now.wall) {
             let seconds = until.seconds_since(now.wall).ceil();
-            let fault = job.fault.as_ref().map_or_else(String::new, |fault| format!(" after: {}", fault.what));
-            waits.push(wait(WaitKind::BackOff, format!("tried again in {seconds} s{fault}")));
+            let fault = job
+                .fault
+                .as_ref()
+                .map_or_else(String::new, |fault| format!(" after: {}", fault.what));
+            waits.push(wait(
+                WaitKind::BackOff,
+                format!("tried again in {seconds} s{fault}"),
+            ));
         }
         if !waits.is_empty() {
             return (state, waits);
         }
         if let Some(why) = self.schedule.explain(job.id, &[], now) {
-            waits.extend(why.reasons.into_iter().map(|reason| wait(reason.kind, reason.text)));
+            waits.extend(
+                why.reasons
+                    .into_iter()
+                    .map(|reason| wait(reason.kind, reason.text)),
+            );
         }
         (StateView::Ready, waits)
     }
 
     /// One job with its attempts.
     pub fn job_view(&self, id: JobId) -> Result<JobView> {
-        let job = self.farm.jobs.get(&id).ok_or_else(|| Fault::new(Kind::NotFound, format!("there is no job {id}")))?;
+        let job = self
+            .farm
+            .jobs
+            .get(&id)
+            .ok_or_else(|| Fault::new(Kind::NotFound, format!("there is no job {id}")))?;
         let (state, waits_for) = self.standing(job);
         Ok(JobView {
             id,
@@ -122,7 +149,11 @@ impl State {
             state,
             because: job.because.text(),
             waits_for,
-            attempts: self.farm.attempts_of(id).map(|attempt| self.attempt_view(attempt)).collect(),
+            attempts: self
+                .farm
+                .attempts_of(id)
+                .map(|attempt| self.attempt_view(attempt))
+                .collect(),
             commit: job.commit,
             hold: job.hold.as_ref().map(hold_view),
             priority: f64::from(job.raise),
@@ -135,10 +166,13 @@ impl State {
     fn attempt_view(&self, attempt: &Attempt) -> AttemptView {
         let progress = self.progress.get(&attempt.id);
         let (blame, why) = match &attempt.state {
-            AttemptState::Ended { blame, fault } => (Some(blame_view(*blame)), Some(fault.to_string())),
-            AttemptState::Assigned | AttemptState::Building | AttemptState::Built | AttemptState::Published { .. } => {
-                (None, None)
+            AttemptState::Ended { blame, fault } => {
+                (Some(blame_view(*blame)), Some(fault.to_string()))
             }
+            AttemptState::Assigned
+            | AttemptState::Building
+            | AttemptState::Built
+            | AttemptState::Published { .. } => (None, None),
         };
         AttemptView {
             try_no: attempt.id.try_no,
@@ -156,12 +190,13 @@ impl State {
     /// One project.
     pub fn project_view(&self, name: &ProjectName) -> Result<ProjectView> {
         let known = self.farm.projects.keys().map(ProjectName::as_str);
-        let project = self
-            .farm
-            .projects
+        let project = self.farm.projects.get(name).ok_or_else(|| {
+            super::lookup::unknown("project", name.as_str(), known, "massif project list")
+        })?;
+        let seen = self
+            .watchers
             .get(name)
-            .ok_or_else(|| super::lookup::unknown("project", name.as_str(), known, "massif project list"))?;
-        let seen = self.watchers.get(name).map(|watcher| watcher.seen().borrow().clone());
+            .map(|watcher| watcher.seen().borrow().clone());
         let tip = project.tip.as_ref();
         let waits = tip.filter(|tip| !project.builds_all && tip.recipes > 0).map(|tip| {
             format!(
@@ -182,7 +217,8 @@ impl State {
             faulty: tip.map_or(0, |tip| u64::from(tip.faulty)),
             intakes: self.intakes(name),
             last_poll,
-            next_poll_s: last_poll.map(|last| (self.args.poll.as_secs_f64() - now.seconds_since(last)).max(0.0)),
+            next_poll_s: last_poll
+                .map(|last| (self.args.poll.as_secs_f64() - now.seconds_since(last)).max(0.0)),
             fault: self.project_fault(name).map(FaultView::from),
             confirm: waits,
         })
@@ -191,16 +227,22 @@ impl State {
     /// What is published of a target's recipe in the channel of its profile.
     pub fn published(&self, target: &Target) -> Option<ReleaseView> {
         let profile = self.farm.profiles.get(&target.profile)?;
-        self.releases.get(&(profile.channel.clone(), profile.arch))?.get(&target.recipe).cloned()
+        self.releases
+            .get(&(profile.channel.clone(), profile.arch))?
+            .get(&target.recipe)
+            .cloned()
     }
 
     /// The facts of a target's recipe as it is now.
     pub fn facts(&self, target: &Target) -> Option<&Facts> {
         let catalog = self.catalogs.get(&target.project)?;
-        catalog.entries.iter().find_map(|entry| match &entry.reading {
-            Reading::Good(facts) if facts.name == target.recipe => Some(facts.as_ref()),
-            Reading::Good(_) | Reading::Faulty { .. } => None,
-        })
+        catalog
+            .entries
+            .iter()
+            .find_map(|entry| match &entry.reading {
+                Reading::Good(facts) if facts.name == target.recipe => Some(facts.as_ref()),
+                Reading::Good(_) | Reading::Faulty { .. } => None,
+            })
     }
 
     /// The newest job about a recipe.
@@ -210,7 +252,10 @@ impl State {
             recipe: entry.name().clone(),
             profile: profile.clone(),
         });
-        targets.filter_map(|target| self.farm.newest(&target)).max_by_key(|job| job.id).map(AsRef::as_ref)
+        targets
+            .filter_map(|target| self.farm.newest(&target))
+            .max_by_key(|job| job.id)
+            .map(AsRef::as_ref)
     }
 
     /// One recipe in short.
@@ -218,7 +263,11 @@ impl State {
         let job = self.newest_job(project, entry);
         let published = self.farm.profiles.keys().find_map(|profile| {
             let (project, recipe) = (project.clone(), entry.name().clone());
-            self.published(&Target { project, recipe, profile: profile.clone() })
+            self.published(&Target {
+                project,
+                recipe,
+                profile: profile.clone(),
+            })
         });
         let (facts, fault) = match &entry.reading {
             Reading::Good(facts) => (Some(facts), None),
@@ -231,12 +280,16 @@ impl State {
             version: facts.map(|facts| facts.version.clone()),
             release: facts.map(|facts| facts.release),
             summary: facts.map(|facts| facts.summary.clone()).unwrap_or_default(),
-            licenses: facts.map(|facts| facts.licenses.clone()).unwrap_or_default(),
+            licenses: facts
+                .map(|facts| facts.licenses.clone())
+                .unwrap_or_default(),
             published,
             job: job.map(|job| job.id),
             state: job.map(|job| self.standing(job).0),
             fault,
-            warnings: facts.map(|facts| facts.warnings.iter().map(FaultView::from).collect()).unwrap_or_default(),
+            warnings: facts
+                .map(|facts| facts.warnings.iter().map(FaultView::from).collect())
+                .unwrap_or_default(),
         }
     }
 
@@ -244,7 +297,9 @@ impl State {
     pub fn builder_view(&self, id: &HostId) -> Option<BuilderView> {
         let builder = self.builders.get(id)?;
         let (report, sample) = (&builder.report, &builder.report.sample);
-        let silent_ms = crate::actors::now().mono_ms.saturating_sub(builder.heard_ms);
+        let silent_ms = crate::actors::now()
+            .mono_ms
+            .saturating_sub(builder.heard_ms);
         let away = silent_ms > self.lease_ms();
         let slots = report.slots.iter().zip(0..).map(|(attempt, slot)| {
             let progress = attempt.and_then(|attempt| self.progress.get(&attempt));
@@ -253,7 +308,9 @@ impl State {
                 slot,
                 job: attempt.map(|attempt| attempt.job),
                 try_no: attempt.map(|attempt| attempt.try_no),
-                recipe: attempt.and_then(|attempt| self.farm.jobs.get(&attempt.job)).map(|job| job.target.recipe.to_string()),
+                recipe: attempt
+                    .and_then(|attempt| self.farm.jobs.get(&attempt.job))
+                    .map(|job| job.target.recipe.to_string()),
                 phase: progress.map(|progress| progress.stage.clone()),
                 since: row.map(|row| row.started.unwrap_or(row.assigned)),
                 progress: None,
@@ -266,7 +323,11 @@ impl State {
             id: *id,
             name: report.name.clone(),
             trust: "trusted".into(),
-            verdict: if away { "away".into() } else { report.judgement.verdict.as_str().into() },
+            verdict: if away {
+                "away".into()
+            } else {
+                report.judgement.verdict.as_str().into()
+            },
             evidence: report.judgement.evidence.clone(),
             last_heard_s: Some(silent_ms as f64 / 1000.0),
             holds: Vec::new(),
@@ -295,18 +356,31 @@ impl State {
 
     /// Jobs by state, and what somebody should look at.
     pub fn status(&self) -> FarmStatus {
-        let mut jobs: BTreeMap<String, u64> = StateView::ALL.iter().map(|state| (state.as_str().to_string(), 0)).collect();
+        let mut jobs: BTreeMap<String, u64> = StateView::ALL
+            .iter()
+            .map(|state| (state.as_str().to_string(), 0))
+            .collect();
         let hour_ago = crate::actors::now().wall.0 - 3_600_000;
         let mut published_last_hour = 0;
         for job in self.farm.jobs.values() {
             let (state, _) = match job.state {
-                JobState::Open if self.planner.waits_for(&job.target).is_empty() && job.hold.is_none() => (StateView::Ready, ()),
+                JobState::Open
+                    if self.planner.waits_for(&job.target).is_empty() && job.hold.is_none() =>
+                {
+                    (StateView::Ready, ())
+                }
                 _ => (self.state_word(job), ()),
             };
             *jobs.entry(state.as_str().to_string()).or_default() += 1;
-            published_last_hour += u64::from(job.state == JobState::Published && job.changed.0 >= hour_ago);
+            published_last_hour +=
+                u64::from(job.state == JobState::Published && job.changed.0 >= hour_ago);
         }
-        FarmStatus { jobs, alarms: self.alarms(), seq: self.farm.seq, published_last_hour }
+        FarmStatus {
+            jobs,
+            alarms: self.alarms(),
+            seq: self.farm.seq,
+            published_last_hour,
+        }
     }
 
     fn state_word(&self, job: &Job) -> StateView {
@@ -333,12 +407,19 @@ impl State {
             });
         }
         for (id, builder) in &self.builders {
-            let Some(view) = self.builder_view(id) else { continue };
+            let Some(view) = self.builder_view(id) else {
+                continue;
+            };
             if view.verdict != "fit" {
                 alarms.push(AlarmView {
                     kind: format!("builder_{}", view.verdict),
                     subject: Some(builder.report.name.to_string()),
-                    text: format!("builder {} is {}: {}", view.name, view.verdict, view.evidence.join("; ")),
+                    text: format!(
+                        "builder {} is {}: {}",
+                        view.name,
+                        view.verdict,
+                        view.evidence.join("; ")
+                    ),
                     next: format!("massif builder show {}", view.name),
                     since: None,
                 });

@@ -42,13 +42,19 @@ fn whose(kind: Kind) -> &'static str {
         Kind::Builder => "builder",
         Kind::Network | Kind::Unreachable => "network",
         Kind::Upstream => "upstream",
-        Kind::Usage | Kind::Operator | Kind::NotPermitted | Kind::Conflict | Kind::NotFound => "operator",
+        Kind::Usage | Kind::Operator | Kind::NotPermitted | Kind::Conflict | Kind::NotFound => {
+            "operator"
+        }
         Kind::TryAgain | Kind::Bug => "farm",
     }
 }
 
 fn fault_reason(kind: &str, fault: &Fault) -> ReasonView {
-    let text = Fault { next: String::new(), ..fault.clone() }.to_string();
+    let text = Fault {
+        next: String::new(),
+        ..fault.clone()
+    }
+    .to_string();
     reason(kind, text, whose(fault.kind), &fault.next)
 }
 
@@ -58,11 +64,20 @@ impl State {
         if let Some((kind, name)) = thing.split_once(':') {
             let found = match kind {
                 "job" => Some(self.locate_job(name).map(|job| self.why_job(&job))),
-                "recipe" => Some(self.locate_recipe(name).map(|(project, entry)| self.why_recipe(&project, &entry))),
-                "builder" => Some(self.locate_builder(name).and_then(|_| self.why_builder(name))),
+                "recipe" => Some(
+                    self.locate_recipe(name)
+                        .map(|(project, entry)| self.why_recipe(&project, &entry)),
+                ),
+                "builder" => Some(
+                    self.locate_builder(name)
+                        .and_then(|_| self.why_builder(name)),
+                ),
                 "channel" => Some(self.why_channel(name).ok_or_else(|| self.nothing(name))),
                 "package" => Some(self.why_package(name).ok_or_else(|| self.nothing(name))),
-                "project" => Some(self.locate_project(name).and_then(|_| self.why_project(name))),
+                "project" => Some(
+                    self.locate_project(name)
+                        .and_then(|_| self.why_project(name)),
+                ),
                 _ => None,
             };
             if let Some(found) = found {
@@ -86,9 +101,19 @@ impl State {
     }
 
     fn nothing(&self, name: &str) -> Fault {
-        let recipes = self.catalogs.values().flat_map(|catalog| &catalog.entries).map(|entry| entry.name().as_str());
-        let builders = self.builders.values().map(|builder| builder.report.name.as_str());
-        let fault = Fault::new(Kind::NotFound, format!("no job, recipe, builder, project, channel or package is called {name:?}"));
+        let recipes = self
+            .catalogs
+            .values()
+            .flat_map(|catalog| &catalog.entries)
+            .map(|entry| entry.name().as_str());
+        let builders = self
+            .builders
+            .values()
+            .map(|builder| builder.report.name.as_str());
+        let fault = Fault::new(
+            Kind::NotFound,
+            format!("no job, recipe, builder, project, channel or package is called {name:?}"),
+        );
         match nearest(name, recipes.chain(builders)) {
             Some(near) => fault.next(format!("did you mean {near}?")),
             None => fault.next("`massif recipe list` and `massif job list` show what there is"),
@@ -96,7 +121,10 @@ impl State {
     }
 
     fn why_job(&self, job: &Job) -> WhyView {
-        let label = format!("job {} {} {}-{}", job.id, job.target.recipe, job.version, job.release);
+        let label = format!(
+            "job {} {} {}-{}",
+            job.id, job.target.recipe, job.version, job.release
+        );
         let (state, _) = self.standing(job);
         let mut view = empty(&label, "job", state.as_str(), String::new());
         match job.state {
@@ -104,14 +132,34 @@ impl State {
             JobState::Building | JobState::Publishing => {
                 let attempt = self.farm.attempts_of(job.id).next_back();
                 let place = attempt.map_or_else(String::new, |attempt| {
-                    let stage = self.progress.get(&attempt.id).map_or("", |progress| progress.stage.as_str());
-                    format!(" by {} (attempt {}) {stage}", self.host_name(&attempt.builder), attempt.id)
+                    let stage = self
+                        .progress
+                        .get(&attempt.id)
+                        .map_or("", |progress| progress.stage.as_str());
+                    format!(
+                        " by {} (attempt {}) {stage}",
+                        self.host_name(&attempt.builder),
+                        attempt.id
+                    )
                 });
                 view.summary = format!("{label} is {}{place}", state.as_str());
             }
-            JobState::Published => view.summary = format!("{label} is published; it existed because it was {}", job.because.text()),
-            JobState::Cancelled => view.summary = format!("{label} was cancelled; `massif job retry {}` brings it back", job.id),
-            JobState::Superseded => view.summary = format!("a newer job took the place of {label}, or nothing needs it any more"),
+            JobState::Published => {
+                view.summary = format!(
+                    "{label} is published; it existed because it was {}",
+                    job.because.text()
+                )
+            }
+            JobState::Cancelled => {
+                view.summary = format!(
+                    "{label} was cancelled; `massif job retry {}` brings it back",
+                    job.id
+                )
+            }
+            JobState::Superseded => {
+                view.summary =
+                    format!("a newer job took the place of {label}, or nothing needs it any more")
+            }
             JobState::Failed => {
                 view.summary = format!("{label} failed and is not tried again by itself");
                 view.cheapest = Some(format!("massif job retry {}", job.id));
@@ -120,10 +168,22 @@ impl State {
         for attempt in self.farm.attempts_of(job.id) {
             if let crate::model::AttemptState::Ended { blame, fault } = &attempt.state {
                 let host = self.host_name(&attempt.builder);
-                let text = Fault { next: String::new(), ..fault.clone() }.to_string();
-                let mut told = reason("attempt", format!("attempt {} on {host}: {text}", attempt.id), blame.as_str(), &fault.next);
+                let text = Fault {
+                    next: String::new(),
+                    ..fault.clone()
+                }
+                .to_string();
+                let mut told = reason(
+                    "attempt",
+                    format!("attempt {} on {host}: {text}", attempt.id),
+                    blame.as_str(),
+                    &fault.next,
+                );
                 if told.next.is_none() && *blame == Blame::Recipe {
-                    told.next = Some(format!("massif job log {} shows the output; mend the recipe and commit", job.id));
+                    told.next = Some(format!(
+                        "massif job log {} shows the output; mend the recipe and commit",
+                        job.id
+                    ));
                 }
                 view.reasons.push(told);
             }
@@ -139,13 +199,26 @@ impl State {
             return;
         };
         if let Some(until) = job.not_before.filter(|until| *until > now.wall) {
-            let text = format!("it is tried again in {:.0} s", until.seconds_since(now.wall));
-            view.reasons.push(reason("back_off", text, "farm", &format!("massif job retry {}", job.id)));
+            let text = format!(
+                "it is tried again in {:.0} s",
+                until.seconds_since(now.wall)
+            );
+            view.reasons.push(reason(
+                "back_off",
+                text,
+                "farm",
+                &format!("massif job retry {}", job.id),
+            ));
         }
         for given in why.reasons {
             let known = view.reasons.iter().any(|reason| reason.text == given.text);
             if !known {
-                view.reasons.push(reason(wait_word(given.kind), given.text, "farm", &given.next));
+                view.reasons.push(reason(
+                    wait_word(given.kind),
+                    given.text,
+                    "farm",
+                    &given.next,
+                ));
             }
         }
         view.builders = why
@@ -163,7 +236,12 @@ impl State {
                     .into_iter()
                     .map(|test| ReasonView {
                         kind: test.test.as_str().into(),
-                        text: format!("{}: has {}, needs {}", test.test.as_str(), test.have, test.need),
+                        text: format!(
+                            "{}: has {}, needs {}",
+                            test.test.as_str(),
+                            test.have,
+                            test.need
+                        ),
                         have: Some(test.have),
                         need: Some(test.need),
                         whose: "builder".into(),
@@ -189,7 +267,12 @@ impl State {
 
     fn why_recipe(&self, project: &crate::id::ProjectName, entry: &Entry) -> WhyView {
         if let Reading::Faulty { name, fault } = &entry.reading {
-            let mut view = empty(name.as_str(), "recipe", "faulty", format!("recipe {name} cannot be read: {}", fault.what));
+            let mut view = empty(
+                name.as_str(),
+                "recipe",
+                "faulty",
+                format!("recipe {name} cannot be read: {}", fault.what),
+            );
             view.reasons.push(fault_reason("recipe_fault", fault));
             return view;
         }
@@ -199,21 +282,45 @@ impl State {
         let name = entry.name();
         let published = self.farm.profiles.keys().find_map(|profile| {
             let (project, recipe) = (project.clone(), name.clone());
-            self.published(&crate::model::Target { project, recipe, profile: profile.clone() })
+            self.published(&crate::model::Target {
+                project,
+                recipe,
+                profile: profile.clone(),
+            })
         });
         match published {
             Some(release) => {
-                let summary = format!("{name} {}-{} is published in {}; there is nothing to build", release.version, release.release, release.channel);
+                let summary = format!(
+                    "{name} {}-{} is published in {}; there is nothing to build",
+                    release.version, release.release, release.channel
+                );
                 empty(name.as_str(), "recipe", "published", summary)
             }
             None => {
-                let mut view = empty(name.as_str(), "recipe", "no job", format!("no job exists for {name}"));
+                let mut view = empty(
+                    name.as_str(),
+                    "recipe",
+                    "no job",
+                    format!("no job exists for {name}"),
+                );
                 if let Some(hold) = self.farm.recipe_holds.get(&(project.clone(), name.clone())) {
                     let text = format!("held by {}: {}", hold.owner, hold.reason);
-                    view.reasons.push(reason("hold", text, "operator", &format!("massif build {name}")));
+                    view.reasons.push(reason(
+                        "hold",
+                        text,
+                        "operator",
+                        &format!("massif build {name}"),
+                    ));
                 } else {
-                    let text = "the project's first intake was large, so only what is asked for is built".to_string();
-                    view.reasons.push(reason("confirm", text, "operator", &format!("massif build {name}, or massif build --all")));
+                    let text =
+                        "the project's first intake was large, so only what is asked for is built"
+                            .to_string();
+                    view.reasons.push(reason(
+                        "confirm",
+                        text,
+                        "operator",
+                        &format!("massif build {name}, or massif build --all"),
+                    ));
                 }
                 view.cheapest = Some(format!("massif build {name}"));
                 view
@@ -223,44 +330,81 @@ impl State {
 
     fn why_builder(&self, name: &str) -> Result<WhyView> {
         let id = self.locate_builder(name)?;
-        let builder = self.builder_view(&id).ok_or_else(|| Fault::bug("a builder is gone"))?;
-        let busy = builder.slots.iter().filter(|slot| slot.job.is_some()).count();
-        let summary = format!("builder {} is {}, {busy} of {} slots are busy", builder.name, builder.verdict, builder.slots.len());
+        let builder = self
+            .builder_view(&id)
+            .ok_or_else(|| Fault::bug("a builder is gone"))?;
+        let busy = builder
+            .slots
+            .iter()
+            .filter(|slot| slot.job.is_some())
+            .count();
+        let summary = format!(
+            "builder {} is {}, {busy} of {} slots are busy",
+            builder.name,
+            builder.verdict,
+            builder.slots.len()
+        );
         let mut view = empty(builder.name.as_str(), "builder", &builder.verdict, summary);
-        view.reasons = builder.evidence.iter().map(|line| reason("health", line.clone(), "builder", "")).collect();
+        view.reasons = builder
+            .evidence
+            .iter()
+            .map(|line| reason("health", line.clone(), "builder", ""))
+            .collect();
         Ok(view)
     }
 
     fn why_project(&self, name: &str) -> Result<WhyView> {
         let name = self.locate_project(name)?;
         let project = self.project_view(&name)?;
-        let state = if project.fault.is_some() { "unreachable" } else { "watched" };
-        let summary = format!("project {name}: {} recipes, {} faulty", project.recipes, project.faulty);
+        let state = if project.fault.is_some() {
+            "unreachable"
+        } else {
+            "watched"
+        };
+        let summary = format!(
+            "project {name}: {} recipes, {} faulty",
+            project.recipes, project.faulty
+        );
         let mut view = empty(name.as_str(), "project", state, summary);
         if let Some(fault) = self.project_fault(&name) {
             view.reasons.push(fault_reason("intake", fault));
         }
         if let Some(text) = project.confirm {
-            view.reasons.push(reason("confirm", text, "operator", "massif build --all"));
+            view.reasons
+                .push(reason("confirm", text, "operator", "massif build --all"));
         }
         Ok(view)
     }
 
     fn why_channel(&self, name: &str) -> Option<WhyView> {
-        let (_, channel) = self.channels.iter().find(|(known, _)| known.as_str() == name)?;
+        let (_, channel) = self
+            .channels
+            .iter()
+            .find(|(known, _)| known.as_str() == name)?;
         let newest = &channel.steps.last()?.version;
-        let summary = format!("channel {name} is at version {}: {}", newest.id, newest.cause);
+        let summary = format!(
+            "channel {name} is at version {}: {}",
+            newest.id, newest.cause
+        );
         Some(empty(name, "channel", "served", summary))
     }
 
     fn why_package(&self, name: &str) -> Option<WhyView> {
         for (channel, state) in &self.channels {
-            for profile in self.farm.profiles.values().filter(|profile| profile.channel == *channel) {
+            for profile in self
+                .farm
+                .profiles
+                .values()
+                .filter(|profile| profile.channel == *channel)
+            {
                 let found = state.packages.get(profile.arch, name).cloned();
                 if let Some(package) = found {
                     let summary = format!(
                         "package {name} {}-{}-{} in {channel} was made from recipe {}",
-                        package.meta.version, package.meta.release, package.meta.build_release, package.source
+                        package.meta.version,
+                        package.meta.release,
+                        package.meta.build_release,
+                        package.source
                     );
                     return Some(empty(name, "package", "published", summary));
                 }

@@ -82,7 +82,11 @@ impl View {
     fn is_same(&self, other: &View) -> bool {
         let same = |(a, b): (&Arc<ChannelState>, &Arc<ChannelState>)| Arc::ptr_eq(a, b);
         self.channels.len() == other.channels.len()
-            && self.channels.values().zip(other.channels.values()).all(same)
+            && self
+                .channels
+                .values()
+                .zip(other.channels.values())
+                .all(same)
     }
 
     /// The build release that the next build of this source and release gets: 1 for the first.

@@ -168,7 +168,12 @@ pub(in crate::cli) struct Plan {
     #[arg(long, value_name = "FILE", requires = "git")]
     pub(in crate::cli) durations: Option<PathBuf>,
     /// JSON array of builders: name, speed, slots, cores, memory_mib, disk_mib, archs
-    #[arg(long, value_name = "FILE", requires = "git", conflicts_with = "builders")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "git",
+        conflicts_with = "builders"
+    )]
     pub(in crate::cli) builders_file: Option<PathBuf>,
     /// As if nothing were published
     #[arg(long, requires = "git")]
