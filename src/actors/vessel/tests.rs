@@ -595,8 +595,11 @@ fn real_packages_are_imported_and_a_check_by_others_holds() {
 
 /// `cargo test --release --lib vessel -- --ignored --nocapture measure`
 #[test]
-#[ignore = "a measurement"]
 fn measure_publishing_into_a_channel_of_4000() {
+    // A measurement, not a test: it asserts nothing about time and takes its own.
+    if std::env::var_os("MASSIF_MEASURE").is_none() {
+        return;
+    }
     let dir = tempfile::tempdir_in(concat!(env!("CARGO_MANIFEST_DIR"), "/target")).unwrap();
     let mut engine = open_engine(dir.path());
     engine
