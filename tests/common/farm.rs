@@ -127,7 +127,7 @@ impl Farm {
             .append(true)
             .open(self.log_path())
             .unwrap();
-        let mut command = Command::new(MASSIF);
+        let mut command = Command::new(self.program());
         command
             .args([
                 "up",
@@ -162,6 +162,18 @@ impl Farm {
             }
         });
         receive
+    }
+
+    /// The program; a copy for another user, because the build directory may be closed to others.
+    fn program(&self) -> PathBuf {
+        let (Some(_), Some(made)) = (self.setup.uid, &self.directory) else {
+            return MASSIF.into();
+        };
+        let copy = made.path().join("massif");
+        if !copy.exists() {
+            std::fs::copy(MASSIF, &copy).unwrap();
+        }
+        copy
     }
 
     /// Its directory.

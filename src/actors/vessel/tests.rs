@@ -593,7 +593,7 @@ fn real_packages_are_imported_and_a_check_by_others_holds() {
     stone_check(dir.path());
 }
 
-/// `cargo test --release --lib vessel -- --ignored --nocapture measure`
+/// `MASSIF_MEASURE=1 cargo test --release --lib actors::vessel::tests::measure -- --nocapture`
 #[test]
 fn measure_publishing_into_a_channel_of_4000() {
     // A measurement, not a test: it asserts nothing about time and takes its own.
