@@ -85,14 +85,17 @@ async fn farm() -> Result<()> {
             after: None,
             limit: None,
         };
-        let jobs = client.call(&everything).await?.jobs;
+        let answer = client.call(&everything).await?;
+        let jobs = answer.jobs;
         if let Some(failed) = jobs.iter().find(|job| job.state == JobState::Failed) {
             return Err(Fault::new(
                 Kind::Recipe,
                 format!("{} failed", failed.recipe),
             ));
         }
-        if !jobs.is_empty() && jobs.iter().all(|job| job.state.is_final()) {
+        // What has happened up to this answer is printed first.
+        if page.seq >= answer.seq && !jobs.is_empty() && jobs.iter().all(|job| job.state.is_final())
+        {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
