@@ -276,7 +276,7 @@ fn an_ordinary_user_builds_the_same_bytes_as_root() {
 
 #[test]
 fn the_four_real_upstreams_build_and_nano_uses_the_farms_ncurses() {
-    let Some(upstreams) = shared("upstreams") else {
+    let Some(upstreams) = shared("data/upstreams") else {
         return;
     };
     let mut repo = Repo::new();
