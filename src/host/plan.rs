@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::actors::summit::reader::Repo;
-use crate::admin::view::{CutView, CycleView, FaultView, PlanJobView, PlanView, UnresolvedView};
+use crate::admin::view::{CycleView, FaultView, PlanJobView, PlanView, UnresolvedView};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{Arch, CommitId, HostId, HostName, RecipeName};
 use crate::limit;
 use crate::model::IsaLevel;
 pub use crate::plan::Edges;
 use crate::plan::whole::{Ask, Known, Row, Whole, equal_builders};
-use crate::plan::{BuilderSpec, Cycle, Isolation, ServedBy, Trust, picture, whole};
+use crate::plan::{BuilderSpec, Isolation, Trust, picture, whole};
 use crate::stone::{Meta, repository};
 
 /// What was typed.
@@ -277,7 +277,7 @@ fn view(whole: &Whole) -> PlanView {
     PlanView {
         rows: whole.rows.len() as u64,
         builds: whole.jobs.len() as u64,
-        cycles: whole.cycles.iter().map(cycle_view).collect(),
+        cycles: whole.cycles.iter().map(CycleView::from).collect(),
         unresolved: unresolved
             .into_iter()
             .map(|(dependency, recipes)| UnresolvedView {
@@ -288,44 +288,5 @@ fn view(whole: &Whole) -> PlanView {
         critical_path: path.map(|name| (*name).clone()).collect(),
         makespan_s: Some(whole.outcome.makespan_s),
         lower_bound_s: Some(whole.outcome.lower_bound_s),
-    }
-}
-
-fn cycle_view(cycle: &Cycle) -> CycleView {
-    let cut_view = |cut: &crate::plan::Cut| CutView {
-        recipe: cut.recipe.recipe.clone(),
-        provider: cut.provider.recipe.clone(),
-        dependency: cut
-            .dependencies
-            .iter()
-            .map(|name| name.in_recipe_words())
-            .collect::<Vec<_>>()
-            .join(", "),
-        served_by: cut.served_by.map(|served| {
-            match served {
-                ServedBy::Published => "published",
-                ServedBy::Remote => "remote",
-                ServedBy::Base => "base",
-            }
-            .to_string()
-        }),
-    };
-    let mut needs: Vec<RecipeName> = cycle
-        .cuts
-        .iter()
-        .filter(|cut| cut.served_by.is_none())
-        .map(|cut| cut.provider.recipe.clone())
-        .collect();
-    needs.sort();
-    needs.dedup();
-    CycleView {
-        members: cycle
-            .members
-            .iter()
-            .map(|target| target.recipe.clone())
-            .collect(),
-        cuts: cycle.cuts.iter().map(cut_view).collect(),
-        cuts_lower_bound: Some(cycle.cuts_min as u64),
-        bootstrap_needs: needs,
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::state::State;
 use crate::admin::summit::{Plan, PlanPage};
-use crate::admin::view::{CutView, CycleView, FaultView, PlanJobView, PlanView, UnresolvedView};
+use crate::admin::view::{CycleView, FaultView, PlanJobView, PlanView, UnresolvedView};
 use crate::fault::{Fault, Kind, Result};
 use crate::limit;
 use crate::model::Target;
-use crate::plan::{ServedBy, WaitKind};
+use crate::plan::WaitKind;
 
 impl State {
     /// One page of a plan.
@@ -199,7 +199,7 @@ impl State {
                 .profiles
                 .keys()
                 .flat_map(|profile| self.planner.cycles(profile))
-                .map(cycle_view)
+                .map(|cycle| CycleView::from(&cycle))
                 .collect(),
             unresolved: unresolved
                 .into_iter()
@@ -246,45 +246,5 @@ impl State {
         }
         path.reverse();
         path
-    }
-}
-
-fn cycle_view(cycle: crate::plan::Cycle) -> CycleView {
-    let bootstrap: BTreeSet<_> = cycle
-        .cuts
-        .iter()
-        .filter(|cut| cut.served_by.is_none())
-        .map(|cut| cut.provider.recipe.clone())
-        .collect();
-    CycleView {
-        members: cycle
-            .members
-            .into_iter()
-            .map(|target| target.recipe)
-            .collect(),
-        cuts: cycle
-            .cuts
-            .into_iter()
-            .map(|cut| CutView {
-                recipe: cut.recipe.recipe,
-                provider: cut.provider.recipe,
-                dependency: cut
-                    .dependencies
-                    .iter()
-                    .map(|dependency| dependency.in_recipe_words())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                served_by: cut.served_by.map(|served| {
-                    match served {
-                        ServedBy::Published => "published",
-                        ServedBy::Remote => "remote",
-                        ServedBy::Base => "base",
-                    }
-                    .to_string()
-                }),
-            })
-            .collect(),
-        cuts_lower_bound: Some(cycle.cuts_min as u64),
-        bootstrap_needs: bootstrap.into_iter().collect(),
     }
 }

@@ -4,6 +4,7 @@ use crate::admin::views;
 use crate::id::{ProfileName, ProjectName, RecipeName};
 
 use super::FaultView;
+use crate::plan::{Cut, Cycle, ServedBy};
 
 views! {
     /// One row of a plan: a recipe for a profile.
@@ -82,5 +83,46 @@ views! {
         pub makespan_s: Option<f64>,
         /// No order can be faster than this, in seconds.
         pub lower_bound_s: Option<f64>,
+    }
+}
+
+impl From<&Cycle> for CycleView {
+    fn from(cycle: &Cycle) -> CycleView {
+        let cut_view = |cut: &Cut| CutView {
+            recipe: cut.recipe.recipe.clone(),
+            provider: cut.provider.recipe.clone(),
+            dependency: cut
+                .dependencies
+                .iter()
+                .map(|name| name.in_recipe_words())
+                .collect::<Vec<_>>()
+                .join(", "),
+            served_by: cut.served_by.map(|served| {
+                match served {
+                    ServedBy::Published => "published",
+                    ServedBy::Remote => "remote",
+                    ServedBy::Base => "base",
+                }
+                .to_string()
+            }),
+        };
+        let mut needs: Vec<RecipeName> = cycle
+            .cuts
+            .iter()
+            .filter(|cut| cut.served_by.is_none())
+            .map(|cut| cut.provider.recipe.clone())
+            .collect();
+        needs.sort();
+        needs.dedup();
+        CycleView {
+            members: cycle
+                .members
+                .iter()
+                .map(|target| target.recipe.clone())
+                .collect(),
+            cuts: cycle.cuts.iter().map(cut_view).collect(),
+            cuts_lower_bound: Some(cycle.cuts_min as u64),
+            bootstrap_needs: needs,
+        }
     }
 }
