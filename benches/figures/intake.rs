@@ -120,7 +120,8 @@ fn median(times: &mut [Duration]) -> Duration {
     times[times.len() / 2]
 }
 
-fn clone() -> Option<(tempfile::TempDir, PathBuf)> {
+/// The bundle as a bare repository; nothing without it or the git program.
+pub(super) fn clone() -> Option<(tempfile::TempDir, PathBuf)> {
     let shared = std::env::var("MASSIF_SHARED")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").to_string());
     let bundle = Path::new(&shared).join("data/recipes/recipes.bundle");
@@ -135,7 +136,7 @@ fn clone() -> Option<(tempfile::TempDir, PathBuf)> {
 }
 
 /// Oldest first.
-fn commits(path: &Path) -> Vec<CommitId> {
+pub(super) fn commits(path: &Path) -> Vec<CommitId> {
     let out = Command::new("git")
         .args(["rev-list", "--reverse", "HEAD"])
         .current_dir(path)

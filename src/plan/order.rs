@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::cycles::{self, Groups, Link};
+use super::cycles::{self, Chains, Groups, Link};
 use super::graph::RecipeIx;
 use super::planner::{Planner, ProfileIx};
 use super::{Change, Cut, Cycle, Readiness, ServedBy};
@@ -93,6 +93,7 @@ impl Planner {
         let served = self.price(p, &places, &groups, &mut links);
         let place = |ix: u32| places.get(ix as usize).copied();
         let known = self.row(p).map_or(&[][..], |row| row.cycles.as_slice());
+        let chains = self.chains(p, &groups, &links);
         let work: usize = groups.split(&links).iter().map(Vec::len).sum();
         let rows: Vec<CycleRow> = groups
             .groups
@@ -109,7 +110,7 @@ impl Planner {
                 }
                 let share = steps as f64 * inside.len() as f64 / work.max(1) as f64;
                 let most = inside.len() as u64 * STEPS_PER_LINK;
-                let opened = cycles::open(members, &inside, (share as u64).min(most));
+                let opened = cycles::open(members, &inside, &chains, (share as u64).min(most));
                 let pair = |(from, to)| Some((place(from)?, place(to)?));
                 CycleRow {
                     members: members.iter().filter_map(|ix| place(*ix)).collect(),
@@ -138,6 +139,40 @@ impl Planner {
             .iter()
             .filter(|(pair, by)| old.get(pair) != Some(by));
         gone.chain(new).map(|((r, _), _)| *r).collect()
+    }
+
+    /// What chains through the open targets cost, those within components left out.
+    fn chains(&self, p: ProfileIx, groups: &Groups, links: &[Link]) -> Chains {
+        let Some(row) = self.row(p).filter(|_| !groups.groups.is_empty()) else {
+            return Chains::default();
+        };
+        let own: Vec<f64> = row
+            .open
+            .values()
+            .map(|open| f64::from(open.seconds))
+            .collect();
+        let (mut needs, mut needed) = (vec![Vec::new(); own.len()], vec![Vec::new(); own.len()]);
+        for link in links.iter().filter(|link| !groups.is_inside(link)) {
+            if let (Some(from), Some(to)) = (
+                needed.get_mut(link.to as usize),
+                needs.get_mut(link.from as usize),
+            ) {
+                from.push(link.from);
+                to.push(link.to);
+            }
+        }
+        let less_own = |paths: Vec<f64>| {
+            paths
+                .iter()
+                .zip(&own)
+                .map(|(path, own)| path - own)
+                .collect()
+        };
+        Chains {
+            before: less_own(cycles::longest_paths(&needs, &own)),
+            after: less_own(cycles::longest_paths(&needed, &own)),
+            own,
+        }
     }
 
     /// Finds out what stands in for each link within a component: the least settled of what its needs come from.

@@ -12,6 +12,9 @@ use crate::model::{Base, Because, Catalog, Profile, Target};
 use crate::recipe::{BASE_SET, Toolchain, toolchain_needs};
 use crate::stone::{Dependency, Meta};
 
+/// Seconds of a build that nobody said anything about.
+const USUAL_S: f32 = 60.0;
+
 /// A profile's place; reused never, because profiles are few.
 pub(super) type ProfileIx = u16;
 
@@ -68,6 +71,8 @@ pub(super) struct Open {
     pub rebuild: bool,
     /// Recipes that it is built with, open or not.
     pub providers: Box<[RecipeIx]>,
+    /// Predicted seconds of its build.
+    pub seconds: f32,
     /// What was last reported.
     pub reported: Option<Readiness>,
 }
@@ -231,6 +236,7 @@ impl Planner {
                 failed: false,
                 rebuild,
                 providers: Box::default(),
+                seconds: USUAL_S,
                 reported: None,
             },
         );
@@ -238,6 +244,21 @@ impl Planner {
         // Those who are built with it wait from now on.
         let dependants: Vec<RecipeIx> = self.open_needers(p, r).into_iter().collect();
         self.dirty.extend(dependants.into_iter().map(|d| (p, d)));
+    }
+
+    /// How long an open target's build is expected to take: of cuts that are equally good, the one that leaves the shortest chain
+    /// is taken.
+    pub fn expect(&mut self, target: &Target, seconds: f64) {
+        if let Some((p, r)) = self.find(target)
+            && let Some(row) = self.profiles.get_mut(usize::from(p))
+            && let Some(open) = row.open.get_mut(&r)
+        {
+            open.seconds = if seconds.is_finite() {
+                seconds.max(0.0) as f32
+            } else {
+                USUAL_S
+            };
+        }
     }
 
     /// The target's job was given up: what is built with it goes on waiting, and says so.

@@ -235,3 +235,85 @@ fn a_changed_recipe_keeps_its_job_and_a_removed_one_loses_it() {
         WaitKind::Dependency
     );
 }
+
+mod random {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::Planner;
+    use crate::recipe::Facts;
+
+    /// Recipe `n` provides `binary(bN)` and needs some others.
+    fn made(number: usize, needs: &[usize], release: u64) -> Facts {
+        let needs: Vec<String> = needs
+            .iter()
+            .map(|need| format!("binary(b{need})"))
+            .collect();
+        let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
+        let provides = format!("binary(b{number})");
+        let mut facts = recipe(&format!("r{number}"), &needs, &[&provides]);
+        facts.release = release;
+        facts
+    }
+
+    fn all(recipes: &[Option<Facts>]) -> Vec<Facts> {
+        recipes.iter().flatten().cloned().collect()
+    }
+
+    /// All that a farm would see of a planner.
+    fn seen(planner: &Planner, recipes: &[Facts]) -> Vec<String> {
+        let mut seen: Vec<String> = planner
+            .jobs_wanted()
+            .iter()
+            .map(|w| format!("{w:?}"))
+            .collect();
+        for facts in recipes {
+            let target = target(facts.name.as_str());
+            seen.push(format!("{:?}", planner.edges_of(&target)));
+            seen.push(format!("{:?}", planner.waits_for(&target)));
+            seen.push(format!("{:?}", planner.closure(&target)));
+        }
+        seen
+    }
+
+    /// Opens what is wanted under the number that its name says.
+    fn open_by_name(planner: &mut Planner) {
+        for wanted in planner.jobs_wanted() {
+            let number = wanted.target.recipe.as_str()[1..].parse().unwrap();
+            planner.open(&wanted.target, JobId(number), &wanted.because);
+        }
+        planner.settle(2_000);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(120))]
+
+        #[test]
+        fn what_changed_step_by_step_is_what_a_new_start_finds(
+            edits in prop::collection::vec(
+                (0usize..12, any::<bool>(), prop::collection::vec(0usize..12, 0..4), 1u64..4), 1..25),
+            published in prop::collection::vec((0usize..12, 1u64..4), 0..8),
+        ) {
+            let mut recipes: Vec<Option<Facts>> = vec![None; 12];
+            let mut live = planner(&[]);
+            let mut metas: Vec<crate::stone::Meta> = Vec::new();
+            for (step, (number, there, needs, release)) in edits.iter().enumerate() {
+                recipes[*number] = there.then(|| made(*number, needs, *release));
+                live.set_catalog(&catalog(&all(&recipes)));
+                if let Some((number, release)) = published.get(step) {
+                    let provides = format!("binary(b{number})");
+                    let meta = meta(&format!("r{number}"), *release, &[&provides], &[]);
+                    live.change_index(&channel(), &[""; 0], std::slice::from_ref(&meta));
+                    metas.retain(|other| other.name != meta.name);
+                    metas.push(meta);
+                }
+                live.settle(2_000);
+            }
+            open_by_name(&mut live);
+            let mut fresh = planner(&all(&recipes));
+            fresh.set_index(&channel(), &metas);
+            open_by_name(&mut fresh);
+            prop_assert_eq!(seen(&live, &all(&recipes)), seen(&fresh, &all(&recipes)));
+        }
+    }
+}

@@ -146,9 +146,24 @@ fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
     for (number, wanted) in (1..).zip(&wanted) {
         planner.open(&wanted.target, JobId(number), &wanted.because);
     }
+    let estimates = Estimates::new();
+    for entry in &catalog.entries {
+        if let crate::model::Reading::Good(facts) = &entry.reading {
+            let known = ask
+                .known
+                .get(facts.name.as_str())
+                .and_then(|known| known.seconds);
+            let seconds = known.unwrap_or_else(|| estimates.of_features(facts).seconds);
+            let target = Target {
+                project: catalog.project.clone(),
+                recipe: facts.name.clone(),
+                profile: profile.name.clone(),
+            };
+            planner.expect(&target, seconds);
+        }
+    }
     planner.settle(ask.steps);
     whole.cycles.extend(planner.cycles(&profile.name));
-    let estimates = Estimates::new();
     let first = whole.jobs.len() as u32;
     let places: HashMap<RecipeName, u32> = (first..)
         .zip(&wanted)
@@ -305,4 +320,126 @@ pub fn equal_builders(count: u32, archs: &[Arch]) -> Vec<BuilderSpec> {
         });
     }
     builders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture;
+    use super::super::sample::{catalog, meta, recipe};
+    use super::*;
+
+    fn ask(recipes: &[Facts], empty: bool) -> Ask {
+        Ask {
+            catalogs: vec![(Arch::X86_64, catalog(recipes))],
+            builders: equal_builders(2, &[Arch::X86_64]),
+            edges: Edges::Manifest,
+            empty,
+            steps: 1_000,
+            ..Ask::default()
+        }
+    }
+
+    fn odd() -> Vec<Facts> {
+        vec![
+            recipe("a", &["binary(b)", "binary(a)"], &["binary(a)"]),
+            recipe("b", &["binary(a)", "nothing-has-this"], &["binary(b)"]),
+            recipe("c", &["binary(b)"], &["binary(b)"]),
+            recipe("d", &[], &[]),
+            recipe("d", &[], &[]),
+        ]
+    }
+
+    #[test]
+    fn odd_recipes_and_durations_end_in_rows_and_reasons() {
+        let mut ask = ask(&odd(), true);
+        for (name, seconds) in [
+            ("a", 0.0),
+            ("b", -5.0),
+            ("c", f64::NAN),
+            ("d", f64::INFINITY),
+        ] {
+            ask.known.insert(
+                name.into(),
+                Known {
+                    seconds: Some(seconds),
+                    ..Known::default()
+                },
+            );
+        }
+        let mut stranger = meta("e", 1, &[], &[]);
+        stranger.arch = Arch::Aarch64;
+        ask.published.push(stranger);
+        let whole = plan(&ask);
+        assert_eq!((whole.rows.len(), whole.strangers), (5, 1));
+        assert_eq!(
+            whole
+                .rows
+                .iter()
+                .filter(|row| !row.faults.is_empty())
+                .count(),
+            1
+        );
+        let b = whole
+            .rows
+            .iter()
+            .find(|row| row.target.recipe.as_str() == "b")
+            .unwrap();
+        assert_eq!(b.unresolved.len(), 1);
+        assert_eq!(whole.outcome.ran.iter().flatten().count(), 4);
+        assert!(whole.outcome.makespan_s.is_finite());
+        for (job, ran) in whole.jobs.iter().zip(&whole.outcome.ran) {
+            for before in &job.before {
+                let earlier = whole.outcome.ran[*before as usize].unwrap();
+                assert!(earlier.end_s <= ran.unwrap().start_s);
+            }
+        }
+        assert!(picture::dot(&whole).starts_with("digraph"));
+        assert!(picture::svg(&whole).ends_with("</svg>\n"));
+        assert!(picture::gantt(&whole, &ask.builders).contains("builder-1"));
+    }
+
+    #[test]
+    fn without_empty_what_cannot_start_does_not() {
+        let whole = plan(&ask(&odd(), false));
+        let ran = |name: &str| {
+            let row = whole
+                .rows
+                .iter()
+                .find(|row| row.target.recipe.as_str() == name && row.job.is_some());
+            whole.outcome.ran[row.unwrap().job.unwrap() as usize].is_some()
+        };
+        assert!(ran("d") && !ran("b") && !ran("a"));
+    }
+
+    #[test]
+    fn builders_that_match_nothing_leave_a_plan_without_times() {
+        let mut none = ask(&odd(), true);
+        none.builders = equal_builders(3, &[Arch::Riscv64]);
+        assert!(plan(&none).outcome.ran.iter().all(Option::is_none));
+        none.builders.clear();
+        assert_eq!(plan(&none).outcome.makespan_s, 0.0);
+    }
+
+    #[test]
+    fn two_architectures_share_the_builders_of_one_plan() {
+        let recipes = [
+            recipe("a", &[], &["binary(a)"]),
+            recipe("b", &["binary(a)"], &[]),
+        ];
+        let mut both = ask(&recipes, true);
+        both.catalogs.push((Arch::Aarch64, catalog(&recipes)));
+        both.builders.extend(equal_builders(1, &[Arch::Aarch64]));
+        let whole = plan(&both);
+        assert_eq!((whole.rows.len(), whole.jobs.len()), (4, 4));
+        assert!(whole.outcome.ran.iter().all(Option::is_some));
+        let second = whole
+            .rows
+            .iter()
+            .filter(|row| row.target.profile.as_str() == "aarch64");
+        assert!(
+            second
+                .filter_map(|row| row.job)
+                .all(|job| whole.outcome.ran[job as usize].unwrap().builder == 2)
+        );
+    }
 }

@@ -5,6 +5,10 @@ pub mod bound;
 pub mod chance;
 pub mod order;
 pub mod search;
+#[cfg(test)]
+mod tests;
+
+pub use search::Chains;
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::DiGraph;
@@ -94,6 +98,11 @@ impl Groups {
         inside
     }
 
+    /// Whether a link lies within a component.
+    pub fn is_inside(&self, link: &Link) -> bool {
+        self.of_link(link).is_some()
+    }
+
     fn of_link(&self, link: &Link) -> Option<u32> {
         let of = |node: u32| self.of.get(node as usize).copied().flatten();
         let (from, to) = (of(link.from)?, of(link.to)?);
@@ -101,8 +110,8 @@ impl Groups {
     }
 }
 
-/// Opens one component, given its sorted members and the links within it.
-pub fn open(members: &[u32], links: &[Link], steps: u64) -> Opened {
+/// Opens one component, given its sorted members, the links within it, and what chains through all nodes cost.
+pub fn open(members: &[u32], links: &[Link], chains: &Chains, steps: u64) -> Opened {
     let local = |node: u32| members.binary_search(&node).unwrap_or(0) as u32;
     let mut own: Vec<Link> = links
         .iter()
@@ -116,7 +125,16 @@ pub fn open(members: &[u32], links: &[Link], steps: u64) -> Opened {
     own.sort_unstable_by_key(|link| (link.from, link.to, link.cheap));
     own.dedup_by_key(|link| (link.from, link.to));
     let graph = search::Graph::new(members.len(), &own);
-    let cuts = search::smallest_cut(&graph, steps);
+    let pick = |list: &[f64]| {
+        let at = |node: &u32| list.get(*node as usize).copied().unwrap_or(0.0);
+        members.iter().map(at).collect()
+    };
+    let chains = Chains {
+        own: pick(&chains.own),
+        before: pick(&chains.before),
+        after: pick(&chains.after),
+    };
+    let cuts = search::smallest_cut(&graph, &chains, steps);
     let cuts_min = bound::disjoint_cycles(&graph, steps / 8);
     let name = |node: u32| members.get(node as usize).copied().unwrap_or(node);
     let mut cuts: Vec<(u32, u32)> = cuts

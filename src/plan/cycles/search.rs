@@ -6,6 +6,9 @@ use super::Link;
 use super::chance::Chance;
 use super::order::Order;
 
+/// Rounds of search between two looks at the longest chain.
+const CHAIN_EVERY: u64 = 4;
+
 /// A component in compact form.
 #[derive(Debug)]
 pub struct Graph {
@@ -97,10 +100,46 @@ fn row<'a>(
     list.get(start..end).unwrap_or_default().iter().copied()
 }
 
-/// Edges (by their index) whose removal leaves no cycle; none of them is needless. A step is one look at one node's best place.
-pub fn smallest_cut(graph: &Graph, steps: u64) -> Vec<u32> {
+/// What a chain of nodes costs: each node itself, and the longest chain outside of the component before and after it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Chains {
+    /// Of each node.
+    pub own: Vec<f64>,
+    /// Of what needs it and lies outside.
+    pub before: Vec<f64>,
+    /// Of what it needs and lies outside.
+    pub after: Vec<f64>,
+}
+
+impl Chains {
+    /// The longest chain through the component along the edges that an order keeps.
+    fn longest(&self, graph: &Graph, order: &Order, scratch: &mut Vec<f64>) -> f64 {
+        let of = |list: &[f64], node: u32| list.get(node as usize).copied().unwrap_or(0.0);
+        scratch.clear();
+        scratch.resize(graph.len(), 0.0);
+        let mut longest: f64 = 0.0;
+        for node in order.nodes.iter().rev() {
+            let kept = graph
+                .out_of_node(*node)
+                .filter(|(to, _)| !order.is_back(*node, *to));
+            let behind = kept
+                .map(|(to, _)| of(scratch, to))
+                .fold(of(&self.after, *node), f64::max);
+            let here = of(&self.own, *node) + behind;
+            if let Some(place) = scratch.get_mut(*node as usize) {
+                *place = here;
+            }
+            longest = longest.max(here + of(&self.before, *node));
+        }
+        longest
+    }
+}
+
+/// Edges (by their index) whose removal leaves no cycle; none of them is needless. Among equally cheap sets the one that leaves the
+/// shortest chain is taken. A step is one look at one node's best place.
+pub fn smallest_cut(graph: &Graph, chains: &Chains, steps: u64) -> Vec<u32> {
     let start = Order::new(graph, eades_lin_smyth(graph));
-    let best = improve(graph, start, steps);
+    let best = improve(graph, chains, start, steps);
     let cuts: Vec<u32> = (0..)
         .zip(graph.edges())
         .filter(|(_, (from, to, _))| best.is_back(*from, *to))
@@ -163,7 +202,7 @@ pub fn eades_lin_smyth(graph: &Graph) -> Vec<u32> {
 }
 
 /// Sifting and iterated local search. Small disturbances of the best order so far, each followed by sifting what it touched.
-fn improve(graph: &Graph, start: Order, steps: u64) -> Order {
+fn improve(graph: &Graph, chains: &Chains, start: Order, steps: u64) -> Order {
     let nodes = graph.len();
     let mut search = Sifter {
         chance: Chance::new(0x6d61_7373_6966),
@@ -177,18 +216,28 @@ fn improve(graph: &Graph, start: Order, steps: u64) -> Order {
     search.sift(graph, &mut now, u64::MAX);
     let mut best = now.clone();
     let mut trial = now.clone();
+    let mut scratch = Vec::new();
+    let mut chain = chains.longest(graph, &best, &mut scratch);
+    let mut rounds = 0u64;
     while search.steps < steps && nodes > 2 {
+        rounds += 1;
         search.disturb(graph, &mut trial);
         search.sift(graph, &mut trial, steps);
         // Going on from something slightly worse now and then leaves the valleys; the best is kept aside.
         let slack = i64::from(search.chance.below(50) == 0);
-        if trial.cost <= now.cost + slack && trial.cost <= best.cost + 3 {
-            now.copy_from(&trial);
-            if now.cost < best.cost {
+        if trial.cost > now.cost + slack || trial.cost > best.cost + 3 {
+            trial.copy_from(&now);
+            continue;
+        }
+        now.copy_from(&trial);
+        let cheaper = now.cost < best.cost;
+        // Looking at the chain costs as much as many steps.
+        if cheaper || (now.cost == best.cost && rounds.is_multiple_of(CHAIN_EVERY)) {
+            let other = chains.longest(graph, &now, &mut scratch);
+            if cheaper || other < chain {
+                chain = other;
                 best.copy_from(&now);
             }
-        } else {
-            trial.copy_from(&now);
         }
     }
     best

@@ -2,7 +2,7 @@
 //! and at nothing else.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use super::book::{Doing, JobRow, Schedule};
 use super::fleet::{Builder, BuilderIx, Reservation};
@@ -14,6 +14,8 @@ use crate::id::{JobId, Now};
 const LOOK_AHEAD: usize = 32;
 /// How many patient builders are looked at again per decision.
 const PATIENT_MAX: usize = 16;
+/// How many builders are tried for the new jobs of a queue before it waits for the next fact.
+const PLACES_MAX: usize = 8;
 /// A better builder has to end this much sooner, as a share, before anything waits for it.
 const BETTER_BY: f64 = 0.02;
 
@@ -40,11 +42,14 @@ impl Schedule {
             self.patient.remove(&ix);
             self.fresh.insert(ix);
         }
+        // A builder that was filled has seen the whole queue, new jobs included.
+        let mut seen: BTreeSet<BuilderIx> = BTreeSet::new();
         while let Some(ix) = self.fresh.pop_first() {
             self.fill(ix, now_ms, &mut given);
+            seen.insert(ix);
         }
         while let Some(class) = self.news.pop_first() {
-            self.place(class, now_ms, &mut given);
+            self.place(class, now_ms, &mut seen, &mut given);
         }
         given
     }
@@ -94,13 +99,19 @@ impl Schedule {
     }
 
     /// Finds builders for the jobs of a class.
-    fn place(&mut self, class: ClassIx, now_ms: u64, given: &mut Vec<Assignment>) {
+    fn place(
+        &mut self,
+        class: ClassIx,
+        now_ms: u64,
+        seen: &mut BTreeSet<BuilderIx>,
+        given: &mut Vec<Assignment>,
+    ) {
         let Some(needs) = self.queue.needs(class).copied() else {
             return;
         };
-        let mut tried: Vec<BuilderIx> = Vec::new();
-        while !self.queue.is_empty_class(class) {
-            let idle = self.fleet.idle.iter().filter(|ix| !tried.contains(ix));
+        let mut tried = 0;
+        while tried < PLACES_MAX && !self.queue.is_empty_class(class) {
+            let idle = self.fleet.idle.iter().filter(|ix| !seen.contains(ix));
             let best = idle
                 .filter_map(|ix| Some((*ix, self.fleet.get(*ix)?)))
                 .filter(|(_, builder)| builder.fits_now(&needs))
@@ -117,17 +128,21 @@ impl Schedule {
                 })
                 .map(|(ix, _)| ix);
             let Some(ix) = best else {
-                if tried.is_empty() {
+                if tried == 0 {
                     self.reserve_for_class(class, &needs, now_ms);
                 }
                 return;
             };
             match self.pick(ix, now_ms) {
                 Pick::Job(job) if self.assign(job, ix, now_ms, given) => {}
-                Pick::Job(_) | Pick::Nothing => tried.push(ix),
+                Pick::Job(_) | Pick::Nothing => {
+                    seen.insert(ix);
+                    tried += 1;
+                }
                 Pick::Patience => {
                     self.patient.insert(ix);
-                    tried.push(ix);
+                    seen.insert(ix);
+                    tried += 1;
                 }
             }
         }

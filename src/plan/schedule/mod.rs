@@ -24,6 +24,8 @@ mod explain;
 mod fleet;
 mod queue;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -87,9 +89,9 @@ impl Requirements {
     }
 }
 
-/// To multiples of 256 below 4 Gi, and of a sixteenth of the next power of two above.
+/// To multiples of 512 below 4 Gi, and of an eighth of the next power of two above.
 fn round_up(mib: u32) -> u32 {
-    let step = (mib.max(1).checked_next_power_of_two().unwrap_or(1 << 31) / 16).max(256);
+    let step = (mib.max(1).checked_next_power_of_two().unwrap_or(1 << 31) / 8).max(512);
     mib.checked_next_multiple_of(step).unwrap_or(mib)
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::id::{Now, Stamp};
 use crate::plan::why::{Passes, Test, Verdict, Wait, WaitKind};
 
-fn at(seconds: u64) -> Now {
+pub(super) fn at(seconds: u64) -> Now {
     Now {
         wall: Stamp(1_000_000 + seconds as i64 * 1000),
         mono_ms: 1_000_000 + seconds * 1000,
@@ -23,7 +23,7 @@ fn needs(memory_mib: u32) -> Requirements {
     }
 }
 
-fn job(number: u64, seconds: f64, path_s: f64) -> JobSpec {
+pub(super) fn job(number: u64, seconds: f64, path_s: f64) -> JobSpec {
     JobSpec {
         job: JobId(number),
         label: format!("r{number} 1.0-1").into(),
@@ -35,7 +35,7 @@ fn job(number: u64, seconds: f64, path_s: f64) -> JobSpec {
     }
 }
 
-fn builder(number: u8, slots: u32) -> BuilderSpec {
+pub(super) fn builder(number: u8, slots: u32) -> BuilderSpec {
     BuilderSpec {
         id: HostId([number; 32]),
         name: format!("b{number}").parse().unwrap(),

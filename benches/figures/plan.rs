@@ -1,0 +1,455 @@
+//! The order: plans of the real recipes, cuts, makespans against their bounds, and the dispatcher under load.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use massif::actors::summit::reader::Repo;
+use massif::host::plan::{PlanOptions, whole_plan};
+use massif::id::{Arch, CommitId, HostId, JobId, Now, Stamp};
+use massif::model::{Catalog, Entry, IsaLevel, Profile, Reading};
+use massif::plan::simulate::{Ranking, SimJob, lower_bound, simulate};
+use massif::plan::whole::{Ask, Known, Whole, equal_builders, plan};
+use massif::plan::{
+    BuilderSpec, Edges, Happened, Isolation, JobSpec, Planner, ProjectRules, Rebuild, Requirements,
+    Schedule, Trust, picture,
+};
+use massif::stone::{Dependency, DependencyKind};
+
+/// Prints the figures; those of real recipes need the bundle and the git program.
+pub fn run() {
+    dispatch();
+    let Some((_dir, path)) = super::intake::clone() else {
+        println!("plan: skipped (needs ../shared/data/recipes/recipes.bundle and git)");
+        return;
+    };
+    let commits = super::intake::commits(&path);
+    let tip = *commits.last().unwrap();
+    cold(&path);
+    let repo = Repo::open(&path).unwrap();
+    let catalog = repo
+        .catalog(&"plan".parse().unwrap(), tip, Arch::X86_64, None)
+        .unwrap();
+    warm(&repo, &commits);
+    cuts(&catalog);
+    makespans(&catalog);
+    twenty_thousand(&catalog);
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn percentile(times: &mut [Duration], share: f64) -> Duration {
+    times.sort_unstable();
+    times[((times.len() - 1) as f64 * share) as usize]
+}
+
+fn cold(path: &Path) {
+    for edges in [Edges::Manifest, Edges::All] {
+        let time = |steps| {
+            let options = PlanOptions {
+                git: path.into(),
+                empty: true,
+                edges,
+                steps,
+                ..PlanOptions::default()
+            };
+            let start = Instant::now();
+            let (whole, _) = whole_plan(&options).unwrap();
+            (start.elapsed(), whole)
+        };
+        let (before, _) = time(Some(0));
+        let (full, whole) = time(None);
+        println!(
+            "plan: git objects to an ordered plan of {} recipes, {edges:?}: {:.0} ms (bar 2000), without search {:.0} ms (bar 500)",
+            whole.rows.len(),
+            ms(full),
+            ms(before)
+        );
+    }
+    println!("plan: peak memory so far {} MiB (bar 150)", peak_mib());
+}
+
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
+}
+
+fn rules() -> ProjectRules {
+    ProjectRules {
+        profiles: vec!["main".parse().unwrap()],
+        priority: 0,
+        rebuild: Rebuild::Broken,
+    }
+}
+
+fn planner(edges: Edges) -> Planner {
+    let mut profile = Profile::laptop("main".parse().unwrap(), "main".parse().unwrap());
+    profile.arch = Arch::X86_64;
+    let mut planner = Planner::new(edges);
+    planner.set_profile(&profile);
+    planner
+}
+
+fn open_wanted(planner: &mut Planner, next: &mut u64) {
+    for wanted in planner.jobs_wanted() {
+        *next += 1;
+        planner.open(&wanted.target, JobId(*next), &wanted.because);
+    }
+}
+
+fn warm(repo: &Repo, commits: &[CommitId]) {
+    let project = "plan".parse().unwrap();
+    let mut planner = planner(Edges::Manifest);
+    planner.set_project(&project, rules());
+    let mut last = repo
+        .catalog(&project, commits[0], Arch::X86_64, None)
+        .unwrap();
+    let mut next = 0;
+    planner.set_catalog(&last);
+    open_wanted(&mut planner, &mut next);
+    planner.settle(20_000);
+    let mut times = Vec::new();
+    for commit in &commits[1..] {
+        let start = Instant::now();
+        last = repo
+            .catalog(&project, *commit, Arch::X86_64, Some(&last))
+            .unwrap();
+        planner.set_catalog(&last);
+        open_wanted(&mut planner, &mut next);
+        planner.settle(20_000);
+        times.push(start.elapsed());
+    }
+    println!(
+        "plan: the next commit with everything open, {} of them, median {:.1} ms (bar 50), worst {:.1} ms",
+        times.len(),
+        ms(percentile(&mut times, 0.5)),
+        ms(percentile(&mut times, 1.0))
+    );
+}
+
+fn cuts(catalog: &Catalog) {
+    for edges in [Edges::Manifest, Edges::All] {
+        for steps in [0, 20_000, 100_000, 300_000, 1_000_000] {
+            let mut planner = planner(edges);
+            planner.set_project(&catalog.project, rules());
+            planner.set_catalog(catalog);
+            open_wanted(&mut planner, &mut 0);
+            let start = Instant::now();
+            planner.settle(steps);
+            let took = start.elapsed();
+            let cycles = planner.cycles(&"main".parse().unwrap());
+            let largest = &cycles[0];
+            println!(
+                "plan: {edges:?}, {steps} steps: component of {}, {} cuts, at least {} needed, {:.0} ms (bars for Manifest: 76 in 100 ms, 62 in 1000 ms)",
+                largest.members.len(),
+                largest.cuts.len(),
+                largest.cuts_min,
+                ms(took)
+            );
+        }
+    }
+}
+
+/// Seconds as `shared/tools/durations.py` spreads them: log-normal around a minute, a few giants.
+fn known(catalog: &Catalog) -> std::collections::HashMap<String, Known> {
+    let giants = [
+        ("llvm", 5400.0),
+        ("gcc", 5400.0),
+        ("linux-desktop", 2400.0),
+        ("firefox", 5400.0),
+        ("chromium", 14400.0),
+        ("qt6-webengine", 10800.0),
+        ("webkitgtk", 6000.0),
+        ("rust", 4500.0),
+        ("libreoffice", 7200.0),
+        ("thunderbird", 5000.0),
+    ];
+    let mut known = std::collections::HashMap::new();
+    for entry in &catalog.entries {
+        let name = entry.name().to_string();
+        let giant = giants
+            .iter()
+            .find(|(giant, _)| *giant == name)
+            .map(|(_, seconds)| *seconds);
+        let mut chance = chance(&name);
+        let normal =
+            (-2.0 * chance().max(1e-12).ln()).sqrt() * (std::f64::consts::TAU * chance()).cos();
+        let seconds = giant.unwrap_or_else(|| (60f64.ln() + 1.2 * normal).exp().clamp(5.0, 3600.0));
+        let known_one = Known {
+            seconds: Some(seconds),
+            ..Known::default()
+        };
+        known.insert(name, known_one);
+    }
+    known
+}
+
+/// Numbers from 0 to 1 that follow from a name.
+fn chance(name: &str) -> impl FnMut() -> f64 + use<> {
+    let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |sum, byte| {
+        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut chance = massif::plan::cycles::chance::Chance::new(seed);
+    move || chance.unit()
+}
+
+fn planned(catalog: &Catalog, edges: Edges) -> Whole {
+    plan(&Ask {
+        catalogs: vec![(Arch::X86_64, catalog.clone())],
+        known: known(catalog),
+        builders: equal_builders(4, &[Arch::X86_64]),
+        empty: true,
+        edges,
+        steps: 300_000,
+        ..Ask::default()
+    })
+}
+
+fn makespans(catalog: &Catalog) {
+    let whole = planned(catalog, Edges::Manifest);
+    let counts = [1, 2, 4, 8, 16, 32, 64, 128];
+    let names = [
+        ("longest path (ours)", "#06c"),
+        ("size first", "#c60"),
+        ("first come", "#a0a"),
+    ];
+    let mut series: Vec<(&str, &str, Vec<(f64, f64)>)> = names
+        .iter()
+        .map(|(name, colour)| (*name, *colour, Vec::new()))
+        .collect();
+    series.push(("lower bound", "#080", Vec::new()));
+    for count in counts {
+        let builders = equal_builders(count, &[Arch::X86_64]);
+        let bound = lower_bound(&whole.jobs, &builders);
+        let mut line = format!(
+            "plan: makespan of a full rebuild over its bound of {bound:.0} s, {count} builders:"
+        );
+        for (at, ranking) in [Ranking::LongestPath, Ranking::SizeFirst, Ranking::FirstCome]
+            .into_iter()
+            .enumerate()
+        {
+            let makespan = simulate(&whole.jobs, &builders, ranking).makespan_s;
+            series[at].2.push((f64::from(count), makespan / 3600.0));
+            line += &format!(" {} {:.4}", series[at].0, makespan / bound);
+        }
+        series[3].2.push((f64::from(count), bound / 3600.0));
+        line += &format!(
+            ", estimates off by 0.5 to 2: {:.4}",
+            simulate(&off(&whole.jobs), &builders, Ranking::LongestPath).makespan_s / bound
+        );
+        println!("{line} (bars 1.005 and 1.02 from 4 builders on)");
+    }
+    let svg = picture::lines(
+        "hours of a full rebuild of the real recipes, by number of builders",
+        &series,
+    );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/makespan.svg");
+    if file
+        .parent()
+        .is_some_and(|dir| std::fs::create_dir_all(dir).is_ok())
+        && std::fs::write(&file, svg).is_ok()
+    {
+        println!("plan: wrote docs/makespan.svg");
+    }
+    for (edges, whole) in [
+        (Edges::Manifest, whole),
+        (Edges::All, planned(catalog, Edges::All)),
+    ] {
+        let (jobs, builders) = mixed(&whole.jobs);
+        let bound = lower_bound(&jobs, &builders);
+        let makespan = simulate(&jobs, &builders, Ranking::LongestPath).makespan_s;
+        println!(
+            "plan: 8 builders of 4 speeds, 2 too small for the heaviest tenth, {edges:?}: {:.4} of the bound (bar 1.10)",
+            makespan / bound
+        );
+    }
+}
+
+/// Predictions that are wrong by a factor between a half and two.
+fn off(jobs: &[SimJob]) -> Vec<SimJob> {
+    let mut jobs = jobs.to_vec();
+    for job in &mut jobs {
+        let mut chance = chance(&job.label);
+        job.predicted_s = job.actual_s * 2f64.powf(chance() * 2.0 - 1.0);
+    }
+    jobs
+}
+
+fn mixed(jobs: &[SimJob]) -> (Vec<SimJob>, Vec<BuilderSpec>) {
+    let mut jobs = jobs.to_vec();
+    let mut sorted: Vec<f64> = jobs.iter().map(|job| job.actual_s).collect();
+    sorted.sort_by(f64::total_cmp);
+    let heavy = sorted[sorted.len() * 9 / 10];
+    for job in &mut jobs {
+        job.needs.memory_mib = if job.actual_s >= heavy { 16_000 } else { 2_000 };
+    }
+    let mut builders = equal_builders(8, &[Arch::X86_64]);
+    for (builder, speed) in builders
+        .iter_mut()
+        .zip([2.0, 2.0, 1.5, 1.5, 1.0, 1.0, 0.5, 0.5])
+    {
+        builder.speed = speed;
+        builder.memory_mib = Some(if speed < 1.0 { 8_192 } else { 32_768 });
+    }
+    (jobs, builders)
+}
+
+fn twenty_thousand(catalog: &Catalog) {
+    let copies = 13;
+    let mut large = Catalog {
+        entries: Vec::new(),
+        ..catalog.clone()
+    };
+    for copy in 0..copies {
+        for entry in &catalog.entries {
+            let Reading::Good(facts) = &entry.reading else {
+                continue;
+            };
+            let mut facts = facts.as_ref().clone();
+            let rename =
+                |name: &Dependency| Dependency::new(name.kind, format!("{}-{copy}", name.name));
+            facts.name = format!("{}-{copy}", facts.name).parse().unwrap();
+            for need in &mut facts.needs {
+                need.dependency = rename(&need.dependency);
+            }
+            // Cross-linked: each copy needs one recipe of the copy before.
+            if copy > 0
+                && let Some(need) = facts.needs.first_mut()
+                && facts.packages.len() == 1
+            {
+                need.dependency =
+                    Dependency::new(DependencyKind::Name, format!("zlib-{}", copy - 1));
+            }
+            for package in &mut facts.packages {
+                package.name = format!("{}-{copy}", package.name);
+                for name in package.provides.iter_mut().chain(&mut package.depends) {
+                    *name = rename(name);
+                }
+            }
+            large.entries.push(std::sync::Arc::new(Entry {
+                dir: format!("{}-{copy}", entry.dir),
+                tree: entry.tree,
+                reading: Reading::Good(Box::new(facts)),
+            }));
+        }
+    }
+    large.entries.sort_by(|a, b| a.dir.cmp(&b.dir));
+    let time = |catalog: &Catalog, steps| {
+        let ask = Ask {
+            catalogs: vec![(Arch::X86_64, catalog.clone())],
+            builders: equal_builders(16, &[Arch::X86_64]),
+            empty: true,
+            edges: Edges::Manifest,
+            steps,
+            ..Ask::default()
+        };
+        let start = Instant::now();
+        std::hint::black_box(plan(&ask));
+        start.elapsed()
+    };
+    let (small, big) = (time(catalog, 300_000), time(&large, 300_000));
+    println!(
+        "plan: {} recipes {:.0} ms, {:.1} times the {:.0} ms of {} (bar 15)",
+        large.entries.len(),
+        ms(big),
+        big.as_secs_f64() / small.as_secs_f64(),
+        ms(small),
+        catalog.entries.len()
+    );
+}
+
+fn clock(step: u64) -> Now {
+    Now {
+        wall: Stamp(step as i64 * 50),
+        mono_ms: 1_000 + step * 50,
+    }
+}
+
+/// 200,000 open jobs, half of them ready, 500 builders of 5 speeds and 3 sizes; every step one job ends and one comes.
+fn dispatch() {
+    let mut chance = chance("dispatch");
+    let mut schedule = Schedule::new();
+    for number in 0..500u32 {
+        let mut spec = equal_builders(1, &[Arch::X86_64]).remove(0);
+        let mut id = [0; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        spec.id = HostId(id);
+        spec.slots = 1 + number % 3;
+        spec.cores = 8 * spec.slots;
+        spec.memory_mib = Some(8_192 * spec.slots);
+        spec.speed = [0.5, 1.0, 1.0, 1.5, 2.0][number as usize % 5];
+        schedule.take(Happened::Builder(spec), clock(0));
+    }
+    let mut job = |number: u64| JobSpec {
+        job: JobId(number),
+        label: "load".into(),
+        account: format!("project-{}", number % 7).into(),
+        needs: Requirements {
+            arch: Arch::X86_64,
+            level: IsaLevel::Baseline,
+            trust: Trust::Trusted,
+            isolation: Isolation::Sandbox,
+            cores: 1 + (chance() * 4.0) as u32,
+            memory_mib: (chance() * 12_000.0) as u32,
+            disk_mib: (chance() * 8_000.0) as u32,
+        },
+        seconds: 5.0 + chance() * 600.0,
+        path_s: 600.0 + chance() * 40_000.0,
+        raise: 0,
+    };
+    for number in 0..200_000 {
+        schedule.take(Happened::Added(job(number)), clock(0));
+        if number % 2 == 0 {
+            schedule.take(Happened::Ready(JobId(number)), clock(0));
+        }
+    }
+    let start = Instant::now();
+    let mut running: std::collections::VecDeque<JobId> = schedule
+        .decide(clock(0))
+        .into_iter()
+        .map(|a| a.job)
+        .collect();
+    println!(
+        "plan: first decision over 200,000 jobs: {} jobs in {:.1} ms",
+        running.len(),
+        ms(start.elapsed())
+    );
+    let mut times = Vec::new();
+    let (events, start) = (60_000u64, Instant::now());
+    for step in 1..=events / 3 {
+        let fresh = JobId(200_000 + step);
+        let ended = running.pop_front();
+        let before = Instant::now();
+        if let Some(ended) = ended {
+            schedule.take(Happened::Gone(ended), clock(step));
+            running.extend(schedule.decide(clock(step)).into_iter().map(|a| a.job));
+        }
+        times.push(before.elapsed());
+        let spec = job(fresh.0);
+        let before = Instant::now();
+        schedule.take(Happened::Added(spec), clock(step));
+        running.extend(schedule.decide(clock(step)).into_iter().map(|a| a.job));
+        times.push(before.elapsed());
+        let before = Instant::now();
+        schedule.take(Happened::Ready(fresh), clock(step));
+        running.extend(schedule.decide(clock(step)).into_iter().map(|a| a.job));
+        times.push(before.elapsed());
+    }
+    let took = start.elapsed();
+    println!(
+        "plan: decide with 200,000 open jobs and 500 builders: {:.0} events/s (bar 20000), p50 {:.3} ms, p99 {:.3} ms (bar 5), worst {:.2} ms",
+        events as f64 / took.as_secs_f64(),
+        ms(percentile(&mut times, 0.5)),
+        ms(percentile(&mut times, 0.99)),
+        ms(percentile(&mut times, 1.0))
+    );
+}
