@@ -2,6 +2,8 @@
 
 #[path = "figures/intake.rs"]
 mod intake;
+#[path = "figures/plan.rs"]
+mod plan;
 #[path = "figures/ring.rs"]
 mod ring;
 #[path = "figures/root.rs"]
@@ -12,6 +14,7 @@ mod store;
 /// One line each, so that two people who add one do not meet.
 const FIGURES: &[(&str, fn())] = &[
     ("intake", intake::run),
+    ("plan", plan::run),
     ("ring", ring::run),
     ("root", root::run),
     ("store", store::run),

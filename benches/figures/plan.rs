@@ -374,11 +374,19 @@ fn clock(step: u64) -> Now {
     }
 }
 
-/// 200,000 open jobs, half of them ready, 500 builders of 5 speeds and 3 sizes; every step one job ends and one comes.
+/// Open jobs of the dispatcher's figure and its builders; a tenth in a debug build, which is for trying the code.
+const LOAD: (u64, u32) = if cfg!(debug_assertions) {
+    (20_000, 50)
+} else {
+    (200_000, 500)
+};
+
+/// Many open jobs, half of them ready, builders of 5 speeds and 3 sizes; every step one job ends and one comes.
 fn dispatch() {
+    let (jobs, builders) = LOAD;
     let mut chance = chance("dispatch");
     let mut schedule = Schedule::new();
-    for number in 0..500u32 {
+    for number in 0..builders {
         let mut spec = equal_builders(1, &[Arch::X86_64]).remove(0);
         let mut id = [0; 32];
         id[..4].copy_from_slice(&number.to_be_bytes());
@@ -406,7 +414,7 @@ fn dispatch() {
         path_s: 600.0 + chance() * 40_000.0,
         raise: 0,
     };
-    for number in 0..200_000 {
+    for number in 0..jobs {
         schedule.take(Happened::Added(job(number)), clock(0));
         if number % 2 == 0 {
             schedule.take(Happened::Ready(JobId(number)), clock(0));
@@ -419,14 +427,14 @@ fn dispatch() {
         .map(|a| a.job)
         .collect();
     println!(
-        "plan: first decision over 200,000 jobs: {} jobs in {:.1} ms",
+        "plan: first decision over {jobs} jobs: {} given out in {:.1} ms",
         running.len(),
         ms(start.elapsed())
     );
     let mut times = Vec::new();
     let (events, start) = (60_000u64, Instant::now());
     for step in 1..=events / 3 {
-        let fresh = JobId(200_000 + step);
+        let fresh = JobId(jobs + step);
         let ended = running.pop_front();
         let before = Instant::now();
         if let Some(ended) = ended {
@@ -446,7 +454,7 @@ fn dispatch() {
     }
     let took = start.elapsed();
     println!(
-        "plan: decide with 200,000 open jobs and 500 builders: {:.0} events/s (bar 20000), p50 {:.3} ms, p99 {:.3} ms (bar 5), worst {:.2} ms",
+        "plan: decide with {jobs} open jobs and {builders} builders: {:.0} events/s (bar 20000), p50 {:.3} ms, p99 {:.3} ms (bar 5), worst {:.2} ms",
         events as f64 / took.as_secs_f64(),
         ms(percentile(&mut times, 0.5)),
         ms(percentile(&mut times, 0.99)),

@@ -75,10 +75,12 @@ impl Planner {
         let Some(row) = self.row(p) else {
             return BTreeSet::new();
         };
-        let places: Vec<RecipeIx> = row.open.keys().copied().collect();
+        // By name: of cuts that are equally good the same one is taken after a restart, when recipes have other numbers.
+        let mut places: Vec<RecipeIx> = row.open.keys().copied().collect();
+        places.sort_by_cached_key(|r| self.recipes.get(*r).map(|row| (&row.name, &row.project)));
         let at: HashMap<RecipeIx, u32> = (0..).zip(&places).map(|(at, r)| (*r, at)).collect();
         let mut links: Vec<Link> = Vec::new();
-        for (from, open) in (0..).zip(row.open.values()) {
+        for (from, open) in (0..).zip(places.iter().filter_map(|r| row.open.get(r))) {
             let inside = open
                 .providers
                 .iter()
@@ -93,7 +95,7 @@ impl Planner {
         let served = self.price(p, &places, &groups, &mut links);
         let place = |ix: u32| places.get(ix as usize).copied();
         let known = self.row(p).map_or(&[][..], |row| row.cycles.as_slice());
-        let chains = self.chains(p, &groups, &links);
+        let chains = self.chains(p, &places, &groups, &links);
         let work: usize = groups.split(&links).iter().map(Vec::len).sum();
         let rows: Vec<CycleRow> = groups
             .groups
@@ -142,13 +144,13 @@ impl Planner {
     }
 
     /// What chains through the open targets cost, those within components left out.
-    fn chains(&self, p: ProfileIx, groups: &Groups, links: &[Link]) -> Chains {
+    fn chains(&self, p: ProfileIx, places: &[RecipeIx], groups: &Groups, links: &[Link]) -> Chains {
         let Some(row) = self.row(p).filter(|_| !groups.groups.is_empty()) else {
             return Chains::default();
         };
-        let own: Vec<f64> = row
-            .open
-            .values()
+        let own: Vec<f64> = places
+            .iter()
+            .filter_map(|r| row.open.get(r))
             .map(|open| f64::from(open.seconds))
             .collect();
         let (mut needs, mut needed) = (vec![Vec::new(); own.len()], vec![Vec::new(); own.len()]);

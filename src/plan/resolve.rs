@@ -336,10 +336,10 @@ impl Planner {
                 continue;
             };
             held.extend(needs.iter().map(|(name, _)| *name));
-            waits.push(self.job_wait(row, r, provider, &needs, blocker));
+            waits.push(self.job_wait(row, provider, &needs, blocker));
         }
         waits.extend(self.missing_waits(p, r, &self.search(p, r, |name| held.contains(&name))));
-        waits.sort_by(|a, b| (a.kind, a.job, &a.text).cmp(&(b.kind, b.job, &b.text)));
+        sort(&mut waits);
         waits
     }
 
@@ -373,7 +373,6 @@ impl Planner {
     fn job_wait(
         &self,
         row: &ProfileRow,
-        r: RecipeIx,
         provider: RecipeIx,
         needs: &[(NameId, NeedOrigin)],
         kind: WaitKind,
@@ -398,7 +397,6 @@ impl Planner {
                 String::new(),
             ),
         };
-        let _ = r;
         Wait {
             kind,
             text,
@@ -407,14 +405,14 @@ impl Planner {
         }
     }
 
-    /// What is missing, one wait per name.
+    /// What is missing, one wait per name, in the order of `waits_for`.
     fn missing_waits(&self, p: ProfileIx, r: RecipeIx, search: &Search) -> Vec<Wait> {
         let mut by_name: BTreeMap<NameId, Vec<&Missing>> = BTreeMap::new();
         for missing in &search.missing {
             by_name.entry(missing.name).or_default().push(missing);
         }
         let row = self.row(p);
-        by_name
+        let mut waits: Vec<Wait> = by_name
             .into_iter()
             .map(|(name, all)| {
                 let what = self.names.text(name);
@@ -464,7 +462,9 @@ impl Planner {
                     ),
                 }
             })
-            .collect()
+            .collect();
+        sort(&mut waits);
+        waits
     }
 
     pub(super) fn recipe_name(&self, r: RecipeIx) -> String {
@@ -485,6 +485,10 @@ impl Planner {
             _ => format!("{} and {more} more", texts.join(", ")),
         }
     }
+}
+
+fn sort(waits: &mut [Wait]) {
+    waits.sort_by(|a, b| (a.kind, a.job, &a.text).cmp(&(b.kind, b.job, &b.text)));
 }
 
 fn wait(kind: WaitKind, text: String, next: &str) -> Wait {

@@ -50,13 +50,18 @@ pub fn recipe(name: &str, needs: &[&str], provides: &[&str]) -> Facts {
 
 /// A catalog of project `p`; a recipe's tree follows from its facts' text, so that a changed one has another.
 pub fn catalog(recipes: &[Facts]) -> Catalog {
-    let entry = |facts: &Facts| {
+    let entry = |(place, facts): (usize, &Facts)| {
+        let first = recipes.iter().position(|other| other.name == facts.name);
+        let dir = match first == Some(place) {
+            true => format!("x/{}", facts.name),
+            false => format!("x/{}-{place}", facts.name),
+        };
         let mut tree = [0u8; 20];
         for (at, byte) in format!("{facts:?}").bytes().enumerate() {
             tree[at % 20] = tree[at % 20].wrapping_mul(31).wrapping_add(byte);
         }
         Arc::new(Entry {
-            dir: format!("x/{}", facts.name),
+            dir,
             tree: CommitId(tree),
             reading: Reading::Good(Box::new(facts.clone())),
         })
@@ -64,7 +69,7 @@ pub fn catalog(recipes: &[Facts]) -> Catalog {
     Catalog {
         project: "p".parse().unwrap(),
         commit: CommitId([1; 20]),
-        entries: recipes.iter().map(entry).collect(),
+        entries: recipes.iter().enumerate().map(entry).collect(),
     }
 }
 

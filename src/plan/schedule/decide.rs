@@ -1,6 +1,7 @@
 //! The decision: which ready job goes to which builder. Looks at builders that have new room and at queues that have new jobs,
 //! and at nothing else.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
@@ -16,6 +17,8 @@ const LOOK_AHEAD: usize = 32;
 const PATIENT_MAX: usize = 16;
 /// How many builders are tried for the new jobs of a queue before it waits for the next fact.
 const PLACES_MAX: usize = 8;
+/// How many runs on faster builders are looked at for one that ends soon.
+const FASTER_MAX: usize = 64;
 /// A better builder has to end this much sooner, as a share, before anything waits for it.
 const BETTER_BY: f64 = 0.02;
 
@@ -128,7 +131,9 @@ impl Schedule {
                 })
                 .map(|(ix, _)| ix);
             let Some(ix) = best else {
-                if tried == 0 {
+                // A builder that has room and was seen waits for something better, on purpose.
+                let room = |ix: &BuilderIx| self.fleet.get(*ix).is_some_and(|b| b.fits_now(&needs));
+                if tried == 0 && !self.fleet.idle.iter().any(room) {
                     self.reserve_for_class(class, &needs, now_ms);
                 }
                 return;
@@ -202,51 +207,49 @@ impl Schedule {
         };
         let plain =
             builder.reserved.is_none() && self.fleet.faster_ends(builder.speed()).next().is_none();
-        let mut blocked: Option<(ClassIx, Requirements)> = None;
-        let mut found: Vec<(i64, JobId)> = Vec::new();
+        // The best class that the builder could hold if it were empty, when it comes before all that fit now.
+        let blocked: Cell<Option<(ClassIx, Requirements)>> = Cell::new(None);
+        let mut found: Vec<JobId> = Vec::new();
         let mut more = false;
-        for (head, class) in self.queue.by_priority() {
-            if found.len() >= LOOK_AHEAD
-                && found.iter().filter(|(key, _)| *key >= head).count() >= LOOK_AHEAD
-            {
-                more = true;
-                break;
+        let any = Cell::new(false);
+        let mut best = self.queue.best(|class, needs| {
+            let fits = builder.fits_now(needs);
+            if !fits && !any.get() && blocked.get().is_none() && builder.fits_ever(needs) {
+                blocked.set(Some((class, *needs)));
             }
-            let Some(needs) = self.queue.needs(class) else {
-                continue;
-            };
-            if !builder.fits_now(needs) {
-                if blocked.is_none() && found.is_empty() && builder.fits_ever(needs) {
-                    blocked = Some((class, *needs));
+            fits
+        });
+        // Where nothing fits, only the best class matters.
+        if !self.queue.any(|needs| builder.fits_now(needs)) {
+            let first = self
+                .queue
+                .best(|_, needs| builder.fits_ever(needs))
+                .next()
+                .and_then(|(_, class, _)| Some((class, *self.queue.needs(class)?)));
+            blocked.set(first);
+        } else {
+            for (_, _, job) in best.by_ref() {
+                if !self.may_run(job, ix, now_ms) {
+                    continue;
                 }
-                continue;
-            }
-            // The first one will do, unless this builder refused it.
-            let first = self.queue.best_jobs(class, 1);
-            if plain
-                && let Some((_, job)) = first.first()
-                && self.may_run(*job, ix, now_ms)
-            {
-                found.extend(first);
-                break;
-            }
-            let jobs = self.queue.best_jobs(class, LOOK_AHEAD);
-            more |= jobs.len() == LOOK_AHEAD;
-            found.extend(
-                jobs.into_iter()
-                    .filter(|(_, job)| self.may_run(*job, ix, now_ms)),
-            );
-            if plain && !found.is_empty() {
-                break;
+                any.set(true);
+                if found.len() == LOOK_AHEAD {
+                    more = true;
+                    break;
+                }
+                found.push(job);
+                if plain {
+                    break;
+                }
             }
         }
-        found.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        found.truncate(LOOK_AHEAD);
+        drop(best);
         let pick = match (plain, found.first()) {
             (_, None) => Pick::Nothing,
-            (true, Some((_, job))) => Pick::Job(*job),
+            (true, Some(job)) => Pick::Job(*job),
             (false, Some(_)) => self.pick_patiently(ix, &found, more, now_ms),
         };
+        let blocked = blocked.get();
         if let Some((class, needs)) = blocked {
             self.reserve_here(ix, class, &needs, now_ms);
         }
@@ -280,25 +283,18 @@ impl Schedule {
     }
 
     /// Among jobs that fit, best first, the first one that would not end sooner by waiting for a faster builder that is busy now.
-    fn pick_patiently(
-        &self,
-        ix: BuilderIx,
-        found: &[(i64, JobId)],
-        more: bool,
-        now_ms: u64,
-    ) -> Pick {
+    fn pick_patiently(&self, ix: BuilderIx, found: &[JobId], more: bool, now_ms: u64) -> Pick {
         let Some(builder) = self.fleet.get(ix) else {
             return Pick::Nothing;
         };
         // When a faster builder is free: (moment, speed, who); what is promised to it moves the moment.
         let mut frees: BinaryHeap<Reverse<(u64, i64, BuilderIx)>> = BinaryHeap::new();
-        for (_, ends) in self.fleet.faster_ends(builder.speed()) {
-            // What runs for longer than predicted is believed to need half as long again as it is late.
-            let free = |end: u64| end.max(now_ms + now_ms.saturating_sub(end) / 2 + 1);
-            let soonest = ends.iter().take(LOOK_AHEAD);
-            frees.extend(soonest.map(|(end, ix, _)| Reverse((free(*end), 0, *ix))));
+        // What runs for longer than predicted is believed to need half as long again as it is late.
+        let free = |end: u64| end.max(now_ms + now_ms.saturating_sub(end) / 2 + 1);
+        for (end, other) in self.fleet.soonest_faster(builder.speed(), FASTER_MAX) {
+            frees.push(Reverse((free(end), 0, other)));
         }
-        for (_, job) in found {
+        for job in found {
             let Some(row) = self.jobs.get(job) else {
                 continue;
             };
@@ -332,14 +328,11 @@ impl Schedule {
         }
         // All of the best jobs end sooner elsewhere; behind them there is work that matters less.
         if more {
-            let last = self.queue.by_priority().filter_map(|(_, class)| {
-                let needs = self.queue.needs(class)?;
-                builder
-                    .fits_now(needs)
-                    .then(|| self.queue.last_job(class))?
-            });
-            let last = last.filter(|(_, job)| self.may_run(*job, ix, now_ms)).min();
-            if let Some((_, job)) = last {
+            let last = self.queue.last(
+                |needs| builder.fits_now(needs),
+                |job| self.may_run(job, ix, now_ms),
+            );
+            if let Some(job) = last {
                 return Pick::Job(job);
             }
         }
@@ -356,30 +349,24 @@ impl Schedule {
 
     /// Keeps this builder free for the best job of a class, unless it or the job is spoken for.
     fn reserve_here(&mut self, ix: BuilderIx, class: ClassIx, needs: &Requirements, now_ms: u64) {
-        let best = self.queue.best_jobs(class, 1);
-        if let Some((_, job)) = best.first()
+        let best = self.queue.best(|other, _| other == class).next();
+        if let Some((_, _, job)) = best
             && self
                 .jobs
-                .get(job)
+                .get(&job)
                 .is_some_and(|row| !is_refused(row, ix, now_ms))
         {
-            self.reserve(ix, *job, needs, now_ms, false);
+            self.reserve(ix, job, needs, now_ms, false);
         }
     }
 
     /// Keeps the builder free that could take the class's best job soonest, if the job comes before all others that fit there.
     fn reserve_for_class(&mut self, class: ClassIx, needs: &Requirements, now_ms: u64) {
-        let Some((head, job)) = self.queue.best_jobs(class, 1).first().copied() else {
+        // Only the best job of all: others would keep builders from those that come before them.
+        let Some((_, best, job)) = self.queue.best(|_, _| true).next() else {
             return;
         };
-        // Only a job that asks for more than a slot can be passed by others for ever.
-        if self.reserved.contains_key(&job)
-            || self
-                .queue
-                .by_priority()
-                .next()
-                .is_some_and(|(best, _)| best > head)
-        {
+        if best != class || self.reserved.contains_key(&job) {
             return;
         }
         let idle = self

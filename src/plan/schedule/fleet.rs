@@ -1,6 +1,7 @@
 //! Builders: what each has, what is used of it, and when something will be free.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 
 use super::{BuilderSpec, Requirements};
 use crate::id::{HostId, JobId};
@@ -330,6 +331,26 @@ impl Fleet {
             .range(speed_step(speed) + 1..)
             .filter(|(_, ends)| !ends.is_empty())
             .map(|(step, ends)| ((*step as f64 / 20.0).exp(), ends))
+    }
+
+    /// Who is free soonest among the busy builders that are faster than this, each with the moment; at most so many.
+    pub fn soonest_faster(&self, speed: f64, most: usize) -> Vec<(u64, BuilderIx)> {
+        let mut lists: Vec<_> = self
+            .faster_ends(speed)
+            .map(|(_, ends)| ends.iter())
+            .collect();
+        let mut next: BinaryHeap<Reverse<(u64, BuilderIx, usize)>> = BinaryHeap::new();
+        for (at, list) in lists.iter_mut().enumerate() {
+            next.extend(list.next().map(|(end, ix, _)| Reverse((*end, *ix, at))));
+        }
+        let mut soonest = Vec::new();
+        while let Some(Reverse((end, ix, at))) = next.pop().filter(|_| soonest.len() < most) {
+            soonest.push((end, ix));
+            if let Some((end, ix, _)) = lists.get_mut(at).and_then(Iterator::next) {
+                next.push(Reverse((*end, *ix, at)));
+            }
+        }
+        soonest
     }
 
     /// Speed of all builders together that could run this.

@@ -1,8 +1,9 @@
-//! Ready jobs, so that the best one for a builder is found without looking at the others: one queue per set of requirements
-//! and account, the heads of all queues in order.
+//! Ready jobs, so that the best one for a builder is found without looking at the others: for each account one lane per set of
+//! requirements, and the ends of all its lanes in order. An account's share is added when accounts are compared, so that charging
+//! one costs the same however many jobs it has.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, btree_set};
 
 use super::Requirements;
 use crate::id::JobId;
@@ -23,13 +24,24 @@ pub(super) struct Place {
     pub due_ms: u64,
 }
 
+/// Jobs of one account and one class, the best one last.
+type Lane = BTreeSet<(i64, Reverse<JobId>)>;
+
 #[derive(Debug)]
 struct Class {
     needs: Requirements,
-    lanes: BTreeMap<AccountIx, BTreeSet<(i64, Reverse<JobId>)>>,
-    /// Best of each lane with its account's share.
-    heads: BTreeSet<(i64, AccountIx)>,
     due: BTreeSet<(u64, JobId)>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    /// What it used over its weight, in milliseconds.
+    used: i64,
+    lanes: BTreeMap<ClassIx, Lane>,
+    /// Best of each lane.
+    heads: BTreeSet<(i64, ClassIx)>,
+    /// Worst of each lane.
+    tails: BTreeSet<(i64, ClassIx)>,
 }
 
 /// All ready jobs.
@@ -37,14 +49,36 @@ struct Class {
 pub(super) struct Queue {
     classes: Vec<Class>,
     class_of: HashMap<Requirements, ClassIx>,
-    /// Best of each class.
-    heads: BTreeSet<(i64, ClassIx)>,
+    accounts: Vec<Account>,
+    /// Accounts with ready jobs.
+    active: BTreeSet<AccountIx>,
+    /// Classes with ready jobs.
+    filled: BTreeSet<ClassIx>,
     due: BTreeSet<(u64, ClassIx)>,
-    /// What each account used over its weight, in milliseconds.
-    used: Vec<i64>,
-    /// Classes in which an account has jobs.
-    classes_of: Vec<BTreeSet<ClassIx>>,
     len: usize,
+}
+
+impl Account {
+    /// Edits a lane, and the ends of lanes with it.
+    fn edit(&mut self, class: ClassIx, edit: impl FnOnce(&mut Lane)) {
+        let lane = self.lanes.entry(class).or_default();
+        let before = (lane.first().copied(), lane.last().copied());
+        edit(lane);
+        let after = (lane.first().copied(), lane.last().copied());
+        if lane.is_empty() {
+            self.lanes.remove(&class);
+        }
+        let ends = [
+            (before.0, after.0, &mut self.tails),
+            (before.1, after.1, &mut self.heads),
+        ];
+        for (before, after, list) in ends {
+            if before != after {
+                before.map(|(key, _)| list.remove(&(key, class)));
+                after.map(|(key, _)| list.insert((key, class)));
+            }
+        }
+    }
 }
 
 impl Queue {
@@ -54,12 +88,8 @@ impl Queue {
             return *class;
         }
         let class = self.classes.len() as ClassIx;
-        self.classes.push(Class {
-            needs,
-            lanes: BTreeMap::new(),
-            heads: BTreeSet::new(),
-            due: BTreeSet::new(),
-        });
+        let due = BTreeSet::new();
+        self.classes.push(Class { needs, due });
         self.class_of.insert(needs, class);
         class
     }
@@ -75,115 +105,110 @@ impl Queue {
     }
 
     pub fn is_empty_class(&self, class: ClassIx) -> bool {
-        self.classes
-            .get(class as usize)
-            .is_none_or(|class| class.heads.is_empty())
+        !self.filled.contains(&class)
+    }
+
+    /// Whether any ready job asks for something that passes.
+    pub fn any(&self, mut passes: impl FnMut(&Requirements) -> bool) -> bool {
+        self.filled
+            .iter()
+            .any(|class| self.needs(*class).is_some_and(&mut passes))
     }
 
     pub fn insert(&mut self, job: JobId, place: Place) {
-        self.account(place.account);
-        let (head, due) = (self.head_of(place.class), self.due_of(place.class));
-        let used = self.used(place.account);
-        if let Some(class) = self.classes.get_mut(place.class as usize) {
-            let lane = class.lanes.entry(place.account).or_default();
-            if let Some((best, _)) = lane.last() {
-                class.heads.remove(&(best - used, place.account));
-            }
+        let Some(class) = self.classes.get_mut(place.class as usize) else {
+            return;
+        };
+        let before = class.due.first().copied();
+        class.due.insert((place.due_ms, job));
+        self.filled.insert(place.class);
+        self.active.insert(place.account);
+        self.account(place.account).edit(place.class, |lane| {
             lane.insert((place.key, Reverse(job)));
-            if let Some((best, _)) = lane.last() {
-                class.heads.insert((best - used, place.account));
-            }
-            class.due.insert((place.due_ms, job));
-            self.len += 1;
-        }
-        if let Some(classes) = self.classes_of.get_mut(place.account as usize) {
-            classes.insert(place.class);
-        }
-        self.renew(place.class, head, due);
+        });
+        self.len += 1;
+        self.renew_due(place.class, before);
     }
 
     pub fn remove(&mut self, job: JobId, place: Place) {
-        let (head, due) = (self.head_of(place.class), self.due_of(place.class));
-        let used = self.used(place.account);
-        let mut emptied = false;
-        if let Some(class) = self.classes.get_mut(place.class as usize)
-            && let Some(lane) = class.lanes.get_mut(&place.account)
-        {
-            if let Some((best, _)) = lane.last() {
-                class.heads.remove(&(best - used, place.account));
-            }
-            if lane.remove(&(place.key, Reverse(job))) {
-                self.len -= 1;
-            }
-            match lane.last() {
-                Some((best, _)) => {
-                    class.heads.insert((best - used, place.account));
-                }
-                None => {
-                    class.lanes.remove(&place.account);
-                    emptied = true;
-                }
-            }
-            class.due.remove(&(place.due_ms, job));
+        let Some(class) = self.classes.get_mut(place.class as usize) else {
+            return;
+        };
+        let before = class.due.first().copied();
+        class.due.remove(&(place.due_ms, job));
+        if class.due.is_empty() {
+            self.filled.remove(&place.class);
         }
-        if emptied && let Some(classes) = self.classes_of.get_mut(place.account as usize) {
-            classes.remove(&place.class);
+        let account = self.account(place.account);
+        let mut removed = false;
+        account.edit(place.class, |lane| {
+            removed = lane.remove(&(place.key, Reverse(job)));
+        });
+        if account.lanes.is_empty() {
+            self.active.remove(&place.account);
         }
-        self.renew(place.class, head, due);
+        self.len -= usize::from(removed);
+        self.renew_due(place.class, before);
     }
 
     /// What an account used over its weight changed by this much.
     pub fn charge(&mut self, account: AccountIx, milliseconds: i64) {
-        self.account(account);
-        let before = self.used(account);
-        let after = before.saturating_add(milliseconds);
-        if let Some(used) = self.used.get_mut(account as usize) {
-            *used = after;
-        }
-        let classes: Vec<ClassIx> = self
-            .classes_of
-            .get(account as usize)
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect();
-        for ix in classes {
-            let (head, due) = (self.head_of(ix), self.due_of(ix));
-            if let Some(class) = self.classes.get_mut(ix as usize)
-                && let Some((best, _)) = class.lanes.get(&account).and_then(BTreeSet::last)
-            {
-                class.heads.remove(&(best - before, account));
-                class.heads.insert((best - after, account));
-            }
-            self.renew(ix, head, due);
-        }
+        let account = self.account(account);
+        account.used = account.used.saturating_add(milliseconds);
     }
 
     /// What an account used over its weight, in milliseconds.
     pub fn used(&self, account: AccountIx) -> i64 {
-        self.used.get(account as usize).copied().unwrap_or(0)
+        self.accounts
+            .get(account as usize)
+            .map_or(0, |account| account.used)
     }
 
     /// The least that an account with ready jobs used.
     pub fn least_used(&self) -> Option<i64> {
-        let active = self
-            .classes_of
-            .iter()
-            .zip(&self.used)
-            .filter(|(classes, _)| !classes.is_empty());
-        active.map(|(_, used)| *used).min()
+        self.active.iter().map(|account| self.used(*account)).min()
     }
 
     /// Whether an account has ready jobs.
     pub fn is_active(&self, account: AccountIx) -> bool {
-        self.classes_of
-            .get(account as usize)
-            .is_some_and(|classes| !classes.is_empty())
+        self.active.contains(&account)
     }
 
-    /// Classes with ready jobs, the one with the best job first.
-    pub fn by_priority(&self) -> impl Iterator<Item = (i64, ClassIx)> {
-        self.heads.iter().rev().copied()
+    /// Ready jobs of the classes that pass, best first, with their keys. A class is asked about when its turn comes, and again for
+    /// each account; what comes first is found without looking at what comes later.
+    pub fn best<F: FnMut(ClassIx, &Requirements) -> bool>(&self, passes: F) -> Best<'_, F> {
+        let mut best = Best {
+            queue: self,
+            passes,
+            next: BinaryHeap::with_capacity(self.active.len() + 8),
+            heads: Vec::with_capacity(self.active.len()),
+            lanes: Vec::new(),
+        };
+        for ix in &self.active {
+            if let Some(account) = self.accounts.get(*ix as usize) {
+                best.heads.push((*ix, account.heads.iter()));
+                best.list_account(best.heads.len() - 1);
+            }
+        }
+        best
+    }
+
+    /// The ready job that matters least, of the classes and jobs that pass.
+    pub fn last(
+        &self,
+        mut class_passes: impl FnMut(&Requirements) -> bool,
+        mut job_passes: impl FnMut(JobId) -> bool,
+    ) -> Option<JobId> {
+        let accounts = self.active.iter();
+        let of_account = accounts.filter_map(|ix| self.accounts.get(*ix as usize));
+        let lasts = of_account.filter_map(|account| {
+            account.tails.iter().find_map(|(key, class)| {
+                let (_, Reverse(job)) = account.lanes.get(class)?.first()?;
+                (class_passes(self.needs(*class)?) && job_passes(*job))
+                    .then_some((key - account.used, *job))
+            })
+        });
+        lasts.min().map(|(_, job)| job)
     }
 
     /// Classes with ready jobs, the one whose oldest limit ends first at the front.
@@ -199,92 +224,84 @@ impl Queue {
             .flat_map(|class| class.due.iter().copied())
     }
 
-    /// The best jobs of a class, best first, at most this many from each account.
-    pub fn best_jobs(&self, class: ClassIx, count: usize) -> Vec<(i64, JobId)> {
-        let Some(class) = self.classes.get(class as usize) else {
-            return Vec::new();
-        };
-        let mut jobs: Vec<(i64, Reverse<JobId>)> = Vec::new();
-        for (_, account) in class.heads.iter().rev().take(count) {
-            let used = self.used(*account);
-            let lane = class
-                .lanes
-                .get(account)
-                .into_iter()
-                .flatten()
-                .rev()
-                .take(count);
-            jobs.extend(lane.map(|(key, job)| (key - used, *job)));
-        }
-        jobs.sort_unstable_by(|a, b| b.cmp(a));
-        jobs.truncate(count);
-        jobs.into_iter()
-            .map(|(key, Reverse(job))| (key, job))
-            .collect()
-    }
-
-    /// The job of a class that matters least.
-    pub fn last_job(&self, class: ClassIx) -> Option<(i64, JobId)> {
-        let class = self.classes.get(class as usize)?;
-        let last = |(account, lane): (&AccountIx, &BTreeSet<(i64, Reverse<JobId>)>)| {
-            let (key, job) = lane.first()?;
-            Some((key - self.used(*account), *job))
-        };
-        class
-            .lanes
-            .iter()
-            .filter_map(last)
-            .min()
-            .map(|(key, Reverse(job))| (key, job))
-    }
-
     /// How many ready jobs stand before this key.
     pub fn before(&self, key: i64, most: usize) -> usize {
-        let mut count = 0;
-        for (head, class) in self.by_priority() {
-            if head <= key || count >= most {
-                break;
-            }
-            let ahead = self.best_jobs(class, most);
-            count += ahead.iter().take_while(|(other, _)| *other > key).count();
-        }
-        count.min(most)
+        let ahead = self
+            .best(|_, _| true)
+            .take_while(|(other, ..)| *other > key);
+        ahead.take(most).count()
     }
 
-    fn account(&mut self, account: AccountIx) {
+    fn account(&mut self, account: AccountIx) -> &mut Account {
         let len = account as usize + 1;
-        if self.used.len() < len {
-            self.used.resize(len, 0);
-            self.classes_of.resize_with(len, BTreeSet::new);
+        if self.accounts.len() < len {
+            self.accounts.resize_with(len, Account::default);
+        }
+        &mut self.accounts[account as usize]
+    }
+
+    fn renew_due(&mut self, class: ClassIx, before: Option<(u64, JobId)>) {
+        let row = self.classes.get(class as usize);
+        let after = row.and_then(|row| row.due.first().copied());
+        if before != after {
+            before.map(|(due, _)| self.due.remove(&(due, class)));
+            after.map(|(due, _)| self.due.insert((due, class)));
+        }
+    }
+}
+
+/// Ready jobs, best first. See [`Queue::best`].
+pub(super) struct Best<'a, F> {
+    queue: &'a Queue,
+    passes: F,
+    /// (key, is an account's next lane, job, which of the lists below); an account's next lane comes before jobs of the same key.
+    next: BinaryHeap<(i64, bool, Reverse<JobId>, usize)>,
+    heads: Vec<(AccountIx, btree_set::Iter<'a, (i64, ClassIx)>)>,
+    lanes: Vec<(i64, ClassIx, btree_set::Iter<'a, (i64, Reverse<JobId>)>)>,
+}
+
+impl<F> Best<'_, F> {
+    fn list_account(&mut self, at: usize) {
+        if let Some((account, heads)) = self.heads.get(at)
+            && let Some((key, _)) = heads.clone().next_back()
+        {
+            let key = key - self.queue.used(*account);
+            self.next.push((key, true, Reverse(JobId(0)), at));
         }
     }
 
-    fn head_of(&self, class: ClassIx) -> Option<i64> {
-        self.classes
-            .get(class as usize)?
-            .heads
-            .last()
-            .map(|(head, _)| *head)
-    }
-
-    fn due_of(&self, class: ClassIx) -> Option<u64> {
-        self.classes
-            .get(class as usize)?
-            .due
-            .first()
-            .map(|(due, _)| *due)
-    }
-
-    fn renew(&mut self, class: ClassIx, head: Option<i64>, due: Option<u64>) {
-        let now = self.head_of(class);
-        if head != now {
-            head.map(|head| self.heads.remove(&(head, class)));
-            now.map(|head| self.heads.insert((head, class)));
+    fn list_lane(&mut self, at: usize) {
+        if let Some((used, _, lane)) = self.lanes.get_mut(at)
+            && let Some((key, job)) = lane.next_back()
+        {
+            self.next.push((key - *used, false, *job, at));
         }
-        let now = self.due_of(class);
-        if due != now {
-            due.map(|due| self.due.remove(&(due, class)));
-            now.map(|due| self.due.insert((due, class)));
+    }
+}
+
+impl<F: FnMut(ClassIx, &Requirements) -> bool> Iterator for Best<'_, F> {
+    type Item = (i64, ClassIx, JobId);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some((key, is_account, Reverse(job), at)) = self.next.pop() {
+            if !is_account {
+                let class = self.lanes.get(at)?.1;
+                self.list_lane(at);
+                return Some((key, class, job));
+            }
+            let (account, heads) = self.heads.get_mut(at)?;
+            let account = *account;
+            let (_, class) = *heads.next_back()?;
+            self.list_account(at);
+            let row = self.queue.accounts.get(account as usize)?;
+            let needs = self.queue.needs(class)?;
+            if (self.passes)(class, needs)
+                && let Some(lane) = row.lanes.get(&class)
+            {
+                self.lanes.push((row.used, class, lane.iter()));
+                self.list_lane(self.lanes.len() - 1);
+            }
         }
+        None
     }
 }
