@@ -20,6 +20,8 @@ pub(super) const META_KEY: &[u8] = b"\0meta";
 const META_SHAPE: u8 = 1;
 /// Time between two writes of the side file while the store is busy.
 const SIDE_EVERY: Duration = Duration::from_secs(5);
+/// How long sled's own lock may outlive its database: a thread of sled's that drops it later than the database was dropped.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The meta row, written in one batch after the rows that it counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,8 +148,23 @@ fn try_open_sled(
         .cache_capacity(options.cache_bytes)
         // Sled collects its garbage in this thread only. Durability does not hang on it: the journal has that.
         .flush_every_ms(Some(1_000));
-    guarded(|| config.open())
-        .map_err(|panic| damaged(dir, format!("is damaged: sled gave up ({panic})")))
+    let asked = Instant::now();
+    loop {
+        let opened = guarded(|| config.open())
+            .map_err(|panic| damaged(dir, format!("is damaged: sled gave up ({panic})")))?;
+        match opened {
+            // The directory is locked, so this is nobody but a process or thread of ours that is not quite gone.
+            Err(error) if is_locked(&error) && asked.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return Ok(opened),
+        }
+    }
+}
+
+/// Whether sled found its file locked: sled 0.34 has no kind of its own for that.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
 /// The head row that these bytes are.

@@ -4,8 +4,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::fault::{Fault, Kind, Result};
+
+/// How long a holder may need to be gone: a farm that was killed a moment ago, or a program that it was just starting.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Time between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The right to use a state directory. Dropping it, or the end of the process however it ends, gives it back.
 #[derive(Debug)]
@@ -32,10 +38,16 @@ impl DirLock {
             .mode(0o644)
             .open(&path)
             .map_err(failed)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(dir, &mut file)),
-            Err(error) => return Err(failed(error.into())),
+        let asked = Instant::now();
+        loop {
+            match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) if asked.elapsed() < PATIENCE => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(dir, &mut file)),
+                Err(error) => return Err(failed(error.into())),
+            }
         }
         let text = format!("{}\n", std::process::id());
         file.set_len(0)
@@ -54,6 +66,13 @@ impl Drop for DirLock {
     fn drop(&mut self) {
         // The number would only mislead once the lock is free. When this fails, the next holder overwrites it.
         drop(self.file.set_len(0));
+        // Said aloud, for a program that was being started meanwhile has a copy of the file until it runs.
+        if let Err(error) = rustix::fs::flock(&self.file, rustix::fs::FlockOperation::Unlock) {
+            tracing::debug!(
+                "the lock of {} ends with this process: {error}",
+                self.path.display()
+            );
+        }
     }
 }
 
