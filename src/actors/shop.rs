@@ -331,13 +331,37 @@ async fn roll_back(
     let view = inner.channels.borrow().clone();
     let channel = find(&view, &wish.channel)?.name.clone();
     let (by, to) = (Who::Uid(caller.uid), wish.to);
-    let changed = ask(post::names::VESSEL, |reply| vessel::Message::RollBack {
+    // The hold comes first: were it second, the recipes could be built again before they are held.
+    let sources = ask(post::names::VESSEL, |reply| {
+        vessel::Message::WouldGoBack(channel.clone(), to, reply)
+    })
+    .await??;
+    let reason = wish
+        .reason
+        .clone()
+        .unwrap_or_else(|| format!("rolled back to version {to} of {channel}"));
+    ask(post::names::SUMMIT, |reply| summit::Msg::HoldSources {
         channel: channel.clone(),
-        to,
-        by: by.clone(),
+        sources,
+        hold: Hold {
+            owner: by.clone(),
+            reason,
+            since: super::now().wall,
+            until: None,
+        },
         reply,
     })
     .await??;
+    let changed = ask(post::names::VESSEL, |reply| vessel::Message::RollBack {
+        channel: channel.clone(),
+        to,
+        by,
+        reply,
+    })
+    .await?
+    .map_err(|fault| {
+        fault.next("its recipes are held already: roll back again, or release each with `massif build NAME`")
+    })?;
     note(
         caller,
         Event::RolledBack {
@@ -347,22 +371,6 @@ async fn roll_back(
         },
     )
     .await?;
-    let reason = wish
-        .reason
-        .clone()
-        .unwrap_or_else(|| format!("rolled back to version {to} of {channel}"));
-    ask(post::names::SUMMIT, |reply| summit::Msg::HoldSources {
-        channel: channel.clone(),
-        sources: changed.sources.clone(),
-        hold: Hold {
-            owner: by,
-            reason,
-            since: super::now().wall,
-            until: None,
-        },
-        reply,
-    })
-    .await??;
     let state = shown(inner, &channel, changed.version).await?;
     Ok(version_view(&state, state.step(changed.version)?))
 }

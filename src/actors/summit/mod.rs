@@ -96,7 +96,7 @@ pub enum Msg {
     BasePackages(RpcReplyPort<Vec<crate::model::BasePackage>>),
     /// What the farm's recipes provide: a base package must not provide it too.
     Provided(RpcReplyPort<Vec<Dependency>>),
-    /// The packages of these sources went back: their recipes are held, so that the next poll does not undo it.
+    /// The packages of these sources are about to go back: their recipes are held, so that nothing undoes it.
     HoldSources {
         /// The channel.
         channel: ChannelName,

@@ -143,6 +143,12 @@ impl State {
                     .await?;
                 answer(reply, done);
             }
+            Message::WouldGoBack(channel, to, reply) => {
+                let done = self
+                    .work(move |engine| engine.would_go_back(&channel, to, at))
+                    .await?;
+                answer(reply, done);
+            }
             Message::RollBack {
                 channel,
                 to,

@@ -375,6 +375,21 @@ impl Engine {
         self.make_or_not(state, change)
     }
 
+    /// The sources whose packages [`Engine::roll_back`] would take back or away.
+    pub fn would_go_back(
+        &self,
+        channel: &ChannelName,
+        to: VersionId,
+        at: Stamp,
+    ) -> Result<Vec<RecipeName>> {
+        let state = self.channel(channel)?;
+        let found = self.older(state, to)?;
+        let change = state.weigh_rollback(to, &found, Who::Farm, at)?;
+        Ok(change
+            .map(|change| change.sources.iter().cloned().collect())
+            .unwrap_or_default())
+    }
+
     fn make_or_not(&mut self, state: Arc<ChannelState>, change: Option<Change>) -> Result<Changed> {
         let channel = state.name.clone();
         let Some(change) = change else {

@@ -51,7 +51,7 @@ pub struct Changed {
     pub version: VersionId,
     /// Packages that came, changed or went.
     pub changed: u32,
-    /// Sources whose packages went back or away: summit holds their recipes.
+    /// Sources whose packages went back or away.
     pub sources: Vec<RecipeName>,
 }
 
@@ -132,6 +132,12 @@ pub enum Message {
         /// The answer.
         reply: RpcReplyPort<Result<Changed>>,
     },
+    /// The sources whose packages a rollback to this version would take back or away; changes nothing.
+    WouldGoBack(
+        ChannelName,
+        VersionId,
+        RpcReplyPort<Result<Vec<RecipeName>>>,
+    ),
     /// A new version with the content of an older one.
     RollBack {
         /// The channel.
