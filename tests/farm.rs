@@ -9,3 +9,4 @@ mod restart;
 mod ring;
 mod sandbox;
 mod tidy;
+mod upstreams;

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use super::common::farm::{Farm, Setup, shared};
+use super::common::farm::{Farm, Setup};
+use super::common::git_server;
 use super::common::repo::Repo;
 
 /// A recipe that needs nothing but a shell: `files` are written below `/usr/share/NAME`.
@@ -85,6 +86,46 @@ fn a_commit_becomes_a_package_that_a_client_can_install() {
         "an empty one and one for each attempt: {versions:#}"
     );
     farm.check_served();
+}
+
+#[test]
+fn a_repository_behind_ssh_is_built_and_a_key_that_it_does_not_know_is_said() {
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", 1, "");
+    repo.commit("Add alpha");
+    let keys = tempfile::tempdir().unwrap();
+    let Some(ssh) = git_server::ssh(keys.path()) else {
+        assert!(std::env::var_os("CI").is_none(), "sshd is missing");
+        println!("skipped: sshd is not installed");
+        return;
+    };
+    let url = format!("{}{}", ssh.url, repo.path().display());
+    let stranger = Farm::with(Setup {
+        environment: vec![(
+            "GIT_SSH_COMMAND".into(),
+            ssh.command
+                .replace("/user", "/host")
+                .replace("known_hosts -i", "known_hosts -oIdentityAgent=none -i"),
+        )],
+        ..Setup::default()
+    });
+    stranger.run(&["project", "add", "test", &url]);
+    let projects = stranger.until(&["project", "list"], |projects| {
+        !projects[0]["fault"].is_null()
+    });
+    let text = projects[0]["fault"].to_string();
+    assert!(text.contains("Permission denied"), "{text}");
+
+    let farm = Farm::with(Setup {
+        environment: vec![("GIT_SSH_COMMAND".into(), ssh.command)],
+        ..Setup::default()
+    });
+    farm.ok(&["project", "add", "test", &url]);
+    farm.published("alpha");
+    add(&mut repo, "alpha", 2, "");
+    repo.commit("alpha: Update");
+    farm.ok(&["project", "refresh", "test"]);
+    farm.until(&["package", "list"], |packages| packages[0]["release"] == 2);
 }
 
 #[test]
@@ -272,44 +313,4 @@ fn an_ordinary_user_builds_the_same_bytes_as_root() {
         root.json(&["package", "list"])[0]["sha256"],
         user.json(&["package", "list"])[0]["sha256"]
     );
-}
-
-#[test]
-fn the_four_real_upstreams_build_and_nano_uses_the_farms_ncurses() {
-    let Some(upstreams) = shared("data/upstreams") else {
-        return;
-    };
-    let mut repo = Repo::new();
-    for dir in ["h/hello", "x/xz", "n/ncurses", "n/nano"] {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/recipes")
-            .join(dir);
-        for file in std::fs::read_dir(&path).unwrap() {
-            let file = file.unwrap().path();
-            let name = file.file_name().unwrap().to_str().unwrap();
-            repo.write(&format!("{dir}/{name}"), std::fs::read(&file).unwrap());
-        }
-    }
-    repo.commit("Add four");
-    let farm = Farm::with_mirror(&upstreams);
-    farm.ok(&["project", "add", "real", &repo.url()]);
-    for name in ["hello", "xz", "ncurses", "nano"] {
-        farm.until(&["job", "list"], |jobs| {
-            let mut jobs = jobs.as_array().unwrap().iter();
-            let Some(job) = jobs.find(|job| job["recipe"] == name) else {
-                return false;
-            };
-            assert_ne!(
-                job["state"],
-                "failed",
-                "{job:#}\n{}",
-                farm.ok(&["job", "log", name])
-            );
-            job["state"] == "published"
-        });
-    }
-    let nano = farm.json(&["package", "show", "nano"]).to_string();
-    assert!(nano.contains("soname(libncursesw.so.6(x86_64))"), "{nano}");
-    assert!(!nano.contains("libtinfo"), "{nano}");
-    farm.check_served();
 }

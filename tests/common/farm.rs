@@ -44,6 +44,8 @@ pub struct Setup {
     pub environment: Vec<(String, String)>,
     /// Another user's id, when the test runs as root.
     pub uid: Option<u32>,
+    /// A command that runs the program as its last arguments, in the same process; it changes the user itself.
+    pub wrapper: Vec<String>,
 }
 
 /// A running farm.
@@ -127,7 +129,15 @@ impl Farm {
             .append(true)
             .open(self.log_path())
             .unwrap();
-        let mut command = Command::new(self.program());
+        let program = self.program();
+        let mut command = match self.setup.wrapper.split_first() {
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(&program);
+                command
+            }
+            None => Command::new(&program),
+        };
         command
             .args([
                 "up",
@@ -147,7 +157,7 @@ impl Farm {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log);
-        if let Some(uid) = self.setup.uid {
+        if let Some(uid) = self.setup.uid.filter(|_| self.setup.wrapper.is_empty()) {
             use std::os::unix::process::CommandExt;
             command.uid(uid).gid(uid);
         }

@@ -149,3 +149,67 @@ fn answer(base: &Path, stream: impl Read + Write) -> std::io::Result<()> {
     stream.write_all(&out)?;
     stream.flush()
 }
+
+/// `sshd` with keys of its own: a directory that has them, and what runs git over it. One process for each connection.
+pub struct Ssh {
+    /// `ssh://USER@127.0.0.1:PORT`, below which are the paths of this machine.
+    pub url: String,
+    /// The ssh command that has the user's key and knows the server's.
+    pub command: String,
+}
+
+/// `None` where sshd is not installed.
+pub fn ssh(keys: &Path) -> Option<Ssh> {
+    git_is_there()?;
+    let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())?;
+    if nix::unistd::geteuid().is_root() {
+        // Where sshd of Debian changes its root to before a user is known; an installed service makes it at its start.
+        std::fs::create_dir_all("/run/sshd").ok()?;
+    }
+    for name in ["host", "user"] {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(keys.join(name))
+            .status()
+            .ok()?;
+        assert!(made.success());
+    }
+    let at = keys.display();
+    let config = format!(
+        "HostKey {at}/host\nAuthorizedKeysFile {at}/user.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
+PermitRootLogin prohibit-password\nPidFile none\n"
+    );
+    std::fs::write(keys.join("sshd_config"), config).unwrap();
+    let log = keys.join("sshd.log");
+    let config = keys.join("sshd_config");
+    let port = accept(move |stream| {
+        let input = std::os::fd::OwnedFd::from(stream.try_clone().unwrap());
+        let output = std::os::fd::OwnedFd::from(stream);
+        let served = Command::new(sshd)
+            .args(["-i", "-E"])
+            .arg(&log)
+            .arg("-f")
+            .arg(&config)
+            .stdin(input)
+            .stdout(output)
+            .stderr(Stdio::null())
+            .status();
+        served.unwrap();
+    });
+    let known = std::fs::read_to_string(keys.join("host.pub")).unwrap();
+    std::fs::write(
+        keys.join("known_hosts"),
+        format!("[127.0.0.1]:{port} {known}"),
+    )
+    .unwrap();
+    let user = Command::new("id").arg("-un").output().ok()?;
+    let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
+    Some(Ssh {
+        url: format!("ssh://{user}@127.0.0.1:{port}"),
+        command: format!(
+            "ssh -F none -oBatchMode=yes -oIdentitiesOnly=yes -oStrictHostKeyChecking=yes -oUserKnownHostsFile={at}/known_hosts -i {at}/user"
+        ),
+    })
+}

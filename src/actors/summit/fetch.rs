@@ -494,7 +494,19 @@ fn prune(repo: &gix::Repository, refs: &[Ref]) -> gix::Result<()> {
 }
 
 fn remote_fault(order: &Order, error: &gix::Error) -> Fault {
-    Fault::new(Kind::Network, format!("{} cannot be fetched", order.shown))
+    let fault = Fault::new(Kind::Network, format!("{} cannot be fetched", order.shown));
+    // Git asks for a password after ssh was refused, and reports that nobody answered.
+    if order.shown.starts_with("ssh://") && error.to_string().contains("credential") {
+        return fault
+            .because(&std::io::Error::other(
+                "the server refused every ssh key of the farm's user (Permission denied)",
+            ))
+            .next(
+                "register that user's public key with the server, or start the farm with GIT_SSH_COMMAND='ssh -i KEY'; \
+it is tried again by itself",
+            );
+    }
+    fault
         .because(error)
         .next("check the URL, the network and the rights; it is tried again by itself")
 }
