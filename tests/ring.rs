@@ -126,6 +126,25 @@ fn a_repository_behind_ssh_is_built_and_a_key_that_it_does_not_know_is_said() {
     repo.commit("alpha: Update");
     farm.ok(&["project", "refresh", "test"]);
     farm.until(&["package", "list"], |packages| packages[0]["release"] == 2);
+
+    // The mirror goes with the last project that is read from it.
+    let mirrors = || {
+        std::fs::read_dir(farm.dir().join("mirrors"))
+            .unwrap()
+            .count()
+    };
+    farm.ok(&["project", "add", "again", &url]);
+    farm.ok(&["project", "remove", "test"]);
+    farm.until(&["project", "list"], |projects| {
+        projects[0]["name"] == "again"
+    });
+    assert!(mirrors() > 0);
+    farm.ok(&["project", "remove", "again"]);
+    let deadline = std::time::Instant::now() + super::common::farm::PATIENCE;
+    while mirrors() > 0 {
+        assert!(std::time::Instant::now() < deadline, "the mirror stays");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 #[test]

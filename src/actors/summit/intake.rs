@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ractor::ActorProcessingErr;
 
+use super::mirror::Mirror;
 use super::state::{Done, State};
 use super::watcher::{Heard, Settings, Watcher};
 use super::{Msg, reader};
@@ -144,13 +145,32 @@ impl State {
     }
 
     /// Forgets a project that was removed.
-    pub fn forget_project(&mut self, name: &ProjectName) {
+    pub fn forget_project(&mut self, name: &ProjectName, url: &str) {
         self.watchers.remove(name);
         self.catalogs.remove(name);
         self.intakes.remove(name);
         self.planner.remove_project(name);
         self.faults.remove(&format!("project {name}"));
         self.replan = true;
+        self.remove_mirror(url);
+    }
+
+    /// Removes the mirror of this URL unless another project is read from it.
+    fn remove_mirror(&self, url: &str) {
+        let mirrors = self.args.dir.join("mirrors");
+        let Ok(mirror) = Mirror::of(url, &mirrors) else {
+            return;
+        };
+        let is_used = self.farm.projects.values().any(|project| {
+            Mirror::of(&project.url, &mirrors).is_ok_and(|other| other.path() == mirror.path())
+        });
+        if !is_used {
+            tokio::spawn(async move {
+                if let Err(fault) = mirror.remove().await {
+                    tracing::warn!(%fault, "the mirror of a removed project stays");
+                }
+            });
+        }
     }
 
     /// The fault of a project's last intake.

@@ -144,7 +144,7 @@ impl State {
             .map(|job| (who(caller), Event::Cancelled { job }))
             .collect();
         self.record(events).await?;
-        self.forget_project(&name);
+        self.forget_project(&name, &view.url);
         Ok(Ok(ProjectReply { project: view }))
     }
 
