@@ -4,6 +4,8 @@
 mod intake;
 #[path = "figures/plan.rs"]
 mod plan;
+#[path = "figures/published.rs"]
+mod published;
 #[path = "figures/ring.rs"]
 mod ring;
 #[path = "figures/root.rs"]
@@ -15,6 +17,7 @@ mod store;
 const FIGURES: &[(&str, fn())] = &[
     ("intake", intake::run),
     ("plan", plan::run),
+    ("published", published::run),
     ("ring", ring::run),
     ("root", root::run),
     ("store", store::run),

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 const MASSIF: &str = env!("CARGO_BIN_EXE_massif");
 
-fn median(mut times: Vec<Duration>) -> Duration {
+pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-fn up(dir: &Path) -> (Child, Duration) {
+pub fn up(dir: &Path) -> (Child, Duration) {
     let began = Instant::now();
     let mut child = Command::new(MASSIF)
         .args([
@@ -37,13 +37,13 @@ fn up(dir: &Path) -> (Child, Duration) {
     (child, began.elapsed())
 }
 
-fn stop(mut child: Child) {
+pub fn stop(mut child: Child) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("process ids are small"));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
     child.wait().expect("it ends");
 }
 
-fn ask(dir: &Path, arguments: &[&str]) -> String {
+pub fn ask(dir: &Path, arguments: &[&str]) -> String {
     let output = Command::new(MASSIF)
         .arg("--dir")
         .arg(dir)
@@ -77,7 +77,7 @@ fn recipe(release: u32) -> String {
     )
 }
 
-fn status_kib(pid: u32, field: &str) -> Option<u64> {
+pub fn status_kib(pid: u32, field: &str) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     text.lines().find_map(|line| {
         line.strip_prefix(field)?
@@ -89,7 +89,7 @@ fn status_kib(pid: u32, field: &str) -> Option<u64> {
 }
 
 /// Voluntary switches of all threads: times that the process was woken.
-fn wakes(pid: u32) -> u64 {
+pub fn wakes(pid: u32) -> u64 {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return 0;
     };
