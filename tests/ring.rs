@@ -276,6 +276,9 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
         (&4.into(), &"volatile".into()),
         "{versions:#}"
     );
+    let then = farm.json(&["package", "list", "--version", "3"]);
+    assert_eq!(then[0]["release"], 2, "{then:#}");
+    farm.code(1, &["package", "list", "--version", "77"]);
     // The next poll does not undo it; a person's word does.
     farm.ok(&["project", "refresh", "test"]);
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 1);

@@ -13,7 +13,7 @@ use crate::admin::view::{
     ChannelVersionView, ChannelView, FaultView, ImportView, PackageDetail, PackageView, VerifyView,
 };
 use crate::admin::{Caller, Method, Reply};
-use crate::channel::{Cause, ChannelState, PublishedPackage, Step};
+use crate::channel::{Cause, ChannelState, PackageMap, PublishedPackage, Step};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{Arch, ChannelName, VersionId};
 use crate::limit;
@@ -96,7 +96,7 @@ pub async fn answer(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Result<R
             };
             wish.reply(&Verified { report })
         }
-        Call::PackageList(wish) => wish.reply(&packages(&view, &wish)?),
+        Call::PackageList(wish) => wish.reply(&packages(&view, &wish).await?),
         Call::PackageShow(wish) => wish.reply(&package(&view, &wish)?),
         Call::PackageImport(wish) => {
             let import = import(inner, caller, &wish).await?;
@@ -203,7 +203,7 @@ fn package_view(package: &PublishedPackage) -> PackageView {
     }
 }
 
-fn packages(view: &vessel::View, wish: &PackageList) -> Result<Packages> {
+async fn packages(view: &vessel::View, wish: &PackageList) -> Result<Packages> {
     let channel = match find_or_first(view, wish.channel.as_ref()) {
         Ok(channel) => channel,
         Err(_) if wish.channel.is_none() => {
@@ -214,29 +214,32 @@ fn packages(view: &vessel::View, wish: &PackageList) -> Result<Packages> {
         }
         Err(fault) => return Err(fault),
     };
-    if wish
-        .version
-        .is_some_and(|version| version != channel.newest())
-    {
-        let what = "only the newest version's packages are listed".to_string();
-        return Err(Fault::new(Kind::Usage, what)
-            .next("`massif channel versions` shows what each version changed"));
-    }
+    let listed = match wish.version {
+        Some(version) if version != channel.newest() => {
+            let name = channel.name.clone();
+            ask(post::names::VESSEL, |reply| {
+                vessel::Message::PackagesAt(name, version, reply)
+            })
+            .await??
+        }
+        Some(_) | None => channel.packages.clone(),
+    };
+    Ok(page(&listed, wish))
+}
+
+/// The packages that the wish asks for, from where it left off.
+fn page(listed: &PackageMap, wish: &PackageList) -> Packages {
     let max = wish.limit.map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| {
         (rows as usize).clamp(1, limit::ADMIN_PAGE_ROWS_MAX)
     });
     let key = |package: &PublishedPackage| format!("{} {}", package.name, package.meta.arch);
-    let mut rows: Vec<_> = channel
-        .packages
+    let text = wish.text.as_ref().map(|text| text.to_lowercase());
+    let mut rows: Vec<_> = listed
         .iter()
         .filter(|package| {
-            wish.text.as_ref().is_none_or(|text| {
+            text.as_ref().is_none_or(|text| {
                 package.name.as_str().contains(text.as_str())
-                    || package
-                        .meta
-                        .summary
-                        .to_lowercase()
-                        .contains(&text.to_lowercase())
+                    || package.meta.summary.to_lowercase().contains(text.as_str())
             })
         })
         .filter(|package| {
@@ -250,13 +253,13 @@ fn packages(view: &vessel::View, wish: &PackageList) -> Result<Packages> {
         .then(|| rows.get(max - 1).map(|package| key(package)))
         .flatten();
     rows.truncate(max);
-    Ok(Packages {
+    Packages {
         packages: rows
             .into_iter()
             .map(|package| package_view(package))
             .collect(),
         next,
-    })
+    }
 }
 
 fn package(view: &vessel::View, wish: &PackageShow) -> Result<Package> {

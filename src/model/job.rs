@@ -80,9 +80,9 @@ impl Because {
     /// One line for people.
     pub fn text(&self) -> String {
         match self {
-            Because::Missing => "not in the channel".into(),
+            Because::Missing => "new to the channel".into(),
             Because::NewerRelease { published } => {
-                format!("newer than published release {published}")
+                format!("newer than release {published}")
             }
             Because::Asked { by, rebuild: false } => format!("asked for by {by}"),
             Because::Asked { by, rebuild: true } => format!("rebuild asked for by {by}"),

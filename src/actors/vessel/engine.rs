@@ -163,6 +163,15 @@ impl Engine {
         Ok(found.into_iter().map(|p| (p.file.sha256, p)).collect())
     }
 
+    /// The packages of an older version; refused when the channel has no such version.
+    pub fn packages_of(
+        &self,
+        channel: &ChannelName,
+        id: VersionId,
+    ) -> Result<crate::channel::PackageMap> {
+        self.packages_at(self.channel(channel)?, id)
+    }
+
     fn packages_at(
         &self,
         state: &ChannelState,

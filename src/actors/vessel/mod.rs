@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 pub use self::actor::{State, Vessel};
 use self::check::Checked;
-use crate::channel::ChannelState;
+use crate::channel::{ChannelState, PackageMap};
 use crate::fault::{Fault, Result};
 use crate::id::{Arch, AttemptId, ChannelName, HostId, RecipeName, VersionId};
 use crate::model::{Artefact, Expectation, Say, Who};
@@ -132,6 +132,8 @@ pub enum Message {
         /// The answer.
         reply: RpcReplyPort<Result<Changed>>,
     },
+    /// The packages of an older version.
+    PackagesAt(ChannelName, VersionId, RpcReplyPort<Result<PackageMap>>),
     /// The sources whose packages a rollback to this version would take back or away; changes nothing.
     WouldGoBack(
         ChannelName,
