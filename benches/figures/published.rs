@@ -25,7 +25,7 @@ pub fn run() {
     };
     let place = tempfile::tempdir().expect("a temporary directory");
     let farm = place.path().join("farm");
-    let metas = metas(&path);
+    let metas = metas(&path, &place.path().join("recipes"));
     let files: Vec<PathBuf> = metas
         .iter()
         .map(|meta| write_stone(place.path(), meta))
@@ -108,17 +108,23 @@ fn newcomer(like: &Meta) -> Meta {
 }
 
 /// The packages of the real manifests, and some again under other names until there are enough.
-fn metas(repository: &Path) -> Vec<Meta> {
-    let listed = Command::new("git")
-        .arg("-C")
-        .arg(repository)
-        .args(["ls-files", "-z", "*.x86_64.bin"])
-        .output()
-        .expect("git runs");
-    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+fn metas(repository: &Path, files: &Path) -> Vec<Meta> {
+    std::fs::create_dir_all(files).expect("a directory");
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(repository).arg("--work-tree").arg(files);
+        let output = git.args(arguments).output().expect("git runs");
+        assert!(output.status.success(), "git {arguments:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    git(&["checkout", "--force", "HEAD", "--", "."]);
     let mut metas = Vec::new();
-    for name in names.split('\0').filter(|name| !name.is_empty()) {
-        let bytes = std::fs::read(repository.join(name)).expect("the clone has its files");
+    let names = git(&["ls-tree", "-r", "-z", "--name-only", "HEAD"]);
+    for name in names
+        .split('\0')
+        .filter(|name| name.ends_with(".x86_64.bin"))
+    {
+        let bytes = std::fs::read(files.join(name)).expect("the clone has its files");
         metas.extend(manifest::read(&bytes).expect("the manifests of a distribution are whole"));
     }
     let mut seen = BTreeSet::new();

@@ -37,7 +37,11 @@ fn show_status(status: &StatusView, out: &Out) {
     out.field("up for", text::span(status.uptime_s));
     out.field(
         "admin",
-        format!("{} (you may {})", status.addresses.admin, status.right),
+        format!(
+            "{} ({})",
+            status.addresses.admin,
+            what_may_be_done(&status.right)
+        ),
     );
     out.field(
         "packages",
@@ -92,6 +96,16 @@ fn show_status(status: &StatusView, out: &Out) {
             Tone::Bad,
             format!("! {subject}{}; {}", alarm.text, alarm.next),
         );
+    }
+}
+
+/// What the caller's right lets them do, in words.
+fn what_may_be_done(right: &str) -> &str {
+    match right {
+        "view" => "you may only look",
+        "operate" => "you may build, hold and retry",
+        "admin" => "you may change everything",
+        other => other,
     }
 }
 

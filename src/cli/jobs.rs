@@ -215,7 +215,11 @@ fn show_job(job: &JobView, detail: &JobDetail, out: &Out) {
         .iter()
         .map(|wait| wait.text.as_str())
         .collect();
-    out.field("waits for", waits.join("\n"));
+    let label = match job.state {
+        JobState::Failed | JobState::Cancelled | JobState::Superseded => "ended as",
+        _ => "waits for",
+    };
+    out.field(label, waits.join("\n"));
     out.field(
         "hold",
         job.hold.as_ref().map(show::hold_text).unwrap_or_default(),
