@@ -22,6 +22,8 @@ const APPLY_BYTES: usize = 8 << 20;
 const CHECKPOINT_DELAY: Duration = Duration::from_secs(3);
 /// Time between two looks at a disk that was full.
 const REVIVE_EVERY: Duration = Duration::from_secs(1);
+/// The nice value of the keeper: moving rows never delays a commit.
+const KEEPER_NICE: i32 = 10;
 /// How long a full disk's store waits for readers to let go of it.
 const READERS_GONE: Duration = Duration::from_secs(5);
 
@@ -133,6 +135,10 @@ impl Shared {
 
     /// The keeper's thread.
     pub(super) fn keep_up(&self) {
+        // Nobody waits for this thread until the journal is full, and then nobody else has anything to do. `None`: itself.
+        if let Err(error) = rustix::process::setpriority_process(None, KEEPER_NICE) {
+            tracing::debug!(%error, "the store's keeper runs at full priority");
+        }
         let mut since_checkpoint: Option<std::time::Instant> = None;
         loop {
             let (stop, urgent) = self.await_work(since_checkpoint);

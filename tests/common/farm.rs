@@ -365,25 +365,48 @@ impl Farm {
         );
     }
 
-    /// Checks every served file with the independent reader, if it is here.
+    /// Checks every served file, and every stone and manifest that was made, with the independent reader, if it is here.
     pub fn check_served(&self) {
         let (Some(tool), Some(python)) = (shared("tools/stone_check.py"), super::python::python())
         else {
             return;
         };
-        let output = Command::new(python)
-            .arg(tool)
+        let run = |command: &mut Command| {
+            let output = command.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{text}{errors}");
+            text
+        };
+        let mut repository = Command::new(python);
+        run(repository
+            .arg(&tool)
             .arg("repo")
             .arg(self.public())
-            .arg("main")
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success(),
-            "{text}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+            .arg("main"));
+        let made = self.made();
+        if !made.is_empty() {
+            let mut files = Command::new(python);
+            let said = run(files.arg(&tool).arg("file").args(&made));
+            assert_eq!(said.lines().count(), made.len(), "{said}");
+        }
+    }
+
+    /// Every stone and binary manifest of the published jobs.
+    fn made(&self) -> Vec<PathBuf> {
+        let jobs = self.json(&["job", "list", "--state", "published"]);
+        let jobs = jobs.as_array().unwrap().iter();
+        let artefacts = jobs.flat_map(|job| {
+            let made = self.json(&["job", "artefacts", &job["id"].to_string()]);
+            made.as_array().unwrap().clone()
+        });
+        artefacts
+            .filter(|artefact| artefact["kind"] != "manifest_jsonc")
+            .map(|artefact| {
+                let sha256 = artefact["sha256"].as_str().unwrap();
+                self.dir.join("blobs").join(&sha256[..2]).join(&sha256[2..])
+            })
+            .collect()
     }
 }
 
