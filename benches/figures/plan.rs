@@ -88,6 +88,7 @@ fn rules() -> ProjectRules {
         profiles: vec!["main".parse().unwrap()],
         priority: 0,
         rebuild: Rebuild::Broken,
+        second_pass: false,
     }
 }
 

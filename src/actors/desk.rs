@@ -330,8 +330,9 @@ impl Desk {
             seq: farm.seq,
             right: caller.right.as_str().into(),
             published_last_hour: farm.published_last_hour,
-            end_p50_s: None,
-            end_p90_s: None,
+            end_p50_s: farm.end_s.map(|(likely, _)| likely),
+            end_p90_s: farm.end_s.map(|(_, late)| late),
+            estimates: farm.estimates,
         }
     }
 

@@ -253,6 +253,28 @@ fn tell(event: &Event) -> Told {
                 base.name, base.dir, base.channel
             ),
         ),
+        Event::Measured { attempt, usage } => {
+            let seconds = usage.wall_ms.unwrap_or(0) as f64 / 1000.0;
+            let memory = usage.memory_bytes.map_or_else(String::new, |bytes| {
+                format!(", {} MiB of memory at most", bytes >> 20)
+            });
+            let text = format!("attempt {attempt} took {seconds:.1} s{memory}");
+            of_attempt("measured", *attempt, text)
+        }
+        Event::PolicySet { policy } => plain(
+            "policy_set",
+            &policy.project,
+            format!(
+                "recipes of {} are built again: {}{}",
+                policy.project,
+                policy.rebuild.as_str(),
+                if policy.second_pass {
+                    ", with a second pass after cycles"
+                } else {
+                    ""
+                }
+            ),
+        ),
         Event::HostSeen { host, name } => plain(
             "host_seen",
             name,

@@ -4,7 +4,7 @@ use super::Verdict;
 use super::args::{self, Global};
 use super::ask::Host;
 use super::out::{Out, Style, Table, Tone, cell, plain};
-use super::show::{moment, tone_of_verdict};
+use super::show::{self, moment, tone_of_verdict};
 use super::text;
 use crate::admin::host;
 use crate::admin::view::{DoctorView, EventView, JobState, StatusView, StoreCheckView};
@@ -83,6 +83,9 @@ fn show_status(status: &StatusView, out: &Out) {
             format!(", at worst {}", text::span(late))
         });
         out.field("done in", format!("about {}{late}", text::span(end)));
+    }
+    if let Some(known) = &status.estimates {
+        out.field("predictions", show::accuracy(known));
     }
     if status.alarms.is_empty() {
         out.toned(Tone::Good, "no alarms");

@@ -240,6 +240,9 @@ fn show_job(job: &JobView, detail: &JobDetail, out: &Out) {
         "estimate",
         job.estimate_s.map(text::span).unwrap_or_default(),
     );
+    let start = (detail.start_p50_s, detail.start_p90_s);
+    out.field("starts", text::forecast(start.0, start.1));
+    out.field("ends", text::forecast(detail.end_p50_s, detail.end_p90_s));
     for attempt in &job.attempts {
         let mut words = format!(
             "{} on {}, {}",

@@ -137,3 +137,11 @@ pub(super) fn count(number: impl TryInto<u64>, one: &str) -> String {
         Err(_) => format!("many {one}s"),
     }
 }
+
+/// How good predictions have been, in words.
+pub(super) fn accuracy(known: &crate::admin::view::AccuracyView) -> String {
+    format!(
+        "{} builds so far, nine of ten within a factor of {:.2}, the middle one took {:.2} of what was predicted",
+        known.builds, known.factor_p90, known.middle
+    )
+}

@@ -269,6 +269,15 @@ pub(super) fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
         plan.builds,
         count(plan.rows, "recipe")
     ));
+    if let Some(here) = plan.makespan_here_s {
+        out.field("as it is now", format!("about {}", text::span(here)));
+    }
+    if let Some(bound) = plan.lower_bound_s {
+        out.field("no order", format!("is faster than {}", text::span(bound)));
+    }
+    if let Some(known) = &plan.estimates {
+        out.field("predictions", show::accuracy(known));
+    }
     if !plan.critical_path.is_empty() {
         let path: Vec<&str> = plan
             .critical_path

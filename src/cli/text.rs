@@ -225,6 +225,21 @@ pub fn parse_span(text: &str) -> Result<std::time::Duration, String> {
     Ok(std::time::Duration::from_secs(total))
 }
 
+/// A predicted moment in words; empty: nothing is predicted.
+pub(super) fn forecast(likely: Option<f64>, late: Option<f64>) -> String {
+    match (likely, late) {
+        (Some(likely), Some(late)) => {
+            format!(
+                "in about {}, nine of ten times within {}",
+                span(likely),
+                span(late)
+            )
+        }
+        (Some(likely), None) => format!("in about {}", span(likely)),
+        (None, _) => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,15 +67,6 @@ fn show_why(why: &WhyView, out: &Out) {
     if let Some(cheapest) = &why.cheapest {
         out.field("would start", cheapest);
     }
-    let range = |likely: Option<f64>, late: Option<f64>| match (likely, late) {
-        (Some(likely), Some(late)) => format!(
-            "in about {}, at worst {}",
-            text::span(likely),
-            text::span(late)
-        ),
-        (Some(likely), None) => format!("in about {}", text::span(likely)),
-        _ => String::new(),
-    };
-    out.field("starts", range(why.start_p50_s, why.start_p90_s));
-    out.field("ends", range(why.end_p50_s, why.end_p90_s));
+    out.field("starts", text::forecast(why.start_p50_s, why.start_p90_s));
+    out.field("ends", text::forecast(why.end_p50_s, why.end_p90_s));
 }

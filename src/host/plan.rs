@@ -288,5 +288,7 @@ fn view(whole: &Whole) -> PlanView {
         critical_path: path.map(|name| (*name).clone()).collect(),
         makespan_s: Some(whole.outcome.makespan_s),
         lower_bound_s: Some(whole.outcome.lower_bound_s),
+        makespan_here_s: None,
+        estimates: None,
     }
 }

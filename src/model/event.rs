@@ -217,6 +217,18 @@ pub enum Event {
         /// The package.
         base: super::project::BasePackage,
     },
+    /// What an attempt used, for the next prediction.
+    Measured {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What it used.
+        usage: super::order::Usage,
+    },
+    /// Somebody decided when a project's recipes are built again.
+    PolicySet {
+        /// The whole policy.
+        policy: super::project::Policy,
+    },
 }
 
 /// What follows for a job whose attempt ended without packages. Grows at the end only.

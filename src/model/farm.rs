@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::event::{Event, Recorded, Then};
 use super::job::{Attempt, AttemptState, Job, JobState, Target};
+use super::order::Usage;
 use super::profile::Profile;
-use super::project::{BasePackage, Project};
+use super::project::{BasePackage, Policy, Project};
 use super::who::Hold;
 use crate::id::{
     AttemptId, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName, Seq,
@@ -34,6 +35,10 @@ pub struct Farm {
     pub hosts: BTreeMap<HostId, HostName>,
     /// Packages that stand for a base.
     pub base_packages: BTreeMap<PackageName, BasePackage>,
+    /// What attempts used.
+    pub usages: BTreeMap<AttemptId, Usage>,
+    /// When recipes are built again, by project; absent: the default.
+    pub policies: BTreeMap<ProjectName, Policy>,
     /// The newest job of each target.
     newest: HashMap<Target, JobId>,
 }
@@ -59,6 +64,10 @@ pub struct Change {
     pub hosts: Vec<(HostId, HostName)>,
     /// New or changed.
     pub base_packages: Vec<BasePackage>,
+    /// New.
+    pub usages: Vec<(AttemptId, Usage)>,
+    /// New or changed.
+    pub policies: Vec<Policy>,
 }
 
 /// Why an event cannot be taken: it is kept in the log of the host and changes nothing.
@@ -180,6 +189,7 @@ impl Farm {
             | Event::ProfileRemoved { .. }
             | Event::HostSeen { .. }
             | Event::BaseDeclared { .. }
+            | Event::PolicySet { .. }
             | Event::RecipeHeld { .. }
             | Event::RecipeReleased { .. } => self.weigh_declared(recorded),
             Event::Planned { .. } => self.weigh_planned(recorded),
@@ -194,6 +204,18 @@ impl Farm {
             Event::JobHeld { job, hold } => self.touch(*job, |job| job.hold = Some(hold.clone())),
             Event::JobReleased { job } => self.touch(*job, |job| job.hold = None),
             Event::Raised { job, raise } => self.touch(*job, |job| job.raise = *raise),
+            Event::Measured { attempt, usage } => {
+                let known = self.attempts.get(attempt);
+                if known.is_none_or(|known| known.state != AttemptState::Built)
+                    || self.usages.contains_key(attempt)
+                {
+                    return Err(Refusal::Repeat);
+                }
+                Ok(Change {
+                    usages: vec![(*attempt, *usage)],
+                    ..Change::default()
+                })
+            }
             Event::Imported { .. } | Event::RolledBack { .. } => Ok(Change::default()),
         }
     }
@@ -268,6 +290,15 @@ impl Farm {
                     return Err(Refusal::Repeat);
                 }
                 change.base_packages.push(base.clone());
+            }
+            Event::PolicySet { policy } => {
+                if !self.projects.contains_key(&policy.project) {
+                    return Err(unknown(&policy.project));
+                }
+                if self.policies.get(&policy.project) == Some(policy) {
+                    return Err(Refusal::Repeat);
+                }
+                change.policies.push(policy.clone());
             }
             Event::HostSeen { host, name } => {
                 if self.hosts.get(host) == Some(name) {
@@ -668,6 +699,7 @@ impl Farm {
         }
         for name in change.projects_gone {
             self.projects.remove(&name);
+            self.policies.remove(&name);
         }
         for profile in change.profiles {
             self.profiles.insert(profile.name.clone(), profile);
@@ -697,6 +729,10 @@ impl Farm {
                 .into_iter()
                 .map(|base| (base.name.clone(), base)),
         );
+        self.usages.extend(change.usages);
+        let policies = change.policies.into_iter();
+        self.policies
+            .extend(policies.map(|policy| (policy.project.clone(), policy)));
     }
 }
 
@@ -712,5 +748,7 @@ impl Change {
         self.recipe_holds.extend(later.recipe_holds);
         self.hosts.extend(later.hosts);
         self.base_packages.extend(later.base_packages);
+        self.usages.extend(later.usages);
+        self.policies.extend(later.policies);
     }
 }

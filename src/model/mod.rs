@@ -19,6 +19,6 @@ pub use order::{
     ProfileSpec, Usage,
 };
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
-pub use project::{BasePackage, Project, Tip};
+pub use project::{BasePackage, Policy, Project, Rebuild, Tip};
 pub use say::{BuilderReport, Expectation, Role, Say};
 pub use who::{Blame, Hold, Who};

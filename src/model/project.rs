@@ -48,3 +48,50 @@ pub struct BasePackage {
     /// What it runs on.
     pub arch: Arch,
 }
+
+/// When recipes are built again although their release did not change. Grows at the end only: it lies in rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rebuild {
+    /// When a name that a published package depends on went away or changed.
+    #[default]
+    Broken,
+    /// Never.
+    None,
+    /// When something that they are built with was published.
+    Direct,
+    /// The same, and what is built with them, unless what they provide stayed the same.
+    Transitive,
+}
+
+impl Rebuild {
+    /// All of them, the default one first.
+    pub const ALL: [Rebuild; 4] = [
+        Rebuild::Broken,
+        Rebuild::None,
+        Rebuild::Direct,
+        Rebuild::Transitive,
+    ];
+
+    /// The word that people type.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rebuild::Broken => "default",
+            Rebuild::None => "none",
+            Rebuild::Direct => "direct",
+            Rebuild::Transitive => "transitive",
+        }
+    }
+}
+
+/// What an operator decided about building a project's recipes again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The project.
+    pub project: ProjectName,
+    /// When they are built again.
+    pub rebuild: Rebuild,
+    /// What was built against an older version of a provider, because a cycle was cut there, is built once more when that provider
+    /// is published.
+    pub second_pass: bool,
+}

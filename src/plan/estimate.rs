@@ -21,10 +21,10 @@ pub struct Estimate {
     pub seconds: f64,
     /// Nine times of ten it takes less than `seconds` times this.
     pub spread: f64,
-    /// Peak memory.
-    pub memory_mib: u32,
-    /// Peak disk.
-    pub disk_mib: u32,
+    /// Peak memory, and a tenth more; `None`: neither it nor enough recipes like it were measured.
+    pub memory_mib: Option<u32>,
+    /// Peak disk, the same way.
+    pub disk_mib: Option<u32>,
     /// Where it is from.
     pub basis: Basis,
 }
@@ -62,6 +62,7 @@ pub struct Accuracy {
     pub factor_p90: f64,
 }
 
+/// What some builds took, each number the last few times.
 #[derive(Debug, Default)]
 struct History {
     seconds: VecDeque<f64>,
@@ -73,7 +74,7 @@ struct History {
 #[derive(Debug, Default)]
 pub struct Estimates {
     by_target: HashMap<Target, History>,
-    alike: BTreeMap<String, VecDeque<f64>>,
+    alike: BTreeMap<String, History>,
     /// Predicted over actual, for builds whose prediction came from history.
     speeds: HashMap<HostId, VecDeque<f64>>,
     errors: VecDeque<f64>,
@@ -115,58 +116,62 @@ impl Estimates {
         }
         let normal = observed.seconds * self.speed(&builder);
         let history = self.by_target.entry(target.clone()).or_default();
-        push(&mut history.seconds, normal, REMEMBERED);
-        if let Some(memory_mib) = observed.memory_mib {
-            push(&mut history.memory_mib, memory_mib, REMEMBERED);
-        }
-        if let Some(disk_mib) = observed.disk_mib {
-            push(&mut history.disk_mib, disk_mib, REMEMBERED);
-        }
+        history.add(normal, observed, REMEMBERED);
         for key in facts.map(features).unwrap_or_default() {
-            push(self.alike.entry(key).or_default(), normal, MEASURED);
+            let history = self.alike.entry(key).or_default();
+            history.add(normal, observed, MEASURED);
         }
     }
 
-    /// What is expected of a target's next build.
+    /// What is expected of a target's next build; `None`: nothing is known, not even its recipe.
+    pub fn of_target(&self, target: &Target, facts: Option<&Facts>) -> Option<Estimate> {
+        match facts {
+            Some(facts) => Some(self.of(target, facts)),
+            None => self.of_history(target),
+        }
+    }
+
+    /// The same of a target whose recipe is known.
     pub fn of(&self, target: &Target, facts: &Facts) -> Estimate {
         let guess = self.of_features(facts);
-        let Some(history) = self.by_target.get(target) else {
-            return guess;
-        };
-        let Some(seconds) = median(&history.seconds) else {
-            return guess;
-        };
-        // A tenth more than the most that was seen: running out costs a whole build.
-        let peak = |seen: &VecDeque<u32>, usual: u32| {
-            seen.iter()
-                .max()
-                .map_or(usual, |most| most.saturating_add(most / 10))
-        };
-        Estimate {
-            seconds,
+        match self.of_history(target) {
+            None => guess,
+            Some(known) => Estimate {
+                memory_mib: known.memory_mib.or(guess.memory_mib),
+                disk_mib: known.disk_mib.or(guess.disk_mib),
+                ..known
+            },
+        }
+    }
+
+    fn of_history(&self, target: &Target) -> Option<Estimate> {
+        let history = self.by_target.get(target)?;
+        Some(Estimate {
+            seconds: median(&history.seconds)?,
             spread: self
                 .accuracy()
                 .map_or(1.6, |accuracy| accuracy.factor_p90.clamp(1.05, 10.0)),
-            memory_mib: peak(&history.memory_mib, guess.memory_mib),
-            disk_mib: peak(&history.disk_mib, guess.disk_mib),
+            memory_mib: peak(&history.memory_mib),
+            disk_mib: peak(&history.disk_mib),
             basis: Basis::History(history.seconds.len()),
-        }
+        })
     }
 
     /// What is expected of a recipe that was never built: recipes like it, else what is usual.
     pub fn of_features(&self, facts: &Facts) -> Estimate {
-        let usual = usual_seconds(facts);
         let alike = features(facts).into_iter().find_map(|key| {
-            let seen = self.alike.get(&key).filter(|seen| seen.len() >= ENOUGH)?;
-            Some((median(seen)?, seen.len()))
+            let seen = self.alike.get(&key)?;
+            (seen.seconds.len() >= ENOUGH).then_some(seen)
         });
-        let heavy = usual > 600.0;
+        let enough = |seen: &VecDeque<u32>| peak(seen).filter(|_| seen.len() >= ENOUGH);
         Estimate {
-            seconds: alike.map_or(usual, |(seconds, _)| seconds),
+            seconds: alike
+                .and_then(|seen| median(&seen.seconds))
+                .unwrap_or_else(|| usual_seconds(facts)),
             spread: 4.0,
-            memory_mib: if heavy { 4096 } else { 512 },
-            disk_mib: if heavy { 8192 } else { 1024 },
-            basis: alike.map_or(Basis::Usual, |(_, count)| Basis::Alike(count)),
+            memory_mib: alike.and_then(|seen| enough(&seen.memory_mib)),
+            disk_mib: alike.and_then(|seen| enough(&seen.disk_mib)),
+            basis: alike.map_or(Basis::Usual, |seen| Basis::Alike(seen.seconds.len())),
         }
     }
 
@@ -195,6 +200,24 @@ impl Estimates {
             factor_p90,
         })
     }
+}
+
+impl History {
+    fn add(&mut self, seconds: f64, observed: &Observed, most: usize) {
+        push(&mut self.seconds, seconds, most);
+        if let Some(memory_mib) = observed.memory_mib {
+            push(&mut self.memory_mib, memory_mib, most);
+        }
+        if let Some(disk_mib) = observed.disk_mib {
+            push(&mut self.disk_mib, disk_mib, most);
+        }
+    }
+}
+
+/// A tenth more than the most that was seen: running out costs a whole build.
+fn peak(seen: &VecDeque<u32>) -> Option<u32> {
+    let most = seen.iter().max()?;
+    Some(most.saturating_add(most / 10))
 }
 
 /// What a recipe has in common with others, the most telling first.
@@ -256,7 +279,7 @@ mod tests {
             estimates.learn(&target("a"), None, HostId([1; 32]), &took(seconds));
         }
         let estimate = estimates.of(&target("a"), &recipe("a", &[], &[]));
-        assert_eq!((estimate.seconds, estimate.memory_mib), (101.0, 1100));
+        assert_eq!((estimate.seconds, estimate.memory_mib), (101.0, Some(1100)));
         assert_eq!(estimate.basis, Basis::History(5));
         assert!(
             estimates

@@ -15,7 +15,7 @@ use crate::stone::{Dependency, DependencyKind};
 pub type RecipeIx = u32;
 
 /// One recipe of one project.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RecipeRow {
     /// Its project.
     pub project: ProjectName,
@@ -69,7 +69,7 @@ pub struct Touched {
 }
 
 /// All recipes of all projects.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Recipes {
     rows: Vec<Option<RecipeRow>>,
     free: Vec<RecipeIx>,

@@ -22,6 +22,7 @@
 mod answers;
 pub mod cycles;
 pub mod estimate;
+pub mod forecast;
 pub mod graph;
 pub mod names;
 mod order;
@@ -47,6 +48,7 @@ use crate::model::{Base, Because, Profile, Target};
 use crate::recipe::NeedOrigin;
 use crate::stone::Dependency;
 
+pub use crate::model::Rebuild;
 pub use planner::Planner;
 pub use schedule::{
     Assignment, BuilderSpec, Happened, Isolation, JobSpec, Requirements, Schedule, Trust,
@@ -99,21 +101,6 @@ pub enum ServedBy {
     Base,
 }
 
-/// When recipes are built again although their release did not change. Grows at the end only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rebuild {
-    /// When a name that a published package depends on went away or changed.
-    #[default]
-    Broken,
-    /// Never.
-    None,
-    /// When something that they are built with was published.
-    Direct,
-    /// The same, and what is built with them, unless what they provide stayed the same.
-    Transitive,
-}
-
 /// Which edges count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -134,6 +121,8 @@ pub struct ProjectRules {
     pub priority: i32,
     /// When its recipes are built again.
     pub rebuild: Rebuild,
+    /// What was built before its provider, because a cycle was cut there, is built once more when that provider is published.
+    pub second_pass: bool,
 }
 
 /// A job that should exist.
@@ -186,6 +175,17 @@ pub struct Cycle {
     pub cuts: Vec<Cut>,
     /// No plan can do with fewer cuts than this.
     pub cuts_min: usize,
+}
+
+/// An open job as the order sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its number.
+    pub job: JobId,
+    /// Open jobs that it waits for.
+    pub before: Vec<JobId>,
+    /// Time alone will not make it ready: something is missing, failed, or cut where nothing stands in.
+    pub stuck: bool,
 }
 
 /// Whether a job can be given to a builder.

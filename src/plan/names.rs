@@ -9,7 +9,7 @@ use crate::stone::{Dependency, DependencyKind};
 pub type NameId = u32;
 
 /// All names met so far. It only grows: names come back, and a farm sees some tens of thousands of them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Names {
     ids: HashMap<Dependency, NameId>,
     list: Vec<Dependency>,

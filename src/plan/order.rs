@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::cycles::{self, Chains, Groups, Link};
 use super::graph::RecipeIx;
 use super::planner::{Planner, ProfileIx};
-use super::{Change, Cut, Cycle, Readiness, ServedBy};
+use super::{Change, Cut, Cycle, Readiness, ServedBy, Standing, WaitKind};
 use crate::id::{JobId, ProfileName};
 use crate::model::Target;
 
@@ -133,6 +133,7 @@ impl Planner {
         let old = std::mem::replace(&mut row.cuts, cuts);
         row.cycles = rows;
         row.stale = false;
+        self.order_moved = true;
         let gone = old
             .iter()
             .filter(|(pair, by)| row.cuts.get(pair) != Some(by));
@@ -300,6 +301,39 @@ impl Planner {
             dependencies,
             served_by: row.cuts.get(&(r, provider)).copied().flatten(),
         })
+    }
+
+    /// How every open job stands in the order; jobs that were given up are left out.
+    pub fn standings(&self) -> Vec<Standing> {
+        let mut all = Vec::new();
+        for row in &self.profiles {
+            for (r, open) in row.open.iter().filter(|(_, open)| !open.failed) {
+                let mut before = Vec::new();
+                let mut stuck = false;
+                for provider in open.providers.iter() {
+                    match self.blocks(row, *r, *provider) {
+                        Some(WaitKind::Job) => {
+                            before.extend(row.open.get(provider).map(|open| open.job));
+                        }
+                        Some(_) => stuck = true,
+                        None => {}
+                    }
+                }
+                // Nothing that is being built will bring what it lacks.
+                stuck |= before.is_empty() && open.reported == Some(Readiness::Waits);
+                all.push(Standing {
+                    job: open.job,
+                    before,
+                    stuck,
+                });
+            }
+        }
+        all
+    }
+
+    /// Whether edges, cuts or jobs came or changed since the last call, so that chains have other lengths.
+    pub fn take_order_moved(&mut self) -> bool {
+        std::mem::take(&mut self.order_moved)
     }
 
     /// Predicted seconds from each open job's start to the end of the longest chain that waits for it.

@@ -9,7 +9,7 @@ use super::providers::{Index, Moved};
 use super::{Edges, ProjectRules, Readiness, ServedBy, Source, Unplannable};
 use crate::id::{JobId, ProfileName, ProjectName};
 use crate::model::{Base, Because, Catalog, Profile, Target};
-use crate::recipe::{BASE_SET, Toolchain, toolchain_needs};
+use crate::recipe::{BASE_SET, Facts, Toolchain, toolchain_needs};
 use crate::stone::{Dependency, Meta};
 
 /// Seconds of a build that nobody said anything about.
@@ -18,8 +18,8 @@ const USUAL_S: f32 = 60.0;
 /// A profile's place; reused never, because profiles are few.
 pub(super) type ProfileIx = u16;
 
-/// What plans: see the module's head for how it is used.
-#[derive(Debug)]
+/// What plans: see the module's head for how it is used. A copy answers what-if questions.
+#[derive(Debug, Clone)]
 pub struct Planner {
     pub(super) edges: Edges,
     pub(super) names: Names,
@@ -32,12 +32,14 @@ pub struct Planner {
     pub(super) never: HashSet<String>,
     /// Open targets whose edges or readiness have to be looked at again.
     pub(super) dirty: BTreeSet<(ProfileIx, RecipeIx)>,
+    /// Chains have other lengths than they had.
+    pub(super) order_moved: bool,
     /// Who to look at again when something comes to provide a name.
     pub(super) waiting_for: HashMap<NameId, Vec<(ProfileIx, RecipeIx)>>,
 }
 
 /// A profile with what is open in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ProfileRow {
     /// `None`: removed.
     pub profile: Option<Profile>,
@@ -60,10 +62,12 @@ pub(super) struct ProfileRow {
     pub rebuild: BTreeMap<RecipeIx, String>,
     /// Targets that were not built again because what they are built with stayed the same: provider.
     pub spared: BTreeMap<RecipeIx, RecipeIx>,
+    /// Published before their provider, because a cycle was cut there: (recipe, provider). Forgotten with the process.
+    pub early: BTreeSet<(RecipeIx, RecipeIx)>,
 }
 
 /// An open target.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Open {
     pub job: JobId,
     pub failed: bool,
@@ -90,7 +94,16 @@ impl Planner {
             bases: HashMap::new(),
             never: HashSet::new(),
             dirty: BTreeSet::new(),
+            order_moved: false,
             waiting_for: HashMap::new(),
+        }
+    }
+
+    /// Which edges count from now on.
+    pub fn set_edges(&mut self, edges: Edges) {
+        if self.edges != edges {
+            self.edges = edges;
+            self.look_at_everything();
         }
     }
 
@@ -146,6 +159,7 @@ impl Planner {
                 stale: false,
                 rebuild: BTreeMap::new(),
                 spared: BTreeMap::new(),
+                early: BTreeSet::new(),
             }),
         }
     }
@@ -244,6 +258,12 @@ impl Planner {
         // Those who are built with it wait from now on.
         let dependants: Vec<RecipeIx> = self.open_needers(p, r).into_iter().collect();
         self.dirty.extend(dependants.into_iter().map(|d| (p, d)));
+    }
+
+    /// What is known of a target's recipe; `None`: it is not known, or faulty.
+    pub fn facts_of(&self, target: &Target) -> Option<&Facts> {
+        let (_, r) = self.find(target)?;
+        self.recipes.get(r)?.facts()
     }
 
     /// How long an open target's build is expected to take: of cuts that are equally good, the one that leaves the shortest chain
@@ -391,6 +411,8 @@ impl Planner {
                 continue;
             };
             row.rebuild.retain(|r, _| !touched.gone.contains(r));
+            row.early
+                .retain(|(r, by)| !touched.gone.contains(r) && !touched.gone.contains(by));
             let mut again: BTreeSet<RecipeIx> = touched.recipes.clone();
             if touched.names.iter().any(|name| row.needs_of_all(*name)) {
                 again.extend(row.open.keys());

@@ -48,7 +48,7 @@ pub struct Moved {
 }
 
 /// Packages by name, by provided name and by recipe.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Index {
     slots: Vec<Option<Package>>,
     free: Vec<u32>,

@@ -127,6 +127,7 @@ pub fn planner(recipes: &[Facts]) -> Planner {
             profiles: vec!["main".parse().unwrap()],
             priority: 0,
             rebuild: Rebuild::Broken,
+            second_pass: false,
         },
     );
     let mut base = deps(&["binary(sh)"]);

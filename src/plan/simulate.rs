@@ -25,6 +25,10 @@ pub struct SimJob {
     pub before: Vec<u32>,
     /// It never starts by itself: faulty, or something that it needs is nowhere.
     pub stuck: bool,
+    /// It runs already, on this builder and in this slot; its seconds are what is left, on a builder of speed 1.
+    pub runs_at: Option<(u32, u32)>,
+    /// Held or backing off until then, in seconds from the beginning.
+    pub not_before_s: f64,
 }
 
 /// What became of a job.
@@ -235,6 +239,22 @@ impl<'a> Run<'a> {
         for ix in 0..jobs.len() as u32 {
             run.add(ix);
         }
+        for (ix, job) in (0..).zip(jobs).filter(|(_, job)| !job.stuck) {
+            if let Some((builder, slot)) = job.runs_at {
+                let running = Happened::Running {
+                    job: JobId(u64::from(ix)),
+                    builder: host(builder),
+                    slot,
+                    since_ms: START_MS,
+                };
+                run.schedule.take(running, clock(0));
+                run.start(ix, &host(builder), slot, 0);
+            } else if job.not_before_s > 0.0 {
+                let until_ms = START_MS + (job.not_before_s * 1000.0).min(1e15) as u64;
+                let wait = Happened::NotBefore(JobId(u64::from(ix)), until_ms);
+                run.schedule.take(wait, clock(0));
+            }
+        }
         for ix in 0..jobs.len() as u32 {
             run.free(ix, 0);
         }
@@ -263,7 +283,8 @@ impl<'a> Run<'a> {
 
     /// Tells the dispatcher if nothing stands before a job any more.
     fn free(&mut self, ix: u32, now_ms: u64) {
-        let stuck = self.jobs.get(ix as usize).is_none_or(|job| job.stuck);
+        let job = self.jobs.get(ix as usize);
+        let stuck = job.is_none_or(|job| job.stuck || job.runs_at.is_some());
         if stuck || self.open.get(ix as usize) != Some(&0) {
             return;
         }
@@ -289,12 +310,11 @@ impl<'a> Run<'a> {
                 .schedule
                 .next_wake_ms()
                 .filter(|wake| *wake > now_ms + START_MS);
-            let Some(Reverse((end, _))) = self.ends.peek().copied() else {
-                break;
-            };
-            now_ms = match wake {
-                Some(wake) if wake - START_MS < end => wake - START_MS,
-                Some(_) | None => end,
+            let end = self.ends.peek().map(|Reverse((end, _))| *end);
+            now_ms = match (wake.map(|wake| wake - START_MS), end) {
+                (Some(wake), Some(end)) => wake.min(end),
+                (Some(only), None) | (None, Some(only)) => only,
+                (None, None) => break,
             };
             while let Some(Reverse((end, ix))) = self
                 .ends

@@ -171,6 +171,7 @@ impl Planner {
     pub(super) fn note_rebuilds(&mut self, p: ProfileIx, moved: &Moved) {
         let mut notes: Vec<(RecipeIx, String)> = Vec::new();
         let mut spared: Vec<(RecipeIx, RecipeIx)> = Vec::new();
+        let (mut early, mut done) = (Vec::new(), Vec::new());
         let Some(row) = self.row(p) else { return };
         let rule = |r: RecipeIx| {
             let project = self.recipes.get(r).map(|row| &row.project);
@@ -195,6 +196,23 @@ impl Planner {
             };
             let same = moved.same_names.contains(published);
             let is_rebuild = row.open.get(&r).is_some_and(|open| open.rebuild);
+            let second_pass = |r: RecipeIx| {
+                let project = self.recipes.get(r).map(|row| &row.project);
+                let rules = project.and_then(|project| self.rules.get(project));
+                rules.is_some_and(|rules| rules.second_pass)
+            };
+            // What a second pass builds is not built a third time.
+            if second_pass(r) && !is_rebuild && row.open.contains_key(&r) {
+                let cut = row.cuts.iter().filter(|((recipe, by), stands_in)| {
+                    *recipe == r && stands_in.is_some() && row.open.contains_key(by)
+                });
+                early.extend(cut.map(|(pair, _)| *pair));
+            }
+            let waited = row.early.iter().filter(|(_, provider)| *provider == r);
+            for (recipe, _) in waited.filter(|(recipe, _)| !row.open.contains_key(recipe)) {
+                notes.push((*recipe, format!("{published}, which it was built before,")));
+            }
+            done.push(r);
             for dependant in self.built_with(p, r) {
                 // What is open will be built anyway; what was never published is missing, not changed.
                 if row.open.contains_key(&dependant) || self.published_at(row, dependant).is_none()
@@ -220,6 +238,8 @@ impl Planner {
             row.rebuild.entry(r).or_insert(what);
         }
         row.spared.extend(spared);
+        row.early.retain(|(_, provider)| !done.contains(provider));
+        row.early.extend(early);
     }
 
     /// Published recipes with a package that depends on a name that went away.

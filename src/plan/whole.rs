@@ -117,6 +117,7 @@ fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
             profiles: vec![profile.name.clone()],
             priority: 0,
             rebuild: Rebuild::None,
+            second_pass: false,
         },
     );
     let published: Vec<Meta> = ask
@@ -290,6 +291,8 @@ fn sim_job(
             .collect(),
         // In a plan from nothing, what is missing would come from elsewhere too.
         stuck: !ask.empty && planner.is_stuck(&row.target),
+        runs_at: None,
+        not_before_s: 0.0,
     }
 }
 

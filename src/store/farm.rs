@@ -7,7 +7,9 @@ use crate::fault::Result;
 use crate::id::{
     AttemptId, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName,
 };
-use crate::model::{Attempt, BasePackage, Change, Farm, Hold, Job, Profile, Project};
+use crate::model::{
+    Attempt, BasePackage, Change, Farm, Hold, Job, Policy, Profile, Project, Usage,
+};
 
 impl Row for Project {
     const TREE: &'static str = "project";
@@ -95,11 +97,39 @@ impl Row for BasePackage {
     }
 }
 
+/// What an attempt used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptUsage {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// What it used.
+    pub usage: Usage,
+}
+
+impl Row for AttemptUsage {
+    const TREE: &'static str = "usage";
+    const SHAPE: u8 = 1;
+    type Key = AttemptId;
+    fn key(&self) -> AttemptId {
+        self.attempt
+    }
+}
+
+impl Row for Policy {
+    const TREE: &'static str = "policy";
+    const SHAPE: u8 = 1;
+    type Key = ProjectName;
+    fn key(&self) -> ProjectName {
+        self.project.clone()
+    }
+}
+
 /// The rows of a change, ready to be committed with the events that caused it.
 pub fn writes(change: &Change) -> WriteSet {
     let mut set = WriteSet::new();
     for name in &change.projects_gone {
         set.delete::<Project>(name);
+        set.delete::<Policy>(name);
     }
     change.projects.iter().for_each(|row| {
         set.put(row);
@@ -135,6 +165,15 @@ pub fn writes(change: &Change) -> WriteSet {
     change.base_packages.iter().for_each(|row| {
         set.put(row);
     });
+    for (attempt, usage) in &change.usages {
+        set.put(&AttemptUsage {
+            attempt: *attempt,
+            usage: *usage,
+        });
+    }
+    change.policies.iter().for_each(|row| {
+        set.put(row);
+    });
     set
 }
 
@@ -167,6 +206,13 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<BasePackage>() {
         change.base_packages.push(row?);
+    }
+    for row in store.scan::<AttemptUsage>() {
+        let AttemptUsage { attempt, usage } = row?;
+        change.usages.push((attempt, usage));
+    }
+    for row in store.scan::<Policy>() {
+        change.policies.push(row?);
     }
     let mut farm = Farm::default();
     farm.adopt(change);

@@ -64,8 +64,8 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
 /// The trees whose row types the store knows; actors with rows of their own add theirs. A row type that is missing is told
 /// by `check` as unknown.
 pub fn known() -> Vec<Tree> {
-    use super::farm::{KnownHost, RecipeHold};
-    use crate::model::{Attempt, BasePackage, Job, Profile, Project};
+    use super::farm::{AttemptUsage, KnownHost, RecipeHold};
+    use crate::model::{Attempt, BasePackage, Job, Policy, Profile, Project};
     vec![
         Tree::of::<events::EventRow>(),
         Tree::of::<Project>(),
@@ -75,6 +75,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<RecipeHold>(),
         Tree::of::<KnownHost>(),
         Tree::of::<BasePackage>(),
+        Tree::of::<AttemptUsage>(),
+        Tree::of::<Policy>(),
         Tree::of::<super::taken::Taken>(),
     ]
 }

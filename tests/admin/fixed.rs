@@ -154,6 +154,7 @@ fn status() -> StatusView {
         published_last_hour: 1,
         end_p50_s: None,
         end_p90_s: None,
+        estimates: None,
     }
 }
 
@@ -238,6 +239,10 @@ fn summit_call(call: summit::Call, more: bool) -> Result<Answer> {
                 artefacts: Vec::new(),
                 priority_terms: Vec::new(),
                 phases: Vec::new(),
+                start_p50_s: None,
+                start_p90_s: None,
+                end_p50_s: None,
+                end_p90_s: None,
             };
             ask.reply(&summit::JobPage {
                 job: find(&ask.job)?,

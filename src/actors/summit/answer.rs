@@ -72,7 +72,6 @@ impl State {
             Call::Why(ask) => ask.reply(&Answer {
                 why: self.why(&ask.thing)?,
             }),
-            Call::Plan(ask) => ask.reply(&self.plan_page(ask)?),
             Call::BuilderList(ask) => ask.reply(&Builders {
                 builders: self
                     .builders
@@ -97,6 +96,7 @@ impl State {
             | Call::JobHold(_)
             | Call::JobRelease(_)
             | Call::JobRaise(_)
+            | Call::Plan(_)
             | Call::RecipeShow(_)
             | Call::RecipeHistory(_)
             | Call::JobLog(_)
@@ -234,7 +234,15 @@ impl State {
                 value: term.seconds,
             })
             .collect();
+        let now = crate::actors::now();
+        let forecasts = self.forecasts(now);
+        let times = forecasts.of(id);
+        let waits = times.filter(|_| job.state == crate::model::JobState::Open);
         Ok(JobDetail {
+            start_p50_s: waits.map(|times| times.start_p50_s),
+            start_p90_s: waits.map(|times| times.start_p90_s),
+            end_p50_s: times.map(|times| times.end_p50_s),
+            end_p90_s: times.map(|times| times.end_p90_s),
             depends_on,
             needed_by,
             artefacts: Vec::new(),

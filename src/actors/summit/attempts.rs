@@ -134,7 +134,9 @@ impl State {
 
     fn reported(&mut self, from: HostId, report: BuilderReport) {
         let now = crate::actors::now();
-        let spec = builder_spec(from, &report, None);
+        let mut spec = builder_spec(from, &report, None);
+        spec.speed = self.estimates.speed(&from);
+        let largest = self.schedule.largest();
         self.builders.insert(
             from,
             Builder {
@@ -143,6 +145,34 @@ impl State {
             },
         );
         self.schedule.take(Happened::Builder(spec), now);
+        // After a restart, what runs there is known from the rows before the builder is.
+        let live: Vec<AttemptId> = self.leases.keys().copied().collect();
+        for attempt in live {
+            if self.holds(from, attempt) {
+                self.book_running(attempt.job, now);
+            }
+        }
+        // What jobs ask for is bounded by the largest builder. Free disk moves all the time, and only its growth frees anybody.
+        let now_largest = self.schedule.largest();
+        if largest.map(|(memory, _)| memory) != now_largest.map(|(memory, _)| memory)
+            || largest.is_none()
+        {
+            self.ask_anew();
+        }
+    }
+
+    /// Tells the schedule again what open jobs ask for.
+    fn ask_anew(&mut self) {
+        let now = crate::actors::now();
+        let open: Vec<_> = self.open.iter().copied().collect();
+        for id in open {
+            if let Some(job) = self.farm.jobs.get(&id).cloned()
+                && let Some(mut spec) = self.job_spec(&job)
+            {
+                spec.path_s = self.schedule.path_s(id).unwrap_or(spec.path_s);
+                self.schedule.take(Happened::Added(spec), now);
+            }
+        }
     }
 
     fn renewed(&mut self, from: HostId, attempts: &[AttemptId]) {
@@ -167,21 +197,19 @@ impl State {
     async fn ended(&mut self, from: HostId, attempt: AttemptId, outcome: Outcome) -> Done<()> {
         let who = Who::Key(from);
         let answer = match outcome {
-            Outcome::Built {
-                artefacts,
-                usage: _,
-            } => {
+            Outcome::Built { artefacts, usage } => {
                 let bytes = artefacts.iter().map(|artefact| artefact.blob.size).sum();
                 let artefacts = u32::try_from(artefacts.len()).unwrap_or(u32::MAX);
-                self.record_one(
-                    who,
-                    Event::Built {
-                        attempt,
-                        artefacts,
-                        bytes,
-                    },
-                )
-                .await?
+                let built = Event::Built {
+                    attempt,
+                    artefacts,
+                    bytes,
+                };
+                // In one commit, and the measures after the fact that they are about.
+                let measured = Event::Measured { attempt, usage };
+                let events = vec![(who.clone(), built), (who, measured)];
+                let mut answers = self.record(events).await?.into_iter();
+                answers.next().unwrap_or(Err(Refusal::Repeat))
             }
             Outcome::Failed {
                 blame,
@@ -321,6 +349,11 @@ impl State {
             .ok();
             self.stop_attempt(attempt, builder, "its lease ended");
         }
+        let over = self.holds_over(now.wall);
+        if !over.is_empty() {
+            self.record(over).await?;
+        }
+        self.walk_on().await?;
         let silent_ms = self.lease_ms() * SILENT_LEASES;
         for (id, builder) in &self.builders {
             let silent = now.mono_ms.saturating_sub(builder.heard_ms) > silent_ms;
@@ -329,7 +362,8 @@ impl State {
                     "not heard of for {} s",
                     now.mono_ms.saturating_sub(builder.heard_ms) / 1000
                 );
-                let spec = builder_spec(*id, &builder.report, Some(why));
+                let mut spec = builder_spec(*id, &builder.report, Some(why));
+                spec.speed = self.estimates.speed(id);
                 self.schedule.take(Happened::Builder(spec), now);
             }
         }

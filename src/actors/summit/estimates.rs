@@ -1,43 +1,205 @@
-//! How long builds took, as far as the rows remember: the median of the last few of each target.
+//! What builds will take, learned from the rows of attempts, and when each job will start and end by that.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
-use crate::model::{Attempt, AttemptState, Farm, Target};
+use super::state::State;
+use crate::id::{HostId, JobId, Now, Seq};
+use crate::model::{Attempt, AttemptState, Farm, Job, JobState, Target, Usage};
+use crate::plan::estimate::{self, Accuracy, Estimate, Observed};
+use crate::plan::forecast::{self, Times};
+use crate::plan::simulate::SimJob;
+use crate::plan::{BuilderSpec, Standing};
+use crate::recipe::Facts;
 
-/// Builds of a target that count.
-const REMEMBERED: usize = 7;
+/// A forecast is taken as true for so long although things happened meanwhile.
+const FRESH_MS: u64 = 2_000;
+/// What is asked of a builder for a recipe that nobody measured: a guess must never keep a job from its only builder.
+const UNMEASURED_MIB: u32 = 256;
 
-/// Seconds of the last good builds.
+/// What builds took, and what follows for the next ones.
 #[derive(Debug, Default)]
 pub struct Estimates {
-    seconds: HashMap<Target, VecDeque<f64>>,
+    known: estimate::Estimates,
+    /// The last forecast, and when it was made.
+    last: Mutex<Option<(Seq, u64, Arc<Forecasts>)>>,
+}
+
+/// When each job starts and ends, in seconds from the moment of the forecast.
+#[derive(Debug, Default)]
+pub struct Forecasts {
+    times: HashMap<JobId, Times>,
+    /// When everything that can be built is built: as likely as not, and nine times of ten.
+    pub end_s: Option<(f64, f64)>,
+}
+
+impl Forecasts {
+    /// Of one job; `None`: it will not start as things are, or there are too many to say.
+    pub fn of(&self, job: JobId) -> Option<&Times> {
+        self.times.get(&job)
+    }
 }
 
 impl Estimates {
     /// Remembers an attempt that made packages.
-    pub fn learn_from(&mut self, farm: &Farm, attempt: &Attempt) {
+    pub fn learn_from(&mut self, farm: &Farm, attempt: &Attempt, facts: Option<&Facts>) {
         let good = matches!(
             attempt.state,
             AttemptState::Built | AttemptState::Published { .. }
         );
-        if let (true, Some(job), Some(started), Some(ended)) = (
-            good,
-            farm.jobs.get(&attempt.id.job),
+        let (Some(job), Some(started), Some(ended)) = (
+            farm.jobs.get(&attempt.id.job).filter(|_| good),
             attempt.started,
             attempt.ended,
-        ) {
-            let last = self.seconds.entry(job.target.clone()).or_default();
-            last.push_back(ended.seconds_since(started));
-            if last.len() > REMEMBERED {
-                last.pop_front();
-            }
+        ) else {
+            return;
+        };
+        let usage = farm.usages.get(&attempt.id).copied().unwrap_or_default();
+        let observed = observed(ended.seconds_since(started), &usage);
+        self.known
+            .learn(&job.target, facts, attempt.builder, &observed);
+    }
+
+    /// What the next build of a target will take.
+    pub fn of(&self, target: &Target, facts: Option<&Facts>) -> Option<Estimate> {
+        self.known.of_target(target, facts)
+    }
+
+    /// Seconds that the next build will take; what nobody knows anything about takes as long as is usual.
+    pub fn seconds(&self, target: &Target, facts: Option<&Facts>) -> f64 {
+        self.of(target, facts)
+            .map_or(crate::limit::UNKNOWN_BUILD_S, |estimate| estimate.seconds)
+    }
+
+    /// How fast a builder is by what it built.
+    pub fn speed(&self, builder: &HostId) -> f64 {
+        self.known.speed(builder)
+    }
+
+    /// How good predictions have been; `None`: there were none.
+    pub fn accuracy(&self) -> Option<Accuracy> {
+        self.known.accuracy()
+    }
+}
+
+fn observed(seconds: f64, usage: &Usage) -> Observed {
+    let mib =
+        |bytes: Option<u64>| bytes.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+    Observed {
+        seconds: usage.wall_ms.map_or(seconds, |ms| ms as f64 / 1000.0),
+        memory_mib: mib(usage.memory_bytes),
+        disk_mib: mib(usage.disk_bytes),
+    }
+}
+
+impl State {
+    /// What a job's next build will take.
+    pub fn estimate(&self, target: &Target) -> Option<Estimate> {
+        self.estimates.of(target, self.planner.facts_of(target))
+    }
+
+    /// Predicted seconds of a target's build.
+    pub fn expected_s(&self, target: &Target) -> f64 {
+        self.estimates
+            .seconds(target, self.planner.facts_of(target))
+    }
+
+    /// Memory and disk that a job asks for, in MiB: what was measured and a tenth, but never more than the largest builder has,
+    /// because it was measured on one of them. What nobody measured asks for little: a guess keeps no job from its only builder.
+    pub fn expected_mib(&self, target: &Target) -> (u32, u32) {
+        let estimate = self.estimate(target);
+        let (memory, disk) = estimate.map_or((None, None), |e| (e.memory_mib, e.disk_mib));
+        let most = self.schedule.largest().unwrap_or((u32::MAX, u32::MAX));
+        (
+            memory.unwrap_or(UNMEASURED_MIB).min(most.0),
+            disk.unwrap_or(UNMEASURED_MIB).min(most.1),
+        )
+    }
+
+    /// When everything that is open starts and ends, played on the farm's own dispatcher from how things stand. Kept for a moment,
+    /// because a screen asks about many jobs at once.
+    pub fn forecasts(&self, now: Now) -> Arc<Forecasts> {
+        let fresh = |(seq, at, _): &&(Seq, u64, Arc<Forecasts>)| {
+            *seq == self.farm.seq && now.mono_ms.saturating_sub(*at) < FRESH_MS
+        };
+        // A poisoned lock means a panic while a forecast was stored: it is made anew.
+        if let Ok(last) = self.estimates.last.lock()
+            && let Some((.., known)) = last.as_ref().filter(fresh)
+        {
+            return known.clone();
+        }
+        let made = Arc::new(self.forecast(now));
+        if let Ok(mut last) = self.estimates.last.lock() {
+            *last = Some((self.farm.seq, now.mono_ms, made.clone()));
+        }
+        made
+    }
+
+    fn forecast(&self, now: Now) -> Forecasts {
+        if self.open.len() > forecast::JOBS_MAX {
+            return Forecasts::default();
+        }
+        let (ids, jobs, spreads) = self.sim_jobs(now);
+        let times = forecast::forecast(&jobs, &spreads, &self.schedule.builders());
+        let end_s = forecast::last_end(&times);
+        let times = ids.into_iter().zip(times);
+        Forecasts {
+            times: times
+                .filter_map(|(job, times)| Some((job, times?)))
+                .collect(),
+            end_s,
         }
     }
 
-    /// Seconds that the next build will take; `None`: never built.
-    pub fn seconds(&self, target: &Target) -> Option<f64> {
-        let mut sorted: Vec<f64> = self.seconds.get(target)?.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied()
+    /// Open jobs for a simulation that begins now, each with the spread of its prediction. What is being published is left out: it
+    /// needs no builder any more.
+    fn sim_jobs(&self, now: Now) -> (Vec<JobId>, Vec<SimJob>, Vec<f64>) {
+        let open = self.planner.standings().into_iter();
+        let open: Vec<(Standing, &Job)> = open
+            .filter_map(|standing| Some((self.farm.jobs.get(&standing.job)?.as_ref(), standing)))
+            .filter(|(job, _)| matches!(job.state, JobState::Open | JobState::Building))
+            .map(|(job, standing)| (standing, job))
+            .collect();
+        let at: HashMap<JobId, u32> = (0..).zip(&open).map(|(at, (s, _))| (s.job, at)).collect();
+        let builders = self.schedule.builders();
+        let mut spreads = Vec::with_capacity(open.len());
+        let mut jobs = Vec::with_capacity(open.len());
+        for (standing, job) in &open {
+            let estimate = self.estimate(&job.target);
+            spreads.push(estimate.map_or(4.0, |estimate| estimate.spread));
+            let mut seconds = estimate.map_or(crate::limit::UNKNOWN_BUILD_S, |e| e.seconds);
+            let mut runs_at = None;
+            if let Some((builder, slot, since_ms)) = self.schedule.running(job.id)
+                && let Some(ix) = builders.iter().position(|known| known.id == builder)
+            {
+                let ran_s = now.mono_ms.saturating_sub(since_ms) as f64 / 1000.0;
+                let pace = builders.get(ix).map_or(1.0, BuilderSpec::pace);
+                // What is late already is believed to end soon.
+                seconds = (seconds - ran_s * pace).max(seconds * 0.05);
+                runs_at = u32::try_from(ix).ok().map(|ix| (ix, slot));
+            }
+            let back_off_s = job.not_before.map_or(0.0, |at| at.seconds_since(now.wall));
+            let held_s = match job.hold.as_ref().map(|hold| hold.until) {
+                None => Some(0.0),
+                Some(until) => until.map(|until| until.seconds_since(now.wall)),
+            };
+            jobs.push(SimJob {
+                label: "".into(),
+                account: job.target.project.as_str().into(),
+                needs: self.needs_of(&job.target),
+                predicted_s: seconds,
+                actual_s: seconds,
+                before: standing
+                    .before
+                    .iter()
+                    .filter_map(|before| at.get(before).copied())
+                    .collect(),
+                stuck: runs_at.is_none() && (standing.stuck || held_s.is_none()),
+                runs_at,
+                not_before_s: held_s.unwrap_or(0.0).max(back_off_s).max(0.0),
+            });
+        }
+        let ids = open.iter().map(|(standing, _)| standing.job).collect();
+        (ids, jobs, spreads)
     }
 }

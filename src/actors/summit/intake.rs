@@ -20,7 +20,7 @@ impl State {
         let Some(project) = self.farm.projects.get(name).cloned() else {
             return;
         };
-        self.planner.set_project(name, self.rules());
+        self.planner.set_project(name, self.rules(name));
         let mut previous = None;
         if let Some(tip) = &project.tip {
             let (blobs, digest) = (self.args.blobs.clone(), tip.catalog);
@@ -68,12 +68,14 @@ impl State {
         }
     }
 
-    /// What the planner is told of every project: built for all profiles of this architecture.
-    pub fn rules(&self) -> ProjectRules {
+    /// What the planner is told of a project: built for all profiles, and again as its policy says.
+    pub fn rules(&self, project: &ProjectName) -> ProjectRules {
+        let policy = self.farm.policies.get(project);
         ProjectRules {
             profiles: self.farm.profiles.keys().cloned().collect(),
             priority: 0,
-            rebuild: crate::plan::Rebuild::default(),
+            rebuild: policy.map(|policy| policy.rebuild).unwrap_or_default(),
+            second_pass: policy.is_some_and(|policy| policy.second_pass),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod orders;
 mod pack;
 pub mod plan;
 pub mod reader;
+pub mod reconcile;
 pub mod remotes;
 pub mod request;
 pub mod state;

@@ -37,7 +37,8 @@ impl State {
         }
         let projects: Vec<_> = self.farm.projects.keys().cloned().collect();
         for project in projects {
-            self.planner.set_project(&project, self.rules());
+            let rules = self.rules(&project);
+            self.planner.set_project(&project, rules);
         }
         self.replan = true;
     }

@@ -82,6 +82,12 @@ impl State {
                 self.answer_from_git(call, reply);
                 return Ok(());
             }
+            Call::Plan(_) => {
+                if let Call::Plan(ask) = call {
+                    self.answer_plan(ask, reply);
+                }
+                return Ok(());
+            }
             question => self.answer(question),
         };
         // The asker may be gone; what it asked for is on disk all the same.

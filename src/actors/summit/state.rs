@@ -10,10 +10,10 @@ use super::{Args, Msg, watcher};
 use crate::admin::view::ReleaseView;
 use crate::channel::{ChannelState, PublishedPackage};
 use crate::fault::{Fault, Kind};
-use crate::id::{Arch, AttemptId, ChannelName, HostId, JobId, ProjectName, RecipeName, Seq};
+use crate::id::{Arch, AttemptId, ChannelName, HostId, JobId, ProjectName, RecipeName, Seq, Stamp};
 use crate::model::{
-    AttemptState, Because, BuilderReport, Catalog, Change, Event, Farm, Job, JobState, Profile,
-    Reading, Recorded, Refusal, Target, Who,
+    AttemptState, Because, BuilderReport, Catalog, Change, Event, Farm, Hold, IsaLevel, Job,
+    JobState, Profile, Reading, Recorded, Refusal, Target, Who,
 };
 use crate::plan::schedule::{Happened, Isolation, JobSpec, Requirements, Schedule, Trust};
 use crate::plan::{Edges, Planner, Readiness, Source};
@@ -84,6 +84,10 @@ pub struct State {
     pub of_target: HashMap<Target, JobId>,
     /// How long builds took.
     pub estimates: Estimates,
+    /// When holds end by themselves, because their owners said so.
+    pub hold_ends: BTreeSet<(Stamp, JobId)>,
+    /// The walk over everything that looks for what was missed.
+    pub reconcile: super::reconcile::Walk,
     /// Something changed that may make or unmake jobs.
     pub replan: bool,
     /// Bases are not known yet: planning waits for them, so that nothing is called missing that is there.
@@ -131,6 +135,8 @@ impl State {
             open: BTreeSet::new(),
             of_target: HashMap::new(),
             estimates: Estimates::default(),
+            hold_ends: BTreeSet::new(),
+            reconcile: super::reconcile::Walk::default(),
             replan: true,
             bases_pending: 0,
         };
@@ -161,7 +167,9 @@ impl State {
             state.know_project(project).await;
         }
         for attempt in state.farm.attempts.values() {
-            state.estimates.learn_from(&state.farm, attempt);
+            let job = state.farm.jobs.get(&attempt.id.job);
+            let facts = job.and_then(|job| state.planner.facts_of(&job.target));
+            state.estimates.learn_from(&state.farm, attempt, facts);
         }
         state.know_jobs();
         Ok(state)
@@ -197,19 +205,10 @@ impl State {
         for job in jobs {
             self.open_job(job.id);
             if let Some(attempt) = self.farm.live_attempt(job.id).cloned() {
-                let (builder, slot) = (attempt.builder, attempt.slot);
                 if attempt.state != AttemptState::Built {
+                    // Its slot is booked when its builder reports: nobody is known yet.
                     self.leases
                         .insert(attempt.id, now.mono_ms + self.lease_ms());
-                    self.schedule.take(
-                        Happened::Running {
-                            job: job.id,
-                            builder,
-                            slot,
-                            since_ms: now.mono_ms,
-                        },
-                        now,
-                    );
                 }
             }
         }
@@ -317,15 +316,21 @@ impl State {
                 self.leases.remove(attempt);
                 self.progress.remove(attempt);
                 self.schedule.take(Happened::Ended(attempt.job), now);
+                if let Some(attempt) = self.farm.attempts.get(attempt) {
+                    let job = self.farm.jobs.get(&attempt.id.job);
+                    let facts = job.and_then(|job| self.planner.facts_of(&job.target));
+                    self.estimates.learn_from(&self.farm, attempt, facts);
+                }
             }
             Event::Published { attempt, .. } => {
                 self.close_job(attempt.job);
                 self.replan = true;
             }
-            Event::JobHeld { job, hold } => {
-                let text = format!("held by {}: {}", hold.owner, hold.reason);
-                self.schedule
-                    .take(Happened::Held(*job, Some(text.into())), now);
+            Event::JobHeld { job, hold } => self.hold_job(*job, hold),
+            Event::PolicySet { policy } => {
+                let rules = self.rules(&policy.project);
+                self.planner.set_project(&policy.project, rules);
+                self.replan = true;
             }
             Event::JobReleased { job } => self.schedule.take(Happened::Held(*job, None), now),
             Event::Raised { job, raise } => self.schedule.take(Happened::Raised(*job, *raise), now),
@@ -339,6 +344,7 @@ impl State {
             | Event::Imported { .. }
             | Event::RolledBack { .. } => self.replan = true,
             Event::ProjectAdded { .. }
+            | Event::Measured { .. }
             | Event::Assigned { .. }
             | Event::Accepted { .. }
             | Event::HostSeen { .. } => {}
@@ -370,7 +376,7 @@ impl State {
     }
 
     /// Tells planner and schedule of a job that is to be built.
-    fn open_job(&mut self, id: JobId) {
+    pub fn open_job(&mut self, id: JobId) {
         let Some(job) = self.farm.jobs.get(&id).cloned() else {
             return;
         };
@@ -379,16 +385,55 @@ impl State {
         if let Some(spec) = self.job_spec(&job) {
             self.schedule.take(Happened::Added(spec), now);
         }
+        let seconds = self.expected_s(&job.target);
+        self.planner.expect(&job.target, seconds);
         if let Some(hold) = &job.hold {
-            let text = format!("held by {}: {}", hold.owner, hold.reason);
+            self.hold_job(id, hold);
+        }
+        if let Some(until) = job.not_before.filter(|until| *until > now.wall) {
+            let wait_ms = u64::try_from(until.0 - now.wall.0).unwrap_or(0);
             self.schedule
-                .take(Happened::Held(id, Some(text.into())), now);
+                .take(Happened::NotBefore(id, now.mono_ms + wait_ms), now);
         }
         self.open.insert(id);
         self.of_target.insert(job.target.clone(), id);
     }
 
-    fn close_job(&mut self, id: JobId) {
+    /// Tells the schedule of a hold, and remembers when it ends.
+    fn hold_job(&mut self, id: JobId, hold: &Hold) {
+        let text = format!("by {}: {}", hold.owner, hold.reason);
+        self.schedule
+            .take(Happened::Held(id, Some(text.into())), crate::actors::now());
+        self.hold_ends.extend(hold.until.map(|until| (until, id)));
+    }
+
+    /// Holds whose owners said when they end, and that are over by now.
+    pub fn holds_over(&mut self, wall: Stamp) -> Vec<(Who, Event)> {
+        let mut over = Vec::new();
+        while let Some((_, job)) = self
+            .hold_ends
+            .first()
+            .copied()
+            .filter(|(at, _)| *at <= wall)
+        {
+            self.hold_ends.pop_first();
+            let hold = self.farm.jobs.get(&job).and_then(|job| job.hold.as_ref());
+            // It may have been released, or set anew for longer.
+            if hold.is_some_and(|hold| hold.until.is_some_and(|until| until <= wall)) {
+                over.push((Who::Farm, Event::JobReleased { job }));
+            }
+        }
+        for ((project, recipe), hold) in &self.farm.recipe_holds {
+            if hold.until.is_some_and(|until| until <= wall) {
+                let (project, recipe) = (project.clone(), recipe.clone());
+                over.push((Who::Farm, Event::RecipeReleased { project, recipe }));
+            }
+        }
+        over
+    }
+
+    /// A job is over, or is not wanted any more: nobody builds it.
+    pub fn close_job(&mut self, id: JobId) {
         if self.open.remove(&id)
             && let Some(job) = self.farm.jobs.get(&id).cloned()
         {
@@ -434,6 +479,15 @@ impl State {
             return Ok(false);
         }
         self.replan = false;
+        let mut events = self.wanted_events();
+        number(&mut events, self.farm.last_job);
+        let any = !events.is_empty();
+        self.record(events).await?;
+        Ok(any)
+    }
+
+    /// What makes jobs that should exist and ends those that should not; jobs have no numbers yet.
+    pub fn wanted_events(&self) -> Vec<(Who, Event)> {
         let mut events = Vec::new();
         for wanted in self.planner.jobs_wanted() {
             let target = &wanted.target;
@@ -463,10 +517,7 @@ impl State {
                 events.push((Who::Farm, Event::Unwanted { job: *id, why }));
             }
         }
-        number(&mut events, self.farm.last_job);
-        let any = !events.is_empty();
-        self.record(events).await?;
-        Ok(any)
+        events
     }
 
     /// Why a job of a recipe that changed or went away is of no use.
@@ -539,36 +590,38 @@ impl State {
                 self.schedule.take(happened, now);
             }
         }
-        let estimates = &self.estimates;
-        for (job, path_s) in self.planner.paths(|target| {
-            estimates
-                .seconds(target)
-                .unwrap_or(crate::limit::UNKNOWN_BUILD_S)
-        }) {
-            self.schedule.take(Happened::Path(job, path_s), now);
+        // What was published leaves the chains of the others as they were.
+        if self.planner.take_order_moved() {
+            for (job, path_s) in self.planner.paths(|target| self.expected_s(target)) {
+                self.schedule.take(Happened::Path(job, path_s), now);
+            }
+        }
+    }
+
+    /// What a job asks of a builder.
+    pub fn needs_of(&self, target: &Target) -> Requirements {
+        let profile = self.farm.profiles.get(&target.profile);
+        let (memory_mib, disk_mib) = self.expected_mib(target);
+        Requirements {
+            arch: profile.map_or(Arch::OF_THIS_PROGRAM, |profile| profile.arch),
+            level: profile.map_or(IsaLevel::Baseline, |profile| profile.level),
+            trust: Trust::Trusted,
+            isolation: Isolation::Sandbox,
+            cores: 1,
+            memory_mib,
+            disk_mib,
         }
     }
 
     /// A job as the dispatcher sees it.
-    fn job_spec(&self, job: &Job) -> Option<JobSpec> {
-        let profile = self.farm.profiles.get(&job.target.profile)?;
-        let seconds = self
-            .estimates
-            .seconds(&job.target)
-            .unwrap_or(crate::limit::UNKNOWN_BUILD_S);
+    pub fn job_spec(&self, job: &Job) -> Option<JobSpec> {
+        self.farm.profiles.get(&job.target.profile)?;
+        let seconds = self.expected_s(&job.target);
         Some(JobSpec {
             job: job.id,
             label: format!("{} {}-{}", job.target.recipe, job.version, job.release).into(),
             account: job.target.project.as_str().into(),
-            needs: Requirements {
-                arch: profile.arch,
-                level: profile.level,
-                trust: Trust::Trusted,
-                isolation: Isolation::Sandbox,
-                cores: 1,
-                memory_mib: 0,
-                disk_mib: 0,
-            },
+            needs: self.needs_of(&job.target),
             seconds,
             path_s: seconds,
             raise: job.raise,

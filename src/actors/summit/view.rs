@@ -24,6 +24,10 @@ pub struct FarmStatus {
     pub seq: crate::id::Seq,
     /// Published within the last hour.
     pub published_last_hour: u64,
+    /// When everything that can be built is built, in seconds: as likely as not, and nine times of ten.
+    pub end_s: Option<(f64, f64)>,
+    /// How good predictions have been.
+    pub estimates: Option<crate::admin::view::AccuracyView>,
 }
 
 /// The word of a kind of waiting, as in JSON.
@@ -157,7 +161,7 @@ impl State {
             commit: job.commit,
             hold: job.hold.as_ref().map(hold_view),
             priority: f64::from(job.raise),
-            estimate_s: self.estimates.seconds(&job.target),
+            estimate_s: self.estimate(&job.target).map(|estimate| estimate.seconds),
             created: job.created,
             ended: job.state.is_over().then_some(job.changed),
         })
@@ -365,7 +369,7 @@ impl State {
         for job in self.farm.jobs.values() {
             let (state, _) = match job.state {
                 JobState::Open
-                    if self.planner.waits_for(&job.target).is_empty() && job.hold.is_none() =>
+                    if self.schedule.is_ready(job.id) == Some(true) && job.hold.is_none() =>
                 {
                     (StateView::Ready, ())
                 }
@@ -380,7 +384,19 @@ impl State {
             alarms: self.alarms(),
             seq: self.farm.seq,
             published_last_hour,
+            end_s: self.forecasts(crate::actors::now()).end_s,
+            estimates: self.accuracy_view(),
         }
+    }
+
+    /// How good predictions have been.
+    pub fn accuracy_view(&self) -> Option<crate::admin::view::AccuracyView> {
+        let accuracy = self.estimates.accuracy()?;
+        Some(crate::admin::view::AccuracyView {
+            builds: accuracy.count as u64,
+            middle: accuracy.middle,
+            factor_p90: accuracy.factor_p90,
+        })
     }
 
     fn state_word(&self, job: &Job) -> StateView {
@@ -397,6 +413,7 @@ impl State {
 
     fn alarms(&self) -> Vec<AlarmView> {
         let mut alarms = Vec::new();
+        alarms.extend(self.walk_alarm());
         for (subject, fault) in &self.faults {
             alarms.push(AlarmView {
                 kind: subject.split(' ').next().unwrap_or("fault").to_string() + "_fault",

@@ -4,9 +4,9 @@ use super::state::State;
 use super::view::wait_word;
 use crate::admin::view::{BuilderTestView, ReasonView, WhyView};
 use crate::fault::{Fault, Kind, Result, nearest};
-use crate::id::JobId;
+use crate::id::{JobId, Now};
 use crate::model::{Blame, Entry, Job, JobState, Reading};
-use crate::plan::{Verdict, Why};
+use crate::plan::{Passes, Verdict, WaitKind, Why};
 
 fn empty(thing: &str, kind: &str, state: &str, summary: String) -> WhyView {
     WhyView {
@@ -32,6 +32,7 @@ fn reason(kind: &str, text: String, whose: &str, next: &str) -> ReasonView {
         need: None,
         whose: whose.into(),
         next: (!next.is_empty()).then(|| next.to_string()),
+        lifts_in_s: None,
     }
 }
 
@@ -143,6 +144,9 @@ impl State {
                     )
                 });
                 view.summary = format!("{label} is {}{place}", state.as_str());
+                let now = crate::actors::now();
+                self.foresee(job.id, &mut view, now);
+                (view.start_p50_s, view.start_p90_s) = (None, None);
             }
             JobState::Published => {
                 view.summary = format!(
@@ -191,35 +195,72 @@ impl State {
         view
     }
 
+    /// In how many seconds a reason lifts by itself, as the forecast has it.
+    fn lifts(&self, of: &Job, kind: WaitKind, job: Option<JobId>, now: Now) -> Option<f64> {
+        match (kind, job) {
+            (WaitKind::Job, Some(job)) => {
+                let forecasts = self.forecasts(now);
+                forecasts.of(job).map(|times| times.end_p50_s)
+            }
+            (WaitKind::Hold, _) => {
+                let until = of.hold.as_ref()?.until?;
+                Some(until.seconds_since(now.wall).max(0.0))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whose move a reason of waiting is.
+    fn whose_wait(&self, kind: WaitKind, job: Option<JobId>) -> &'static str {
+        match kind {
+            WaitKind::FailedJob => {
+                let fault = job.and_then(|job| self.farm.jobs.get(&job)?.fault.as_ref());
+                fault.map_or("recipe", |fault| whose(fault.kind))
+            }
+            // Nobody provides it: somebody has to write a recipe, or mend the one that asks for it.
+            WaitKind::Dependency => "recipe",
+            WaitKind::Recipe
+            | WaitKind::Bootstrap
+            | WaitKind::Hold
+            | WaitKind::Farm
+            | WaitKind::NoBuilder
+            | WaitKind::NoFit => "operator",
+            WaitKind::BuilderAway => "builder",
+            WaitKind::Job
+            | WaitKind::BackOff
+            | WaitKind::Busy
+            | WaitKind::Order
+            | WaitKind::Reserved
+            | WaitKind::Share
+            | WaitKind::BetterBuilder => "farm",
+        }
+    }
+
     fn why_open(&self, job: &Job, view: &mut WhyView) {
         let now = crate::actors::now();
         let waits = self.planner.waits_for(&job.target);
-        let Some(why): Option<Why> = self.schedule.explain(job.id, &waits, now) else {
+        let why = self
+            .schedule
+            .explain_with(job.id, &waits, now, |kind, other| {
+                self.lifts(job, kind, other, now)
+            });
+        let Some(why): Option<Why> = why else {
             view.summary = format!("{} is about to be decided about", view.thing);
             return;
         };
-        if let Some(until) = job.not_before.filter(|until| *until > now.wall) {
-            let text = format!(
-                "it is tried again in {:.0} s",
-                until.seconds_since(now.wall)
-            );
-            view.reasons.push(reason(
-                "back_off",
-                text,
-                "farm",
-                &format!("massif job retry {}", job.id),
-            ));
-        }
-        for given in why.reasons {
-            let known = view.reasons.iter().any(|reason| reason.text == given.text);
-            if !known {
-                view.reasons.push(reason(
-                    wait_word(given.kind),
-                    given.text,
-                    "farm",
-                    &given.next,
-                ));
+        for given in &why.reasons {
+            let mut text = given.text.clone();
+            let mut next = given.next.clone();
+            if given.kind == WaitKind::BackOff {
+                if let Some(fault) = &job.fault {
+                    text = format!("{text}: {}", fault.what);
+                }
+                next = format!("massif job retry {}", job.id);
             }
+            let whose = self.whose_wait(given.kind, given.job);
+            let mut told = reason(wait_word(given.kind), text, whose, &next);
+            told.lifts_in_s = given.lifts_in_s;
+            view.reasons.push(told);
         }
         view.builders = why
             .builders
@@ -244,8 +285,12 @@ impl State {
                         ),
                         have: Some(test.have),
                         need: Some(test.need),
-                        whose: "builder".into(),
+                        whose: match test.passes {
+                            Passes::Never => "operator".into(),
+                            Passes::Later => "farm".into(),
+                        },
                         next: None,
+                        lifts_in_s: None,
                     })
                     .collect(),
                 builder: fit.builder,
@@ -258,11 +303,21 @@ impl State {
         if let Some(end) = why.end {
             (view.end_p50_s, view.end_p90_s) = (seconds(end.p50), seconds(end.p90));
         }
+        self.foresee(job.id, view, now);
         view.cheapest = why.cheapest;
         view.summary = match view.reasons.first() {
             Some(first) => format!("{} waits: {}", view.thing, first.text),
             None => why.headline,
         };
+    }
+
+    /// What the whole farm's forecast says of a job; it looks through all that the job waits for.
+    fn foresee(&self, job: JobId, view: &mut WhyView, now: Now) {
+        if let Some(times) = self.forecasts(now).of(job) {
+            (view.start_p50_s, view.start_p90_s) =
+                (Some(times.start_p50_s), Some(times.start_p90_s));
+            (view.end_p50_s, view.end_p90_s) = (Some(times.end_p50_s), Some(times.end_p90_s));
+        }
     }
 
     fn why_recipe(&self, project: &crate::id::ProjectName, entry: &Entry) -> WhyView {
@@ -277,7 +332,9 @@ impl State {
             return view;
         }
         if let Some(job) = self.newest_job(project, entry) {
-            return self.why_job(job);
+            let mut view = self.why_job(job);
+            view.reasons.extend(self.why_spared(job));
+            return view;
         }
         let name = entry.name();
         let published = self.farm.profiles.keys().find_map(|profile| {
@@ -326,6 +383,13 @@ impl State {
                 view
             }
         }
+    }
+
+    /// Early cut-off: something that it is built with was built again, and it was not.
+    fn why_spared(&self, job: &Job) -> Option<ReasonView> {
+        let text = self.planner.spared(&job.target)?;
+        let next = format!("massif build {} --rebuild", job.target.recipe);
+        Some(reason("spared", text, "farm", &next))
     }
 
     fn why_builder(&self, name: &str) -> Result<WhyView> {

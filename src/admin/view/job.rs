@@ -148,6 +148,14 @@ views! {
         pub priority_terms: Vec<TermView>,
         /// The phases of the last try with their times.
         pub phases: Vec<PhaseView>,
+        /// When it will start, in seconds from now, as likely as not; null: it runs, is over, or waits for somebody.
+        pub start_p50_s: Option<f64>,
+        /// The same nine times of ten.
+        pub start_p90_s: Option<f64>,
+        /// When it will end, in seconds from now, as likely as not.
+        pub end_p50_s: Option<f64>,
+        /// The same nine times of ten.
+        pub end_p90_s: Option<f64>,
     }
 
     /// A named part of a sum.
@@ -240,6 +248,8 @@ views! {
         pub whose: String,
         /// What can be done now.
         pub next: Option<String>,
+        /// Seconds until it lifts by itself, as predicted; null: it does not, or nobody knows.
+        pub lifts_in_s: Option<f64>,
     }
 
     /// One builder as a place for one job.

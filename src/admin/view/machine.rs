@@ -34,6 +34,18 @@ views! {
         pub end_p50_s: Option<f64>,
         /// The same nine times of ten.
         pub end_p90_s: Option<f64>,
+        /// How good predictions of builds have been; null: there were none yet.
+        pub estimates: Option<AccuracyView>,
+    }
+
+    /// How good predictions of builds have been.
+    pub struct AccuracyView {
+        /// Builds that were predicted from earlier ones.
+        pub builds: u64,
+        /// The middle of what they took over what was predicted: 1 is right.
+        pub middle: f64,
+        /// Nine of ten were within this factor, either way.
+        pub factor_p90: f64,
     }
 
     /// One host.

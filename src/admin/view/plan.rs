@@ -3,7 +3,7 @@
 use crate::admin::views;
 use crate::id::{ProfileName, ProjectName, RecipeName};
 
-use super::FaultView;
+use super::{AccuracyView, FaultView};
 use crate::plan::{Cut, Cycle, ServedBy};
 
 views! {
@@ -83,6 +83,10 @@ views! {
         pub makespan_s: Option<f64>,
         /// No order can be faster than this, in seconds.
         pub lower_bound_s: Option<f64>,
+        /// How long it all takes with the builders that are here, when others were asked for, in seconds.
+        pub makespan_here_s: Option<f64>,
+        /// How good predictions of builds have been; null: there were none, or the plan is of a bare repository.
+        pub estimates: Option<AccuracyView>,
     }
 }
 

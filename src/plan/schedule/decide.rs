@@ -8,11 +8,13 @@ use std::collections::{BTreeSet, BinaryHeap};
 use super::book::{Doing, JobRow, Schedule};
 use super::fleet::{Builder, BuilderIx, Reservation};
 use super::queue::ClassIx;
-use super::{Assignment, Requirements};
+use super::{Assignment, BuilderSpec, Requirements};
 use crate::id::{JobId, Now};
 
 /// How many of the best jobs are weighed when a builder is not simply given the first one.
 const LOOK_AHEAD: usize = 32;
+/// How many jobs are looked at for some that may run, because refusals and reservations keep others away.
+const SEEN_MAX: usize = 256;
 /// How many patient builders are looked at again per decision.
 const PATIENT_MAX: usize = 16;
 /// How many builders are tried for the new jobs of a queue before it waits for the next fact.
@@ -228,7 +230,7 @@ impl Schedule {
                 .and_then(|(_, class, _)| Some((class, *self.queue.needs(class)?)));
             blocked.set(first);
         } else {
-            for (_, _, job) in best.by_ref() {
+            for (_, _, job) in best.by_ref().take(SEEN_MAX) {
                 if !self.may_run(job, ix, now_ms) {
                     continue;
                 }
@@ -250,8 +252,11 @@ impl Schedule {
             (false, Some(_)) => self.pick_patiently(ix, &found, more, now_ms),
         };
         let blocked = blocked.get();
-        if let Some((class, needs)) = blocked {
-            self.reserve_here(ix, class, &needs, now_ms);
+        // From now on only what ends in time may slip in.
+        if let Some((class, needs)) = blocked
+            && self.reserve_here(ix, class, &needs, now_ms)
+        {
+            return self.pick(ix, now_ms);
         }
         pick
     }
@@ -347,8 +352,14 @@ impl Schedule {
         !is_refused(row, ix, now_ms) && slips_in(row, builder, now_ms)
     }
 
-    /// Keeps this builder free for the best job of a class, unless it or the job is spoken for.
-    fn reserve_here(&mut self, ix: BuilderIx, class: ClassIx, needs: &Requirements, now_ms: u64) {
+    /// Keeps this builder free for the best job of a class, unless it or the job is spoken for. Whether it does now.
+    fn reserve_here(
+        &mut self,
+        ix: BuilderIx,
+        class: ClassIx,
+        needs: &Requirements,
+        now_ms: u64,
+    ) -> bool {
         let best = self.queue.best(|other, _| other == class).next();
         if let Some((_, _, job)) = best
             && self
@@ -356,8 +367,9 @@ impl Schedule {
                 .get(&job)
                 .is_some_and(|row| !is_refused(row, ix, now_ms))
         {
-            self.reserve(ix, job, needs, now_ms, false);
+            return self.reserve(ix, job, needs, now_ms, false);
         }
+        false
     }
 
     /// Keeps the builder free that could take the class's best job soonest, if the job comes before all others that fit there.
@@ -390,18 +402,19 @@ impl Schedule {
         needs: &Requirements,
         now_ms: u64,
         strict: bool,
-    ) {
+    ) -> bool {
         if self.reserved.contains_key(&job) {
-            return;
+            return false;
         }
         let Some(builder) = self.fleet.get_mut(ix) else {
-            return;
+            return false;
         };
         let old = builder.reserved.as_ref();
         if old.is_some_and(|old| old.strict || !strict) {
-            return;
+            return false;
         }
-        if let Some((at_ms, spare)) = builder.free_at(needs, now_ms) {
+        let free = builder.free_at(needs, now_ms);
+        if let Some((at_ms, spare)) = free {
             let old = builder.reserved.replace(Reservation {
                 job,
                 needs: *needs,
@@ -414,6 +427,7 @@ impl Schedule {
             }
             self.reserved.insert(job, ix);
         }
+        free.is_some()
     }
 }
 
@@ -438,6 +452,32 @@ pub(super) fn slips_in(row: &JobRow, builder: &Builder, now_ms: u64) -> bool {
 }
 
 impl Schedule {
+    /// Whether all that a job needs is there, as far as the dispatcher was told; `None`: no such job.
+    pub fn is_ready(&self, job: JobId) -> Option<bool> {
+        self.jobs.get(&job).map(|row| row.ready)
+    }
+
+    /// Predicted seconds to the end of the longest chain behind a job.
+    pub fn path_s(&self, job: JobId) -> Option<f64> {
+        self.jobs.get(&job).map(|row| row.spec.path_s)
+    }
+
+    /// The builders that are there, those that take no work included.
+    pub fn builders(&self) -> Vec<BuilderSpec> {
+        let there = self.fleet.builders.iter().filter(|builder| !builder.gone);
+        there.map(|builder| builder.spec.clone()).collect()
+    }
+
+    /// The most memory and the most disk that any builder has, in MiB; unknown counts as none. `None`: there is no builder.
+    pub fn largest(&self) -> Option<(u32, u32)> {
+        let there = self.fleet.builders.iter().filter(|builder| !builder.gone);
+        let has = there.map(|builder| {
+            let spec = &builder.spec;
+            (spec.memory_mib.unwrap_or(0), spec.disk_mib.unwrap_or(0))
+        });
+        has.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+    }
+
     /// Where a job runs, and since when.
     pub fn running(&self, job: JobId) -> Option<(crate::id::HostId, u32, u64)> {
         match self.jobs.get(&job)?.doing {

@@ -17,6 +17,17 @@ const SPREAD: f64 = 1.6;
 impl Schedule {
     /// Everything about a job that is known here. `waits` is what the planner says it waits for. `None`: no such job.
     pub fn explain(&self, job: JobId, waits: &[Wait], now: Now) -> Option<Why> {
+        self.explain_with(job, waits, now, |_, _| None)
+    }
+
+    /// The same; `lifts` knows in how many seconds a reason of this kind, about this job, lifts, as far as it is not known here.
+    pub fn explain_with(
+        &self,
+        job: JobId,
+        waits: &[Wait],
+        now: Now,
+        lifts: impl Fn(WaitKind, Option<JobId>) -> Option<f64>,
+    ) -> Option<Why> {
         let row = self.jobs.get(&job)?;
         let mut why = Why {
             subject: format!("job {job} {}", row.spec.label),
@@ -41,6 +52,9 @@ impl Schedule {
         why.reasons.extend(self.stops(row, now.mono_ms));
         why.reasons
             .extend(self.fleet_reasons(row, &why.builders, now.mono_ms));
+        for reason in &mut why.reasons {
+            reason.lifts_in_s = reason.lifts_in_s.or_else(|| lifts(reason.kind, reason.job));
+        }
         why.reasons.sort_by(|a, b| {
             let key = |reason: &Reason| reason.lifts_in_s.unwrap_or(f64::INFINITY);
             key(a).total_cmp(&key(b)).then(a.kind.cmp(&b.kind))
@@ -157,7 +171,8 @@ impl Schedule {
             .iter()
             .filter(|fit| fit.verdict != Verdict::Decline)
             .count();
-        if let Some(soonest) = soonest {
+        // A builder that has room now is kept for somebody else, which is another reason.
+        if let Some(soonest) = soonest.filter(|seconds| *seconds > 0.0) {
             let text = format!(
                 "all {able} builders that would do are busy; one is free in about {}",
                 duration(soonest)
@@ -220,7 +235,10 @@ impl Schedule {
             let more = if ahead == AHEAD_MAX { "more than " } else { "" };
             reasons.push(Reason {
                 kind: WaitKind::Order,
-                text: format!("{more}{ahead} ready jobs come first"),
+                text: match ahead {
+                    1 => "1 ready job comes first".into(),
+                    _ => format!("{more}{ahead} ready jobs come first"),
+                },
                 next: format!("run `massif job raise {}`", row.spec.job),
                 job: None,
                 lifts_in_s: Some(soonest_s + self.ahead_s(row, ahead)),

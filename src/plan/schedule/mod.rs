@@ -27,6 +27,8 @@ mod queue;
 mod random;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words;
 
 use std::sync::Arc;
 
@@ -80,6 +82,17 @@ pub struct Requirements {
 }
 
 impl Requirements {
+    /// What any builder of an x86-64 processor has.
+    pub const NOTHING: Requirements = Requirements {
+        arch: Arch::X86_64,
+        level: IsaLevel::Baseline,
+        trust: Trust::Test,
+        isolation: Isolation::Sandbox,
+        cores: 1,
+        memory_mib: 0,
+        disk_mib: 0,
+    };
+
     /// Rounded up, so that jobs that ask for almost the same stand in one queue.
     pub fn rounded(mut self) -> Requirements {
         self.cores = self.cores.max(1);

@@ -53,7 +53,7 @@ pub(super) fn builder(number: u8, slots: u32) -> BuilderSpec {
 }
 
 /// A schedule with these builders and these ready jobs.
-fn schedule(builders: &[BuilderSpec], jobs: &[JobSpec]) -> Schedule {
+pub(super) fn schedule(builders: &[BuilderSpec], jobs: &[JobSpec]) -> Schedule {
     let mut schedule = Schedule::new();
     for builder in builders {
         schedule.take(Happened::Builder(builder.clone()), at(0));
