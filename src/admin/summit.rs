@@ -183,6 +183,16 @@ methods! {
         name: String,
     } -> Ordered;
 
+    /// Says when a project's recipes are built again although nobody changed them.
+    ProjectPolicy: Admin {
+        /// Its name.
+        name: String,
+        /// `default`, `none`, `direct` or `transitive`; null: as it is.
+        rebuild: Option<String>,
+        /// Build what was built before its provider, because of a cycle, once more; null: as it is.
+        second_pass: Option<bool>,
+    } -> Project;
+
     /// Forgets a project: its waiting jobs are cancelled, what it published stays.
     ProjectRemove: Admin {
         /// Its name.

@@ -23,6 +23,25 @@ pub(super) async fn project(host: &Host, project: &args::Project, out: &Out) -> 
                 .project;
             show_project(&found, out)?;
         }
+        args::Project::Policy {
+            name,
+            rebuild,
+            second_pass,
+        } => {
+            let ask = summit::ProjectPolicy {
+                name: name.clone(),
+                rebuild: rebuild.clone(),
+                second_pass: second_pass.as_deref().map(|word| word == "on"),
+            };
+            let found = match ask.rebuild.is_none() && ask.second_pass.is_none() {
+                true => {
+                    let show = summit::ProjectShow { name: name.clone() };
+                    host.ask(&show).await?.project
+                }
+                false => host.ask(&ask).await?.project,
+            };
+            show_project(&found, out)?;
+        }
         args::Project::Remove { name } => {
             let found = host
                 .ask(&summit::ProjectRemove { name: name.clone() })
@@ -151,6 +170,12 @@ fn show_project(project: &ProjectView, out: &Out) -> Result<()> {
         Style::Ids => out.line(project.name.as_str()),
         Style::People => {
             out.field("project", project.name.as_str());
+            let second = if project.second_pass {
+                ", with a second pass after cycles"
+            } else {
+                ""
+            };
+            out.field("built again", format!("{}{second}", project.rebuild));
             out.field("url", &project.url);
             out.field(
                 "branch",

@@ -9,6 +9,7 @@ use crate::fault::{Fault, Kind, Result};
 
 mod args;
 mod ask;
+mod difference;
 mod events;
 mod farm;
 mod files;

@@ -49,6 +49,11 @@ pub(super) fn run(typed: &args::Plan, out: &Out) -> Result<Verdict> {
     if !typed.names.is_empty() {
         jobs.retain(|job| typed.names.iter().any(|name| name == job.recipe.as_str()));
     }
+    if let Some(path) = &typed.against {
+        let value = ask::joined(&serde_json::json!({ "jobs": jobs }), &whole)?;
+        super::difference::show(path, &value, out)?;
+        return Ok(Verdict::Done);
+    }
     match out.style {
         Style::Json => {
             let value = ask::joined(&serde_json::json!({ "jobs": jobs }), &whole)?;

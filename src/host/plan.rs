@@ -292,3 +292,82 @@ fn view(whole: &Whole) -> PlanView {
         estimates: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, text).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn durations_of_every_kind_are_read_and_what_is_none_counts_as_absent() {
+        let (_dir, path) = file(
+            r#"{"a": 12.5, "b": 0, "c": -4, "d": null, "e": "long", "f": {"seconds": 3, "memory_mib": 100}, "g": [1]}"#,
+        );
+        let known = read_durations(&path).unwrap();
+        let seconds = |name: &str| known[name].seconds;
+        assert_eq!(
+            (seconds("a"), seconds("b"), seconds("c")),
+            (Some(12.5), Some(0.0), Some(-4.0))
+        );
+        assert_eq!(
+            (seconds("d"), seconds("e"), seconds("g")),
+            (None, None, None)
+        );
+        assert_eq!(
+            (seconds("f"), known["f"].memory_mib),
+            (Some(3.0), Some(100))
+        );
+        for wrong in ["", "[]", "{\"a\":", "\u{feff}{}"] {
+            let (_dir, path) = file(wrong);
+            let fault = read_durations(&path).unwrap_err();
+            assert_eq!(fault.kind, Kind::Usage, "{wrong}: {fault}");
+        }
+    }
+
+    #[test]
+    fn builders_need_a_name_and_nothing_else() {
+        let (_dir, path) = file(
+            r#"[{"name": "one"}, {"name": "two", "speed": -1, "slots": 4000000000, "archs": ["aarch64"]}]"#,
+        );
+        let builders = read_builders(&path).unwrap();
+        assert_eq!(builders.len(), 2);
+        assert!(builders[1].slots <= limit::PLAN_BUILDERS_MAX && builders[1].pace() > 0.0);
+        assert_ne!(builders[0].id, builders[1].id);
+        for wrong in [r#"[{"speed": 1}]"#, r#"[{"name": "a b"}]"#, "{}"] {
+            let (_dir, path) = file(wrong);
+            assert_eq!(
+                read_builders(&path).unwrap_err().kind,
+                Kind::Usage,
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_damaged_index_and_a_repository_that_is_none_are_told_by_their_paths() {
+        let (dir, path) = file("no index");
+        let status = std::process::Command::new("git")
+            .args(["init", "--quiet", "--bare", "-b", "main"])
+            .arg(dir.path().join("empty.git"))
+            .status();
+        let mut options = PlanOptions {
+            git: dir.path().join("nowhere"),
+            indexes: vec![path],
+            ..PlanOptions::default()
+        };
+        assert!(plan(&options).is_err());
+        if status.is_ok_and(|status| status.success()) {
+            // A repository without a commit is told as one, before the index is looked at.
+            options.git = dir.path().join("empty.git");
+            assert!(plan(&options).is_err());
+        }
+        let fault = read(&dir.path().join("absent")).unwrap_err();
+        assert!(fault.what.contains("absent"), "{fault}");
+    }
+}

@@ -24,10 +24,14 @@ pub mod cycles;
 pub mod estimate;
 pub mod forecast;
 pub mod graph;
+#[cfg(test)]
+mod hostile;
 pub mod names;
 mod order;
 pub mod picture;
 pub mod planner;
+#[cfg(test)]
+mod policies;
 pub mod providers;
 mod resolve;
 #[cfg(test)]

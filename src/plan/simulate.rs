@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use super::cycles;
-use super::schedule::{BuilderSpec, Happened, JobSpec, Requirements, Schedule};
+use super::schedule::{BuilderSpec, Happened, JobSpec, Requirements, SECONDS_MAX, Schedule};
 use crate::id::{HostId, JobId, Now, Stamp};
 
 /// A job of a simulation.
@@ -144,10 +144,10 @@ impl Able {
     }
 }
 
-/// A duration that can be counted with: not negative, not infinite, not a number becomes 0.
+/// A duration that can be counted with: not negative, not endless; not a number becomes 0.
 fn clean(seconds: f64) -> f64 {
     if seconds.is_finite() {
-        seconds.max(0.0)
+        seconds.clamp(0.0, SECONDS_MAX)
     } else {
         0.0
     }

@@ -89,6 +89,7 @@ impl State {
             Call::ProjectAdd(_)
             | Call::ProjectRefresh(_)
             | Call::ProjectRemove(_)
+            | Call::ProjectPolicy(_)
             | Call::ProfileAdd(_)
             | Call::Build(_)
             | Call::JobRetry(_)

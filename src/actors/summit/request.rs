@@ -7,13 +7,13 @@ use ractor::RpcReplyPort;
 use super::state::{Done, State, number, refused};
 use crate::admin::summit::{
     Build, Builds, Call, Job as JobReply, JobCancel, JobHold, JobRaise, Ordered,
-    Profile as ProfileReply, ProfileAdd, Project as ProjectReply, ProjectAdd,
+    Profile as ProfileReply, ProfileAdd, Project as ProjectReply, ProjectAdd, ProjectPolicy,
 };
 use crate::admin::view::BuildView;
 use crate::admin::{Caller, Method, Reply};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{ChannelName, JobId, ProjectName, RecipeName, Stamp};
-use crate::model::{Because, Event, Hold, JobState, Reading, Target, Who};
+use crate::model::{Because, Event, Hold, JobState, Policy, Reading, Rebuild, Target, Who};
 
 fn who(caller: &Caller) -> Who {
     Who::Uid(caller.uid)
@@ -40,6 +40,10 @@ impl State {
                         project: self.project_view(&name)?,
                     })
                 });
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::ProjectPolicy(wish) => {
+                let done = self.project_policy(caller, wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
             Call::ProjectRemove(wish) => {
@@ -152,6 +156,48 @@ impl State {
         self.record(events).await?;
         self.forget_project(&name, &view.url);
         Ok(Ok(ProjectReply { project: view }))
+    }
+
+    async fn project_policy(
+        &mut self,
+        caller: &Caller,
+        wish: &ProjectPolicy,
+    ) -> Done<Result<ProjectReply>> {
+        let project = match self.locate_project(&wish.name) {
+            Ok(project) => project,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let known = self.farm.policies.get(&project);
+        let rebuild = match &wish.rebuild {
+            None => known.map(|policy| policy.rebuild).unwrap_or_default(),
+            Some(word) => match Rebuild::ALL.into_iter().find(|one| one.as_str() == word) {
+                Some(rebuild) => rebuild,
+                None => {
+                    return Ok(Err(Fault::new(
+                        Kind::Usage,
+                        format!("{word:?} says not when recipes are built again"),
+                    )
+                    .next("use default, none, direct or transitive")));
+                }
+            },
+        };
+        let second_pass = wish
+            .second_pass
+            .unwrap_or(known.is_some_and(|policy| policy.second_pass));
+        let policy = Policy {
+            project: project.clone(),
+            rebuild,
+            second_pass,
+        };
+        match self
+            .record_one(who(caller), Event::PolicySet { policy })
+            .await?
+        {
+            Ok(()) | Err(crate::model::Refusal::Repeat) => Ok(self
+                .project_view(&project)
+                .map(|project| ProjectReply { project })),
+            Err(refusal) => Ok(Err(refused(&refusal))),
+        }
     }
 
     async fn profile_add(

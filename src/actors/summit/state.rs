@@ -204,12 +204,12 @@ impl State {
             .collect();
         for job in jobs {
             self.open_job(job.id);
-            if let Some(attempt) = self.farm.live_attempt(job.id).cloned() {
-                if attempt.state != AttemptState::Built {
-                    // Its slot is booked when its builder reports: nobody is known yet.
-                    self.leases
-                        .insert(attempt.id, now.mono_ms + self.lease_ms());
-                }
+            // Its slot is booked when its builder reports: nobody is known yet.
+            if let Some(attempt) = self.farm.live_attempt(job.id).cloned()
+                && attempt.state != AttemptState::Built
+            {
+                self.leases
+                    .insert(attempt.id, now.mono_ms + self.lease_ms());
             }
         }
     }

@@ -202,6 +202,7 @@ impl State {
             .get(name)
             .map(|watcher| watcher.seen().borrow().clone());
         let tip = project.tip.as_ref();
+        let policy = self.farm.policies.get(name);
         let waits = tip.filter(|tip| !project.builds_all && tip.recipes > 0).map(|tip| {
             format!(
                 "the first intake brought {} recipes; nothing is built by itself until `massif build --all` says so",
@@ -225,6 +226,12 @@ impl State {
                 .map(|last| (self.args.poll.as_secs_f64() - now.seconds_since(last)).max(0.0)),
             fault: self.project_fault(name).map(FaultView::from),
             confirm: waits,
+            rebuild: policy
+                .map(|policy| policy.rebuild)
+                .unwrap_or_default()
+                .as_str()
+                .into(),
+            second_pass: policy.is_some_and(|policy| policy.second_pass),
         })
     }
 

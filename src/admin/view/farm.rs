@@ -97,6 +97,10 @@ views! {
         pub fault: Option<FaultView>,
         /// Set when so much came at once that nothing is built until somebody says so.
         pub confirm: Option<String>,
+        /// When its recipes are built again: `default`, `none`, `direct` or `transitive`.
+        pub rebuild: String,
+        /// What was built before its provider, because of a cycle, is built once more.
+        pub second_pass: bool,
     }
 
     /// One recipe, short.

@@ -51,6 +51,20 @@ pub(in crate::cli) enum Project {
         #[arg(long, value_name = "TIME", value_parser = parse_span, default_value = "30m")]
         timeout: Duration,
     },
+    /// When its recipes are built again although nobody changed them; without options: what holds now
+    #[command(
+        after_help = "Examples:\n  massif project policy main --rebuild transitive\n  massif project policy main --second-pass on"
+    )]
+    Policy {
+        /// Its name
+        name: String,
+        /// `default`: when a name that a package needs went away; `direct`: when something it is built with was published; `transitive`: and what is built with that; `none`: never
+        #[arg(long, value_name = "WHEN", value_parser = ["default", "none", "direct", "transitive"])]
+        rebuild: Option<String>,
+        /// Build what was built before its provider, because of a cycle, once more when that provider is published
+        #[arg(long, value_name = "ON", value_parser = ["on", "off"])]
+        second_pass: Option<String>,
+    },
     /// Forget a project; what it published stays
     Remove {
         /// Its name
@@ -184,6 +198,9 @@ pub(in crate::cli) struct Plan {
     /// For this architecture; may be repeated
     #[arg(long, value_name = "ARCH", requires = "git")]
     pub(in crate::cli) arch: Vec<Arch>,
+    /// Say what differs from this plan, which was saved with `--json`
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) against: Option<PathBuf>,
     /// Write the graph for graphviz
     #[arg(long, value_name = "FILE", requires = "git")]
     pub(in crate::cli) dot: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::fleet::{BuilderIx, Fleet, Run};
 use super::queue::{AccountIx, ClassIx, Place, Queue};
-use super::{BuilderSpec, Happened, JobSpec, RAISE_STEP_S, WAIT_S, WAIT_S_MAX};
+use super::{BuilderSpec, Happened, JobSpec, RAISE_STEP_S, SECONDS_MAX, WAIT_S, WAIT_S_MAX};
 use crate::id::{HostId, JobId, Now};
 
 /// What a job is doing.
@@ -151,12 +151,12 @@ impl Schedule {
         spec.needs = spec.needs.rounded();
         // An estimate that is not a number is no estimate.
         spec.seconds = if spec.seconds.is_finite() {
-            spec.seconds.max(0.0)
+            spec.seconds.clamp(0.0, SECONDS_MAX)
         } else {
             0.0
         };
         spec.path_s = if spec.path_s.is_finite() {
-            spec.path_s.max(spec.seconds)
+            spec.path_s.clamp(spec.seconds, 1_000.0 * SECONDS_MAX)
         } else {
             spec.seconds
         };

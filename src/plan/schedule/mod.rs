@@ -44,6 +44,9 @@ pub const WAIT_S: f64 = 3_600.0;
 /// No limit is longer than this (7 days).
 pub const WAIT_S_MAX: f64 = 604_800.0;
 
+/// A prediction beyond this is no prediction (31 years); sums of such still fit the numbers that are counted with.
+pub const SECONDS_MAX: f64 = 1e9;
+
 /// What a builder may build for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Trust {

@@ -1,0 +1,167 @@
+//! What is built again after a publication, by policy.
+
+use super::sample::{catalog, channel, meta, planner, recipe, target};
+use super::*;
+use crate::model::Because;
+use crate::recipe::Facts;
+
+/// `top` is built with `mid`, which is built with `lib`; all published, and `lib` has a new release.
+fn farm(rebuild: Rebuild, second_pass: bool) -> (Planner, Vec<Facts>) {
+    let recipes = vec![
+        recipe("lib", &[], &["binary(lib)"]),
+        recipe("mid", &["binary(lib)"], &["binary(mid)"]),
+        recipe("top", &["binary(mid)"], &[]),
+    ];
+    let mut planner = planner(&recipes);
+    rules(&mut planner, rebuild, second_pass);
+    planner.set_index(
+        &channel(),
+        &[
+            meta("lib", 1, &["binary(lib)"], &[]),
+            meta("mid", 1, &["binary(mid)"], &[]),
+            meta("top", 1, &[], &[]),
+        ],
+    );
+    planner.settle(1_000);
+    (planner, recipes)
+}
+
+fn rules(planner: &mut Planner, rebuild: Rebuild, second_pass: bool) {
+    let rules = ProjectRules {
+        profiles: vec!["main".parse().unwrap()],
+        priority: 0,
+        rebuild,
+        second_pass,
+    };
+    planner.set_project(&"p".parse().unwrap(), rules);
+}
+
+/// What is wanted, with why.
+fn wanted(planner: &Planner) -> Vec<(String, String)> {
+    let all = planner.jobs_wanted().into_iter();
+    all.map(|wanted| (wanted.target.recipe.to_string(), wanted.because.text()))
+        .collect()
+}
+
+/// Builds and publishes one recipe that is wanted.
+fn publish(planner: &mut Planner, name: &str, release: u64, build_release: u64, provides: &[&str]) {
+    let because = planner
+        .jobs_wanted()
+        .into_iter()
+        .find(|wanted| wanted.target == target(name))
+        .map_or(Because::Missing, |wanted| wanted.because);
+    planner.open(
+        &target(name),
+        JobId(release * 100 + build_release),
+        &because,
+    );
+    planner.settle(1_000);
+    finish(planner, name, release, build_release, provides);
+}
+
+fn finish(planner: &mut Planner, name: &str, release: u64, build_release: u64, provides: &[&str]) {
+    let mut made = meta(name, release, provides, &[]);
+    made.build_release = build_release;
+    made.hash = Some(crate::id::Digest([build_release as u8 + 100; 32]));
+    planner.change_index(&channel(), &[""; 0], &[made]);
+    planner.close(&target(name));
+    planner.settle(1_000);
+}
+
+fn with_new_lib(rebuild: Rebuild) -> Planner {
+    let (mut planner, mut recipes) = farm(rebuild, false);
+    assert_eq!(wanted(&planner), []);
+    recipes[0].release = 2;
+    planner.set_catalog(&catalog(&recipes));
+    assert_eq!(wanted(&planner).len(), 1);
+    publish(&mut planner, "lib", 2, 1, &["binary(lib)"]);
+    planner
+}
+
+#[test]
+fn by_default_and_with_none_a_provider_that_stays_the_same_has_nothing_built_again() {
+    for rebuild in [Rebuild::Broken, Rebuild::None] {
+        assert_eq!(wanted(&with_new_lib(rebuild)), [], "{rebuild:?}");
+    }
+}
+
+#[test]
+fn direct_builds_again_what_is_built_with_it_and_no_more() {
+    let mut planner = with_new_lib(Rebuild::Direct);
+    assert_eq!(wanted(&planner), [("mid".into(), "lib changed".into())]);
+    publish(&mut planner, "mid", 1, 2, &["binary(mid)", "binary(new)"]);
+    assert_eq!(wanted(&planner), []);
+}
+
+#[test]
+fn transitive_goes_on_unless_what_lies_between_stays_the_same_and_says_so() {
+    let mut planner = with_new_lib(Rebuild::Transitive);
+    assert_eq!(wanted(&planner), [("mid".into(), "lib changed".into())]);
+    assert_eq!(planner.spared(&target("top")), None);
+    publish(&mut planner, "mid", 1, 2, &["binary(mid)"]);
+    assert_eq!(wanted(&planner), []);
+    assert_eq!(
+        planner.spared(&target("top")).as_deref(),
+        Some("mid was built again and provides the same names, so top was not")
+    );
+
+    let mut planner = with_new_lib(Rebuild::Transitive);
+    publish(&mut planner, "mid", 1, 2, &["binary(mid)", "binary(new)"]);
+    assert_eq!(wanted(&planner), [("top".into(), "mid changed".into())]);
+    assert_eq!(planner.spared(&target("top")), None);
+}
+
+#[test]
+fn what_follows_is_known_before_anything_is_built() {
+    let (planner, _) = farm(Rebuild::Broken, false);
+    let follows = planner.follows(&[target("lib")]);
+    assert_eq!(
+        follows.into_iter().collect::<Vec<_>>(),
+        [(target("mid"), 1), (target("top"), 2)]
+    );
+}
+
+#[test]
+fn a_second_pass_builds_once_more_what_was_built_before_its_provider() {
+    for second_pass in [false, true] {
+        let mut recipes = vec![
+            recipe("egg", &["binary(hen)"], &["binary(egg)"]),
+            recipe("hen", &["binary(egg)"], &["binary(hen)"]),
+        ];
+        let mut planner = planner(&recipes);
+        rules(&mut planner, Rebuild::Broken, second_pass);
+        planner.set_index(
+            &channel(),
+            &[
+                meta("egg", 1, &["binary(egg)"], &[]),
+                meta("hen", 1, &["binary(hen)"], &[]),
+            ],
+        );
+        for facts in &mut recipes {
+            facts.release = 2;
+        }
+        planner.set_catalog(&catalog(&recipes));
+        for (number, wanted) in (1..).zip(planner.jobs_wanted()) {
+            planner.open(&wanted.target, JobId(number), &wanted.because);
+        }
+        planner.settle(1_000);
+        let cut = planner.cycles(&"main".parse().unwrap())[0].cuts[0].clone();
+        assert_eq!(cut.served_by, Some(ServedBy::Published));
+        let (early, late) = (cut.recipe.recipe.as_str(), cut.provider.recipe.as_str());
+        let made = |name: &str| format!("binary({name})");
+        finish(&mut planner, early, 2, 1, &[&made(early)]);
+        assert_eq!(wanted(&planner), []);
+        finish(&mut planner, late, 2, 1, &[&made(late)]);
+        let again = (
+            early.to_string(),
+            format!("{late}, which it was built before, changed"),
+        );
+        let expected = if second_pass { vec![again] } else { vec![] };
+        assert_eq!(wanted(&planner), expected);
+        if second_pass {
+            // And not a third time.
+            publish(&mut planner, early, 2, 2, &[&made(early)]);
+            assert_eq!(wanted(&planner), []);
+        }
+    }
+}
