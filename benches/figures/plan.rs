@@ -230,6 +230,9 @@ fn cuts(catalog: &Catalog, table: &mut Table) {
         let mut within = [none.0, none.0];
         let mut last = none;
         for steps in STEPS {
+            if cfg!(debug_assertions) && steps > 30_000 {
+                continue;
+            }
             let found = cut(catalog, edges, steps);
             let search = found.3.saturating_sub(none.3);
             println!(
@@ -421,7 +424,8 @@ fn mixed(jobs: &[SimJob]) -> (Vec<SimJob>, Vec<BuilderSpec>) {
 }
 
 fn twenty_thousand(catalog: &Catalog, table: &mut Table) {
-    let copies = 13;
+    // A debug build is for trying the code.
+    let copies = if cfg!(debug_assertions) { 2 } else { 13 };
     let mut large = Catalog {
         entries: Vec::new(),
         ..catalog.clone()
