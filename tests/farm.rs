@@ -5,6 +5,7 @@ mod common;
 mod examples;
 mod intake;
 mod native;
+mod order;
 mod restart;
 mod ring;
 mod sandbox;

@@ -1,0 +1,128 @@
+//! The order as people meet it: plans with times, what-if, reasons of waiting, holds that end, policies.
+
+use super::common::farm::Farm;
+use super::common::repo::Repo;
+use super::ring::script_recipe;
+
+fn add(repo: &mut Repo, name: &str, extra: &str) {
+    repo.write(
+        &format!("{}/{name}/stone.yaml", &name[..1]),
+        script_recipe(name, 1, extra),
+    );
+}
+
+#[test]
+fn a_plan_has_times_and_two_plans_have_a_difference() {
+    let mut repo = Repo::new();
+    add(&mut repo, "base", "");
+    add(&mut repo, "above", "builddeps   :\n    - base\n");
+    repo.commit("Add two");
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("above");
+
+    let plan = farm.json(&["plan", "base", "--rebuild"]);
+    let row = |name: &str| {
+        let rows = plan["jobs"].as_array().unwrap();
+        rows.iter().find(|row| row["recipe"] == name).cloned()
+    };
+    let (base, above) = (row("base").unwrap(), row("above").unwrap());
+    assert_eq!(base["start_s"], 0.0, "{plan:#}");
+    assert!(
+        base["end_s"].as_f64() <= above["start_s"].as_f64() && base["builder"].is_string(),
+        "{plan:#}"
+    );
+    assert_eq!(above["depends_on"], serde_json::json!(["base"]));
+    assert!(
+        above["reasons"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("built with it, 1 step away"),
+        "{plan:#}"
+    );
+    assert_eq!(plan["critical_path"], serde_json::json!(["base", "above"]));
+    assert!(plan["makespan_s"].as_f64() >= plan["lower_bound_s"].as_f64());
+    assert!(plan["makespan_here_s"].is_null());
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), plan.to_string()).unwrap();
+    let more = farm.json(&["plan", "base", "--rebuild", "--builders", "3"]);
+    assert_eq!(more["makespan_here_s"], plan["makespan_s"], "{more:#}");
+    let against = file.path().to_str().unwrap();
+    let differs = farm.json(&["plan", "above", "--rebuild", "--against", against]);
+    assert_eq!(differs["removed"][0]["recipe"], "base", "{differs:#}");
+
+    // With a policy that leaves them alone nothing follows.
+    let set = &[
+        "project",
+        "policy",
+        "test",
+        "--rebuild",
+        "none",
+        "--second-pass",
+        "on",
+    ];
+    let project = farm.json(set);
+    assert_eq!(
+        (&project["rebuild"], &project["second_pass"]),
+        (&"none".into(), &true.into())
+    );
+    let alone = farm.json(&["plan", "base", "--rebuild"]);
+    assert_eq!(alone["builds"], 1, "{alone:#}");
+    farm.code(2, &["project", "policy", "test", "--rebuild", "sometimes"]);
+}
+
+#[test]
+fn why_says_whose_move_it_is_and_a_hold_ends_when_its_owner_said() {
+    let mut repo = Repo::new();
+    add(
+        &mut repo,
+        "stuck",
+        "builddeps   :\n    - pkgconfig(surely-not-there)\n",
+    );
+    add(&mut repo, "later", "builddeps   :\n    - stuck\n");
+    repo.commit("Add two");
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.until(&["job", "list"], |jobs| {
+        jobs.as_array()
+            .is_some_and(|jobs| jobs.len() == 2 && jobs.iter().all(|job| job["state"] == "waiting"))
+    });
+    let hold = &[
+        "job",
+        "hold",
+        "stuck",
+        "--reason",
+        "lunch",
+        "--expires",
+        "3s",
+    ];
+    farm.ok(hold);
+    let why = farm.json(&["why", "stuck"]);
+    let reasons: Vec<(&str, &str)> = why["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reason| {
+            (
+                reason["kind"].as_str().unwrap(),
+                reason["whose"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    // The hold has an end, so it lifts first.
+    assert_eq!(
+        reasons,
+        [("hold", "operator"), ("dep_wait", "recipe")],
+        "{why:#}"
+    );
+    assert!(
+        why["reasons"][0]["lifts_in_s"].as_f64().unwrap() <= 3.0,
+        "{why:#}"
+    );
+    assert!(why["start_p50_s"].is_null(), "{why:#}");
+    assert_eq!(why["builders"].as_array().unwrap().len(), 1, "{why:#}");
+    let why = farm.json(&["why", "later"]);
+    assert_eq!(why["reasons"][0]["kind"], "job", "{why:#}");
+    farm.until(&["job", "show", "stuck"], |job| job["hold"].is_null());
+}
