@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use massif::actors::summit::reader::Repo;
 use massif::id::{Arch, CommitId, HostId, JobId, Now, Stamp};
 use massif::model::{Catalog, Entry, IsaLevel, Profile, Reading};
-use massif::plan::simulate::{Ranking, SimJob, lower_bound, simulate};
+use massif::plan::simulate::{Ranking, SimJob, lower_bound, plain_bound, simulate};
 use massif::plan::whole::{Ask, Known, Whole, equal_builders, plan};
 use massif::plan::{
     BuilderSpec, Edges, Happened, Isolation, JobSpec, Planner, ProjectRules, Rebuild, Requirements,
@@ -334,7 +334,7 @@ fn makespans(catalog: &Catalog, draw: bool, table: &mut Table) {
     let mut worst = [0f64; 4];
     for count in counts {
         let builders = equal_builders(count, &[Arch::X86_64]);
-        let bound = lower_bound(&whole.jobs, &builders);
+        let bound = plain_bound(&whole.jobs, &builders);
         for (at, ranking) in [Ranking::LongestPath, Ranking::SizeFirst, Ranking::FirstCome]
             .into_iter()
             .enumerate()

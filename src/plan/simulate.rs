@@ -89,11 +89,110 @@ pub fn simulate(jobs: &[SimJob], builders: &[BuilderSpec], ranking: Ranking) -> 
     }
 }
 
-/// What no schedule can beat, the larger of three:
+/// What no schedule can beat: [`plain_bound`], and where builders differ also what surrounds each job. All that comes before a job has
+/// to be done before it starts, all that comes after it cannot begin before it ends, and neither goes faster than all builders together:
+/// the makespan is at least max(chain before, work before / speed) + the job + max(chain after, work after / speed).
+pub fn lower_bound(jobs: &[SimJob], builders: &[BuilderSpec]) -> f64 {
+    let plain = plain_bound(jobs, builders);
+    let first = builders.first();
+    let alike = builders.iter().all(|builder| {
+        first.is_some_and(|first| {
+            builder.pace() == first.pace()
+                && builder.slots == first.slots
+                && builder.memory_mib == first.memory_mib
+                && builder.archs == first.archs
+        })
+    });
+    if alike || jobs.len() > SURROUNDED_MAX {
+        return plain;
+    }
+    plain.max(surrounded(jobs, builders))
+}
+
+/// Jobs up to which the work around each of them is added up: it takes memory by the square of their number.
+const SURROUNDED_MAX: usize = 5_000;
+
+fn surrounded(jobs: &[SimJob], builders: &[BuilderSpec]) -> f64 {
+    let speed: f64 = builders
+        .iter()
+        .filter(|builder| builder.away.is_none())
+        .map(|builder| builder.pace() * f64::from(builder.slots))
+        .sum();
+    if speed <= 0.0 {
+        return 0.0;
+    }
+    let mut able_of: HashMap<Requirements, Option<Able>> = HashMap::new();
+    let (mut costs, mut work) = (vec![0.0; jobs.len()], vec![0.0; jobs.len()]);
+    for ((job, cost), work) in jobs.iter().zip(&mut costs).zip(&mut work) {
+        let able = able_of
+            .entry(job.needs)
+            .or_insert_with(|| Able::of(&job.needs, builders));
+        if let Some(able) = able.as_ref().filter(|_| !job.stuck) {
+            *cost = clean(job.actual_s) / able.fastest;
+            *work = clean(job.actual_s);
+        }
+    }
+    let before: Vec<Vec<u32>> = jobs.iter().map(|job| job.before.clone()).collect();
+    let mut after: Vec<Vec<u32>> = vec![Vec::new(); jobs.len()];
+    for (job, list) in (0..).zip(&before) {
+        for earlier in list {
+            if let Some(list) = after.get_mut(*earlier as usize) {
+                list.push(job);
+            }
+        }
+    }
+    let order = cycles::topological(&before);
+    let backwards: Vec<u32> = order.iter().rev().copied().collect();
+    let ahead = beyond(&order, &before, &costs, &work);
+    let behind = beyond(&backwards, &after, &costs, &work);
+    let around = order.iter().filter_map(|job| {
+        let at = *job as usize;
+        let (chain, done) = ahead.get(at)?;
+        let (tail, left) = behind.get(at)?;
+        Some(chain.max(done / speed) + costs.get(at)? + tail.max(left / speed))
+    });
+    around.fold(0.0, f64::max)
+}
+
+/// For each job the longest chain and the sum of work of all that lies beyond it, in an order in which what lies beyond comes first.
+fn beyond(order: &[u32], next: &[Vec<u32>], costs: &[f64], work: &[f64]) -> Vec<(f64, f64)> {
+    let words = next.len().div_ceil(64);
+    let mut sets: Vec<Vec<u64>> = vec![Vec::new(); next.len()];
+    let mut found = vec![(0.0, 0.0); next.len()];
+    for job in order {
+        let mut set = vec![0u64; words];
+        let mut chain: f64 = 0.0;
+        for other in next.get(*job as usize).into_iter().flatten() {
+            let at = *other as usize;
+            if let Some(word) = set.get_mut(at / 64) {
+                *word |= 1 << (at % 64);
+            }
+            for (word, more) in set.iter_mut().zip(sets.get(at).into_iter().flatten()) {
+                *word |= more;
+            }
+            let (beyond, _) = found.get(at).copied().unwrap_or_default();
+            chain = chain.max(beyond + costs.get(at).copied().unwrap_or(0.0));
+        }
+        let members = set.iter().enumerate().flat_map(|(at, word)| {
+            let bits = (0..64).filter(move |bit| word >> bit & 1 == 1);
+            bits.map(move |bit| at * 64 + bit)
+        });
+        let sum: f64 = members.filter_map(|at| work.get(at)).sum();
+        if let (Some(place), Some(own)) =
+            (found.get_mut(*job as usize), sets.get_mut(*job as usize))
+        {
+            *place = (chain, sum);
+            *own = set;
+        }
+    }
+    found
+}
+
+/// The larger of three:
 /// the longest chain of real seconds, each job on the fastest builder that can run it;
 /// all work over the speed of all slots; and, for every set of builders that some jobs are limited to, the work of these jobs
 /// over the speed of that set (so that what only two builders can hold is counted against these two).
-pub fn lower_bound(jobs: &[SimJob], builders: &[BuilderSpec]) -> f64 {
+pub fn plain_bound(jobs: &[SimJob], builders: &[BuilderSpec]) -> f64 {
     let mut able_of: HashMap<Requirements, Option<Able>> = HashMap::new();
     let mut work: BTreeMap<Vec<u32>, (f64, f64)> = BTreeMap::new();
     let mut costs = vec![0.0; jobs.len()];

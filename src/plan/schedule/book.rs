@@ -64,6 +64,8 @@ pub struct Schedule {
     pub(super) news: BTreeSet<ClassIx>,
     /// Builders that are kept idle because better ones are free soon.
     pub(super) patient: BTreeSet<BuilderIx>,
+    /// Whose turn it is among them.
+    pub(super) patient_next: BuilderIx,
     /// Which builder is kept free for a job.
     pub(super) reserved: HashMap<JobId, BuilderIx>,
     /// Predicted seconds of all jobs that are not over.

@@ -1,7 +1,6 @@
 //! The decision: which ready job goes to which builder. Looks at builders that have new room and at queues that have new jobs,
 //! and at nothing else.
 
-use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
@@ -15,12 +14,16 @@ use crate::id::{JobId, Now};
 const LOOK_AHEAD: usize = 32;
 /// How many jobs are looked at for some that may run, because refusals and reservations keep others away.
 const SEEN_MAX: usize = 256;
-/// How many patient builders are looked at again per decision.
+/// How many patient builders are looked at again per decision; in a farm of many builders decisions come so often that fewer will do.
 const PATIENT_MAX: usize = 16;
+/// The same beyond so many builders.
+const PATIENT_OF_MANY: usize = 1;
 /// How many builders are tried for the new jobs of a queue before it waits for the next fact.
 const PLACES_MAX: usize = 8;
 /// How many runs on faster builders are looked at for one that ends soon.
 const FASTER_MAX: usize = 64;
+/// The best jobs of a class with news that are looked at for a builder that may run one.
+const NEWS_MAX: usize = 4;
 /// A better builder has to end this much sooner, as a share, before anything waits for it.
 const BETTER_BY: f64 = 0.02;
 
@@ -42,7 +45,16 @@ impl Schedule {
         if self.farm_hold.is_some() {
             return given;
         }
-        let waiting: Vec<BuilderIx> = self.patient.iter().take(PATIENT_MAX).copied().collect();
+        let most = match self.fleet.builders.len() {
+            0..=32 => PATIENT_MAX,
+            _ => PATIENT_OF_MANY,
+        };
+        // In turns, so that none is forgotten.
+        let from = self.patient_next;
+        let after = self.patient.range(from..);
+        let turn = after.chain(self.patient.range(..from)).take(most);
+        let waiting: Vec<BuilderIx> = turn.copied().collect();
+        self.patient_next = waiting.last().map_or(0, |ix| ix + 1);
         for ix in waiting {
             self.patient.remove(&ix);
             self.fresh.insert(ix);
@@ -116,10 +128,18 @@ impl Schedule {
         };
         let mut tried = 0;
         while tried < PLACES_MAX && !self.queue.is_empty_class(class) {
+            // Others there were looked at when they came; it is this class that has something new.
+            let news: Vec<JobId> = self
+                .queue
+                .best_in(&[class])
+                .take(NEWS_MAX)
+                .map(|(_, _, job)| job)
+                .collect();
             let idle = self.fleet.idle.iter().filter(|ix| !seen.contains(ix));
             let best = idle
                 .filter_map(|ix| Some((*ix, self.fleet.get(*ix)?)))
                 .filter(|(_, builder)| builder.fits_now(&needs))
+                .filter(|(ix, _)| news.iter().any(|job| self.may_run(*job, *ix, now_ms)))
                 .max_by(|(a_ix, a), (b_ix, b)| {
                     let room = |builder: &Builder| {
                         builder.free.slots as f64 / f64::from(builder.spec.slots.max(1))
@@ -209,49 +229,25 @@ impl Schedule {
         };
         let plain =
             builder.reserved.is_none() && self.fleet.faster_ends(builder.speed()).next().is_none();
-        // The best class that the builder could hold if it were empty, when it comes before all that fit now.
-        let blocked: Cell<Option<(ClassIx, Requirements)>> = Cell::new(None);
-        let mut found: Vec<JobId> = Vec::new();
-        let mut more = false;
-        let any = Cell::new(false);
-        let mut best = self.queue.best(|class, needs| {
-            let fits = builder.fits_now(needs);
-            if !fits && !any.get() && blocked.get().is_none() && builder.fits_ever(needs) {
-                blocked.set(Some((class, *needs)));
+        // The best job that the builder could hold if it were empty, when there is no room for it now.
+        let top = self.queue.best(|_, needs| builder.fits_ever(needs)).next();
+        let blocked = top
+            .and_then(|(_, class, _)| Some((class, *self.queue.needs(class)?)))
+            .filter(|(_, needs)| !builder.fits_now(needs));
+        let (fitting, few) = self.queue.classes(|needs| builder.fits_now(needs));
+        let (found, more) = match (fitting.is_empty(), few) {
+            (true, _) => (Vec::new(), false),
+            (false, true) => self.find(self.queue.best_in(&fitting), plain, ix, now_ms),
+            (false, false) => {
+                let best = self.queue.best(|_, needs| builder.fits_now(needs));
+                self.find(best, plain, ix, now_ms)
             }
-            fits
-        });
-        // Where nothing fits, only the best class matters.
-        if !self.queue.any(|needs| builder.fits_now(needs)) {
-            let first = self
-                .queue
-                .best(|_, needs| builder.fits_ever(needs))
-                .next()
-                .and_then(|(_, class, _)| Some((class, *self.queue.needs(class)?)));
-            blocked.set(first);
-        } else {
-            for (_, _, job) in best.by_ref().take(SEEN_MAX) {
-                if !self.may_run(job, ix, now_ms) {
-                    continue;
-                }
-                any.set(true);
-                if found.len() == LOOK_AHEAD {
-                    more = true;
-                    break;
-                }
-                found.push(job);
-                if plain {
-                    break;
-                }
-            }
-        }
-        drop(best);
+        };
         let pick = match (plain, found.first()) {
             (_, None) => Pick::Nothing,
             (true, Some(job)) => Pick::Job(*job),
             (false, Some(_)) => self.pick_patiently(ix, &found, more, now_ms),
         };
-        let blocked = blocked.get();
         // From now on only what ends in time may slip in.
         if let Some((class, needs)) = blocked
             && self.reserve_here(ix, class, &needs, now_ms)
@@ -259,6 +255,25 @@ impl Schedule {
             return self.pick(ix, now_ms);
         }
         pick
+    }
+
+    /// The best jobs that may run on a builder, and whether there are more of them.
+    fn find(
+        &self,
+        best: impl Iterator<Item = (i64, ClassIx, JobId)>,
+        plain: bool,
+        ix: BuilderIx,
+        now_ms: u64,
+    ) -> (Vec<JobId>, bool) {
+        let most = if plain { 1 } else { LOOK_AHEAD };
+        let jobs = best.take(SEEN_MAX).map(|(_, _, job)| job);
+        let mut found: Vec<JobId> = jobs
+            .filter(|job| self.may_run(*job, ix, now_ms))
+            .take(most + 1)
+            .collect();
+        let more = found.len() > most;
+        found.truncate(most);
+        (found, more)
     }
 
     /// The job whose limit is over for the longest time, of those that fit. Keeps the builder free for one that would fit later.
@@ -360,7 +375,7 @@ impl Schedule {
         needs: &Requirements,
         now_ms: u64,
     ) -> bool {
-        let best = self.queue.best(|other, _| other == class).next();
+        let best = self.queue.best_in(&[class]).next();
         if let Some((_, _, job)) = best
             && self
                 .jobs

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, btree_set};
 use super::Requirements;
 use crate::id::JobId;
 
+/// One class of so many is few.
+const FEW: usize = 4;
+
 /// A set of requirements.
 pub(super) type ClassIx = u32;
 /// Somebody whose share is counted.
@@ -108,11 +111,14 @@ impl Queue {
         !self.filled.contains(&class)
     }
 
-    /// Whether any ready job asks for something that passes.
-    pub fn any(&self, mut passes: impl FnMut(&Requirements) -> bool) -> bool {
-        self.filled
-            .iter()
-            .any(|class| self.needs(*class).is_some_and(&mut passes))
+    /// The classes with ready jobs that pass, and whether they are few among all of those.
+    pub fn classes(&self, mut passes: impl FnMut(&Requirements) -> bool) -> (Vec<ClassIx>, bool) {
+        let all = self.filled.iter().copied();
+        let passed: Vec<ClassIx> = all
+            .filter(|class| self.needs(*class).is_some_and(&mut passes))
+            .collect();
+        let few = passed.len() * FEW < self.filled.len();
+        (passed, few)
     }
 
     pub fn insert(&mut self, job: JobId, place: Place) {
@@ -188,6 +194,30 @@ impl Queue {
             if let Some(account) = self.accounts.get(*ix as usize) {
                 best.heads.push((*ix, account.heads.iter()));
                 best.list_account(best.heads.len() - 1);
+            }
+        }
+        best
+    }
+
+    /// Ready jobs of these classes, best first, with their keys. Costs as much as there are lanes; for few classes among many.
+    pub fn best_in(
+        &self,
+        classes: &[ClassIx],
+    ) -> Best<'_, impl FnMut(ClassIx, &Requirements) -> bool> {
+        let mut best = Best {
+            queue: self,
+            passes: |_: ClassIx, _: &Requirements| true,
+            next: BinaryHeap::new(),
+            heads: Vec::new(),
+            lanes: Vec::new(),
+        };
+        let accounts = self.active.iter();
+        for account in accounts.filter_map(|ix| self.accounts.get(*ix as usize)) {
+            for class in classes {
+                if let Some(lane) = account.lanes.get(class) {
+                    best.lanes.push((account.used, *class, lane.iter()));
+                    best.list_lane(best.lanes.len() - 1);
+                }
             }
         }
         best
