@@ -90,6 +90,8 @@ pub struct Config {
     pub poll_s: u64,
     /// Seconds that a builder may be silent before its attempts go elsewhere.
     pub lease_s: u64,
+    /// What builds may take of this machine.
+    pub builder: BuilderConfig,
     /// Build targets, added at start when they are not known yet.
     #[serde(rename = "profile")]
     pub profiles: Vec<ProfileConfig>,
@@ -107,7 +109,63 @@ impl Default for Config {
             mirrors: Vec::new(),
             poll_s: limit::POLL_S,
             lease_s: limit::LEASE_S,
+            builder: BuilderConfig::default(),
             profiles: Vec::new(),
+        }
+    }
+}
+
+/// The `[builder]` of the configuration. Every key may be left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuilderConfig {
+    /// Memory of all processes of a slot, in MiB; its share of the machine's, at least 2 GiB, unless given.
+    pub slot_memory_mib: Option<u64>,
+    /// Processes and threads of a slot.
+    pub slot_processes: u64,
+    /// What is kept free of each file system, in MiB.
+    pub disk_floor_mib: u64,
+    /// Inodes that are kept free of each file system.
+    pub inode_floor: u64,
+    /// Silence without processor time, input and output after which an attempt is stalled, at most, in seconds.
+    pub silence_s_max: u64,
+    /// Logs that are kept, in MiB, and attempts whose logs are kept; the oldest go first.
+    pub logs_mib_max: u64,
+    /// The same as a number of attempts.
+    pub logs_max: u64,
+    /// The first SIGTERM drains: running builds are finished, new ones refused. The second one stops.
+    pub drain_on_term: bool,
+    /// The distribution's own tool, for profiles with `executor = "boulder"`.
+    pub boulder: String,
+    /// What that tool does about a recipe's committed manifest.
+    pub boulder_verify: VerifyPolicy,
+}
+
+/// What is done about a recipe's committed manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyPolicy {
+    /// Nothing.
+    Off,
+    /// A difference is a line in the log.
+    Warn,
+    /// A difference ends the build.
+    Require,
+}
+
+impl Default for BuilderConfig {
+    fn default() -> BuilderConfig {
+        BuilderConfig {
+            slot_memory_mib: None,
+            slot_processes: limit::SLOT_PROCESSES_MAX,
+            disk_floor_mib: limit::DISK_FLOOR_BYTES >> 20,
+            inode_floor: limit::INODE_FLOOR,
+            silence_s_max: limit::SILENCE_S_MAX,
+            logs_mib_max: limit::LOGS_BYTES_MAX >> 20,
+            logs_max: limit::LOGS_MAX,
+            drain_on_term: false,
+            boulder: "boulder".into(),
+            boulder_verify: VerifyPolicy::Warn,
         }
     }
 }
@@ -297,6 +355,13 @@ impl Config {
                 "give a second or more",
             );
         }
+        if self.builder.silence_s_max == 0 || self.builder.slot_processes < 16 {
+            return bad(
+                "[builder] silence_s_max = 0 or slot_processes below 16 would end every build"
+                    .into(),
+                "leave them out for the defaults",
+            );
+        }
         self.profiles
             .iter()
             .try_for_each(|profile| profile.to_profile().map(drop))
@@ -331,6 +396,13 @@ poll_s = {}
 # Seconds that a builder may be silent before its attempts go elsewhere.
 lease_s = {}
 
+# What builds may take of this machine; see the README's page for the owner of a builder.
+# [builder]
+# slot_memory_mib = 8192   # all processes of a slot together
+# slot_processes = {}
+# disk_floor_mib = {}     # kept free of each file system
+# drain_on_term = false    # the first SIGTERM finishes running builds
+
 # Build targets. Without one: this machine's architecture, its own /usr as base, the channel "main".
 # [[profile]]
 # name = "default"
@@ -344,7 +416,9 @@ lease_s = {}
 "#,
             words.join(", "),
             limit::POLL_S,
-            limit::LEASE_S
+            limit::LEASE_S,
+            limit::SLOT_PROCESSES_MAX,
+            limit::DISK_FLOOR_BYTES >> 20
         )
     }
 }

@@ -81,9 +81,31 @@ pub struct Floors {
     pub inodes: u64,
 }
 
-/// What a sample means, before stalls are looked at.
-pub fn judge(sample: &Sample, floors: Floors) -> Judgement {
-    let mut low = Vec::new();
+/// A machine with less memory than this for programs starts no more of them.
+pub const MEMORY_FLOOR_BYTES: u64 = 128 * 1024 * 1024;
+
+/// What a sample means, before stalls are looked at. `troubles` keep builds from working whatever the numbers say. What was
+/// low stays low until a quarter above its floor, so that a builder does not come and go.
+pub fn judge(sample: &Sample, floors: Floors, troubles: &[String], was: Verdict) -> Judgement {
+    let raised = |floor: u64| match was {
+        Verdict::Low => floor.saturating_add(floor / 4),
+        Verdict::Fit | Verdict::Stalled | Verdict::Unknown => floor,
+    };
+    let again = |free: u64, floor: u64| match free >= floor {
+        true => ", and takes work again when there is a quarter more",
+        false => "",
+    };
+    let mut low = troubles.to_vec();
+    if let Some(free) = sample
+        .memory_available_bytes
+        .filter(|free| *free < raised(MEMORY_FLOOR_BYTES))
+    {
+        low.push(format!(
+            "{} MiB of memory are left, the floor is {} MiB",
+            free >> 20,
+            MEMORY_FLOOR_BYTES >> 20
+        ));
+    }
     let mut unknown = Vec::new();
     if sample.disks.is_empty() {
         unknown.push("no file system was looked at".to_string());
@@ -91,18 +113,22 @@ pub fn judge(sample: &Sample, floors: Floors) -> Judgement {
     for disk in &sample.disks {
         match disk.free_bytes {
             None => unknown.push(format!("the free space of {} could not be read", disk.path)),
-            Some(free) if free < floors.disk_bytes => low.push(format!(
-                "{} has {} MiB free, the floor is {} MiB",
+            Some(free) if free < raised(floors.disk_bytes) => low.push(format!(
+                "{} has {} MiB free, the floor is {} MiB{}",
                 disk.path,
                 free >> 20,
-                floors.disk_bytes >> 20
+                floors.disk_bytes >> 20,
+                again(free, floors.disk_bytes)
             )),
             Some(_) => {}
         }
-        if let Some(free) = disk.free_inodes.filter(|free| *free < floors.inodes) {
+        let few = |free: &u64| *free < raised(floors.inodes);
+        if let Some(free) = disk.free_inodes.filter(few) {
             low.push(format!(
-                "{} has {free} inodes free, the floor is {}",
-                disk.path, floors.inodes
+                "{} has {free} inodes free, the floor is {}{}",
+                disk.path,
+                floors.inodes,
+                again(free, floors.inodes)
             ));
         }
     }
@@ -151,9 +177,27 @@ mod tests {
             (disk(None, Some(9)), Verdict::Low),
             (Sample::default(), Verdict::Unknown),
         ] {
-            let judged = judge(&sample, floors);
+            let judged = judge(&sample, floors, &[], Verdict::Fit);
             assert_eq!(judged.verdict, verdict);
             assert_eq!(judged.evidence.is_empty(), verdict == Verdict::Fit);
         }
+    }
+
+    #[test]
+    fn what_was_low_stays_low_until_well_above_the_floor_and_read_only_is_low_at_any_size() {
+        let floors = Floors {
+            disk_bytes: 100,
+            inodes: 8,
+        };
+        let verdict = |sample: &Sample, troubles: &[String], was| {
+            judge(sample, floors, troubles, was).verdict
+        };
+        let enough = disk(Some(110), Some(9));
+        assert_eq!(verdict(&enough, &[], Verdict::Fit), Verdict::Fit);
+        assert_eq!(verdict(&enough, &[], Verdict::Low), Verdict::Low);
+        let plenty = disk(Some(125), Some(10));
+        assert_eq!(verdict(&plenty, &[], Verdict::Low), Verdict::Fit);
+        let read_only = ["the file system of /d is read-only".to_string()];
+        assert_eq!(verdict(&plenty, &read_only, Verdict::Fit), Verdict::Low);
     }
 }

@@ -162,3 +162,19 @@ pub const UNKNOWN_BUILD_S: f64 = 60.0;
 pub const DISK_FLOOR_BYTES: u64 = 512 * 1024 * 1024;
 /// Inodes that a builder keeps free.
 pub const INODE_FLOOR: u64 = 10_000;
+/// Processes and threads of a slot; a parallel build of a browser has some hundred.
+pub const SLOT_PROCESSES_MAX: u64 = 4_096;
+/// Memory that a slot has at least, on machines that can give it: what linking a large C++ program takes.
+pub const SLOT_MEMORY_BYTES_MIN: u64 = 2 * 1024 * 1024 * 1024;
+/// Silence after which an attempt is stalled is at least this, whatever its history says.
+pub const SILENCE_S_MIN: u64 = 300;
+/// Logs of attempts that a builder keeps.
+pub const LOGS_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Attempts whose logs a builder keeps.
+pub const LOGS_MAX: u64 = 20_000;
+/// A look at an attempt is told to summit this often.
+pub const GLANCE_MS: u64 = 2_000;
+/// Attempts of one recipe on as many hosts that failed by the builder's doing make it the recipe's.
+pub const HOSTS_FAILED_MAX: usize = 2;
+/// Recipes that fail one after the other on one host, by the builder's doing, before it goes to quarantine.
+pub const SUSPECT_RECIPES: usize = 3;

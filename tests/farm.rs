@@ -1,6 +1,7 @@
 //! The whole suite in one binary, so that it links once. Tests use the program's doors only.
 
 mod admin;
+mod builders;
 mod common;
 mod examples;
 mod intake;

@@ -13,6 +13,7 @@ use massif::build::layers::Layers;
 use massif::build::native::{BuildContext, BuildEvent, Built, Failure, build};
 use massif::build::sandbox::{Limits, SANDBOX_UID, use_helper};
 use massif::build::upstream::{Mirror, Upstreams};
+use massif::build::watch::Rules;
 use massif::fault::{Fault, Kind};
 use massif::id::{Arch, AttemptId, Digest, JobId};
 use massif::model::order::{
@@ -57,6 +58,8 @@ pub struct Rig {
     pub phase_s: Option<u64>,
     pub log_bytes: u64,
     pub cancel: CancellationToken,
+    pub limits: Limits,
+    pub rules: Rules,
     blobs: Arc<Mutex<BTreeMap<Digest, PathBuf>>>,
     attempts: u64,
     /// What the last build told.
@@ -86,6 +89,8 @@ impl Rig {
             phase_s: None,
             log_bytes: 1 << 30,
             cancel: CancellationToken::new(),
+            limits: Limits::default(),
+            rules: Rules::default(),
             blobs: Arc::default(),
             attempts: 0,
             events: Arc::default(),
@@ -166,7 +171,9 @@ impl Rig {
             slot: 0,
             cores: self.cores.clone(),
             outer_uid: SANDBOX_UID,
-            limits: Limits::default(),
+            limits: self.limits,
+            rules: self.rules,
+            glance: Arc::new(|_| {}),
             layers: Layers::open(&state_dir).unwrap(),
             upstreams: Upstreams::new(state_dir.join("upstreams"), self.mirrors.clone()),
             git: Arc::new(|url| {

@@ -116,7 +116,7 @@ impl Desk {
                 self.log(attempt, piece, more, move |piece| wish.reply(piece))
                     .await
             }
-            Call::Summit(SummitCall::JobArtefacts(wish)) => {
+            Call::Summit(SummitCall::JobArtefacts(wish)) if try_number(&wish.job).is_none() => {
                 let located = ask(post::names::SUMMIT, |reply| {
                     summit::Msg::Locate(wish.job.clone(), reply)
                 })
@@ -160,6 +160,24 @@ impl Desk {
                     .await?;
                 one(&wish, &piece)
             }
+            Call::Summit(SummitCall::RecipeUpload(wish)) => {
+                let inner = self.0.clone();
+                let (taken, call) = (wish.clone(), wish);
+                let have = blocking(move || super::upload::take(&inner, &taken)).await?;
+                one(&call, &crate::admin::summit::Uploaded { have })
+            }
+            Call::Summit(SummitCall::JobArtefacts(wish)) => {
+                let job = try_number(&wish.job).unwrap_or(JobId(0));
+                let attempt = AttemptId { job, try_no: 1 };
+                let artefacts = self.artefacts(attempt).await?;
+                let views = artefacts.iter().map(|made| artefact_view(made, attempt));
+                one(
+                    &wish,
+                    &Artefacts {
+                        artefacts: views.collect(),
+                    },
+                )
+            }
             Call::Summit(SummitCall::JobShow(wish)) => {
                 let call = Box::new(SummitCall::JobShow(wish.clone()));
                 let reply = ask(post::names::SUMMIT, |reply| summit::Msg::Ask {
@@ -193,18 +211,9 @@ impl Desk {
                 self.log(attempt, piece, more, move |piece| wish.reply(piece))
                     .await
             }
-            Call::Avalanche(AvalancheCall::Show(_)) => {
-                let name = self.0.own.to_string();
-                let call = Box::new(SummitCall::BuilderShow(crate::admin::summit::BuilderShow {
-                    name,
-                }));
-                let reply = ask(post::names::SUMMIT, |reply| summit::Msg::Ask {
-                    caller,
-                    call,
-                    reply,
-                })
-                .await??;
-                Ok(Answer::One(reply))
+            Call::Avalanche(AvalancheCall::Show(wish)) => {
+                let builder = ask(post::names::AVALANCHE, avalanche::Msg::Show).await?;
+                one(&wish, &crate::admin::summit::Builder { builder })
             }
             Call::Vessel(call) => super::shop::answer(&self.0, &caller, call)
                 .await
@@ -529,6 +538,12 @@ pub async fn blocking<T: Send + 'static>(
         .map_err(|error| Fault::bug("work for a question broke off").because(&error))?
 }
 
+/// The number of a try, when the text is one.
+fn try_number(text: &str) -> Option<JobId> {
+    let job: JobId = text.parse().ok()?;
+    summit::tries::is_try(job).then_some(job)
+}
+
 /// The attempt of this number, or the last one.
 fn choose(located: &summit::lookup::Located, try_no: Option<u32>) -> Result<AttemptId> {
     let found = match try_no {
@@ -588,6 +603,12 @@ fn artefact_view(artefact: &Artefact, attempt: AttemptId) -> ArtefactView {
 /// Whether a log will not grow any more.
 async fn is_over(attempt: AttemptId) -> Result<bool> {
     let job: JobId = attempt.job;
+    if summit::tries::is_try(job) {
+        return ask(post::names::SUMMIT, |reply| {
+            summit::Msg::TryIsOver(job, reply)
+        })
+        .await;
+    }
     let located = ask(post::names::SUMMIT, |reply| {
         summit::Msg::Locate(job.to_string(), reply)
     })

@@ -3,7 +3,7 @@
 use crate::admin::view::EventView;
 use crate::fault::{Fault, Result};
 use crate::id::{AttemptId, Digest, JobId};
-use crate::model::{Event, Recorded, Who};
+use crate::model::{Event, Recorded, StopKind, Who};
 use crate::store::events::EventRow;
 
 /// What the log holds of an event, beside its place, time and hash.
@@ -275,6 +275,41 @@ fn tell(event: &Event) -> Told {
                 }
             ),
         ),
+        Event::Observed { measures } => {
+            let text = format!(
+                "attempt {} went through {} phases",
+                measures.attempt,
+                measures.phases.len()
+            );
+            of_attempt("observed", measures.attempt, text)
+        }
+        Event::BuilderStopped {
+            builder,
+            kind,
+            hold,
+            ..
+        } => {
+            let (word, did) = match kind {
+                StopKind::Drain => ("builder_draining", "takes no new work"),
+                StopKind::Quarantine => ("builder_quarantined", "is in quarantine"),
+            };
+            plain(
+                word,
+                &builder.short(),
+                format!("builder {} {did}: {}", builder.short(), hold.reason),
+            )
+        }
+        Event::BuilderLetGo { builder, kind, why } => {
+            let (word, did) = match kind {
+                StopKind::Drain => ("builder_resumed", "takes work again"),
+                StopKind::Quarantine => ("builder_released", "is out of quarantine"),
+            };
+            plain(
+                word,
+                &builder.short(),
+                format!("builder {} {did}: {why}", builder.short()),
+            )
+        }
         Event::HostSeen { host, name } => plain(
             "host_seen",
             name,

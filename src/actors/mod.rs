@@ -9,6 +9,7 @@ pub mod root;
 pub mod shop;
 pub mod stock;
 pub mod summit;
+pub mod upload;
 pub mod vessel;
 
 use std::sync::atomic::{AtomicU64, Ordering};

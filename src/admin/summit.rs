@@ -1,11 +1,11 @@
 //! `io.massif.Summit`: projects, recipes, profiles, plans, jobs and builders.
 
 use super::view::{
-    ArtefactView, BuildView, BuilderView, ChangeView, JobDetail, JobState, JobView, PlanJobView,
-    PlanView, ProfileView, ProjectView, RecipeDetail, RecipeView, WhyView,
+    ArtefactView, Blame, BuildView, BuilderView, ChangeView, FaultView, JobDetail, JobState,
+    JobView, PlanJobView, PlanView, ProfileView, ProjectView, RecipeDetail, RecipeView, WhyView,
 };
 use super::{facts, methods, replies};
-use crate::id::{JobId, ProfileName, ProjectName, RecipeName, Seq};
+use crate::id::{ChannelName, Digest, JobId, ProfileName, ProjectName, RecipeName, Seq};
 
 replies! {
     /// All projects.
@@ -150,6 +150,44 @@ replies! {
     pub struct Builder {
         /// It.
         pub builder: BuilderView,
+    }
+
+    /// How much of an upload is there.
+    pub struct Uploaded {
+        /// Bytes so far.
+        pub have: u64,
+    }
+
+    /// A try that began.
+    pub struct Tried {
+        /// Its number.
+        pub id: JobId,
+        /// Its recipe.
+        pub recipe: RecipeName,
+        /// The recipe's version.
+        pub version: String,
+    }
+
+    /// How a try stands.
+    pub struct TryPage {
+        /// Its number.
+        pub id: JobId,
+        /// `waiting`, `building`, `publishing`, `built`, `published` or `failed`.
+        pub state: String,
+        /// What it waits for, or where it is published.
+        pub text: Option<String>,
+        /// Who builds it.
+        pub builder: Option<String>,
+        /// What it is doing.
+        pub phase: Option<String>,
+        /// Bytes of its log so far.
+        pub log_bytes: u64,
+        /// Whose failure, when it failed.
+        pub blame: Option<Blame>,
+        /// Why it failed.
+        pub fault: Option<FaultView>,
+        /// It is at its end.
+        pub over: bool,
     }
 }
 
@@ -383,4 +421,70 @@ methods! {
         /// Its name, or the start of its id.
         name: String,
     } -> Builder;
+
+    /// Lets a builder finish what it does and gives it nothing new, until it is resumed.
+    BuilderDrain: Operate {
+        /// Its name, or the start of its id.
+        name: String,
+        /// What still runs after so many seconds is given back.
+        deadline_s: Option<u64>,
+        /// Why.
+        reason: Option<String>,
+    } -> Builder;
+
+    /// Ends a drain.
+    BuilderResume: Operate {
+        /// Its name, or the start of its id.
+        name: String,
+    } -> Builder;
+
+    /// Gives a builder known-good recipes only, until one of them comes out well; what it makes of them is thrown away.
+    BuilderQuarantine: Operate {
+        /// Its name, or the start of its id.
+        name: String,
+        /// Why.
+        reason: Option<String>,
+    } -> Builder;
+
+    /// Ends a quarantine.
+    BuilderRelease: Operate {
+        /// Its name, or the start of its id.
+        name: String,
+    } -> Builder;
+
+    /// Takes a piece of a packed recipe directory, for `Try`. Pieces come in order.
+    RecipeUpload: Operate {
+        /// SHA-256 of the whole.
+        sha256: Digest,
+        /// Bytes of the whole.
+        size: u64,
+        /// Where the piece begins.
+        offset: u64,
+        /// The piece.
+        base64: String,
+    } -> Uploaded;
+
+    /// Builds a recipe that is in no repository. What it makes stays with its owner, or goes to a channel of their own.
+    Try: Operate {
+        /// SHA-256 of its packed directory, which was uploaded.
+        recipe_tar: Digest,
+        /// For what; null: the first profile.
+        profile: Option<ProfileName>,
+        /// On which builder; null: on any.
+        on: Option<String>,
+        /// Publish it there; never a channel of the farm's profiles.
+        channel: Option<ChannelName>,
+    } -> Tried;
+
+    /// How a try stands.
+    TryShow: View {
+        /// Its number.
+        id: JobId,
+    } -> TryPage;
+
+    /// Forgets a try: what it made is thrown away, and it is stopped if it still runs.
+    TryDone: Operate {
+        /// Its number.
+        id: JobId,
+    } -> TryPage;
 }

@@ -78,7 +78,8 @@ impl Bind {
 pub struct Limits {
     /// Processes and threads of the whole sandbox.
     pub processes_max: Option<u64>,
-    /// Address space of one process.
+    /// Private memory that one process may write to (RLIMIT_DATA): a stop for one that is faster than the watchdog. What is
+    /// only reserved does not count, as garbage collectors reserve much.
     pub memory_bytes_max: Option<u64>,
     /// CPU seconds of one process.
     pub cpu_s_max: Option<u64>,

@@ -106,7 +106,7 @@ pub(super) fn set_limits(limits: &Limits) -> Result<()> {
         (Resource::Core, Some(0)),
         (Resource::Nofile, Some(OPEN_FILES_MAX)),
         (Resource::Nproc, limits.processes_max),
-        (Resource::As, limits.memory_bytes_max),
+        (Resource::Data, limits.memory_bytes_max),
         (Resource::Cpu, limits.cpu_s_max),
         (Resource::Fsize, limits.file_bytes_max),
     ];

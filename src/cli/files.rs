@@ -60,6 +60,28 @@ pub(super) async fn log(
     Ok(Verdict::Done)
 }
 
+/// Prints the log of a try as it is written, to its end.
+pub(super) async fn print_log(host: &Host, job: JobId, out: &Out) -> Result<()> {
+    let ask = crate::admin::avalanche::Log {
+        job,
+        try_no: 1,
+        offset: None,
+        bytes_max: None,
+        base64: Some(true),
+    };
+    let mut printer = LogPrinter {
+        out,
+        tail: None,
+        held: Vec::new(),
+    };
+    let mut answers = host.connect().await?.stream(&ask).await?;
+    while let Some(piece) = answers.next().await? {
+        printer.piece(&piece)?;
+    }
+    printer.end();
+    Ok(())
+}
+
 /// Prints pieces of a log: to a terminal line by line and made harmless, to a pipe byte by byte.
 struct LogPrinter<'a> {
     out: &'a Out,
@@ -193,7 +215,12 @@ fn not_written(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 /// Copies one file, checked against its hash before it gets its name.
-async fn copy(host: &Host, job: JobId, artefact: &ArtefactView, dir: &Path) -> Result<()> {
+pub(super) async fn copy(
+    host: &Host,
+    job: JobId,
+    artefact: &ArtefactView,
+    dir: &Path,
+) -> Result<()> {
     use sha2::Digest as _;
     if artefact.name.contains('/') || artefact.name.starts_with('.') {
         return Err(Fault::bug(format!(

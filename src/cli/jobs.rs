@@ -271,6 +271,9 @@ fn show_job(job: &JobView, detail: &JobDetail, out: &Out) {
             ),
         );
     }
+    if !detail.evidence.is_empty() {
+        out.field("evidence", detail.evidence.join("\n"));
+    }
     for artefact in &detail.artefacts {
         out.field(
             "made",

@@ -14,16 +14,35 @@ pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> 
     let builders = match builder {
         args::Builder::List => host.ask(&summit::BuilderList {}).await?.builders,
         args::Builder::Show { name } => {
-            let found = host
-                .ask(&summit::BuilderShow { name: name.clone() })
-                .await?
-                .builder;
-            match out.style {
-                Style::Json => out.value(&found)?,
-                Style::Ids => out.line(found.name.as_str()),
-                Style::People => show_builder(&found, out),
-            }
-            return Ok(Verdict::Done);
+            let ask = summit::BuilderShow { name: name.clone() };
+            return one(&host.ask(&ask).await?.builder, out);
+        }
+        args::Builder::Drain {
+            name,
+            deadline,
+            reason,
+        } => {
+            let ask = summit::BuilderDrain {
+                name: name.clone(),
+                deadline_s: deadline.map(|span| span.as_secs()),
+                reason: reason.clone(),
+            };
+            return one(&host.ask(&ask).await?.builder, out);
+        }
+        args::Builder::Resume { name } => {
+            let ask = summit::BuilderResume { name: name.clone() };
+            return one(&host.ask(&ask).await?.builder, out);
+        }
+        args::Builder::Quarantine { name, reason } => {
+            let ask = summit::BuilderQuarantine {
+                name: name.clone(),
+                reason: reason.clone(),
+            };
+            return one(&host.ask(&ask).await?.builder, out);
+        }
+        args::Builder::Release { name } => {
+            let ask = summit::BuilderRelease { name: name.clone() };
+            return one(&host.ask(&ask).await?.builder, out);
         }
     };
     match out.style {
@@ -78,6 +97,15 @@ pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> 
     Ok(Verdict::Done)
 }
 
+fn one(builder: &BuilderView, out: &Out) -> Result<Verdict> {
+    match out.style {
+        Style::Json => out.value(builder)?,
+        Style::Ids => out.line(builder.name.as_str()),
+        Style::People => show_builder(builder, out),
+    }
+    Ok(Verdict::Done)
+}
+
 fn tone_of(verdict: &str) -> Tone {
     show::tone_of_verdict(verdict)
 }
@@ -113,14 +141,35 @@ fn show_builder(builder: &BuilderView, out: &Out) {
     for disk in &builder.disks {
         out.field("disk", disk_text(disk));
     }
+    if let Some(degrees) = builder.temperature_c {
+        out.field("temperature", format!("{degrees:.0} C"));
+    }
+    if builder.reclaimed_bytes > 0 || builder.parked > 0 {
+        let bytes = text::bytes(builder.reclaimed_bytes);
+        out.field(
+            "room",
+            format!(
+                "{bytes} of caches thrown away, {} builds given back",
+                builder.parked
+            ),
+        );
+    }
     for slot in &builder.slots {
         let what = match (slot.job, &slot.recipe) {
             (Some(job), Some(recipe)) => {
                 let since = slot.since.map_or_else(String::new, |since| {
                     format!(" for {}", show::took(since, None))
                 });
+                let silent = slot.silent_s.filter(|seconds| *seconds >= 10.0);
+                let silent = silent.map_or_else(String::new, |seconds| {
+                    format!(", silent for {}", text::span(seconds))
+                });
+                let memory = slot.memory_peak_bytes.filter(|bytes| *bytes > 0);
+                let memory = memory.map_or_else(String::new, |bytes| {
+                    format!(", up to {} of memory", text::bytes(bytes))
+                });
                 format!(
-                    "{recipe} (job {job}), {}{since}",
+                    "{recipe} (job {job}), {}{since}{silent}{memory}",
                     slot.phase.as_deref().unwrap_or("starting")
                 )
             }

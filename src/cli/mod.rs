@@ -24,6 +24,7 @@ mod run;
 mod show;
 mod target;
 pub mod text;
+mod trying;
 mod wait;
 mod why;
 
@@ -142,6 +143,7 @@ async fn ask_host(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
         Verb::Profile(profile) => target::profile(&host, profile, out).await,
         Verb::Plan(plan) => target::plan(&host, plan, out).await,
         Verb::Build(build) => jobs::build(&host, build, out).await,
+        Verb::Try(wish) => trying::try_recipe(&host, wish, out).await,
         Verb::Job(job) => jobs::job(&host, job, out).await,
         Verb::Why(why) => why::why(&host, why, out).await,
         Verb::Builder(builder) => machines::builder(&host, builder, out).await,

@@ -28,7 +28,8 @@ pub(super) fn up(up: &args::Up, global: &Global) -> Result<Verdict> {
 }
 
 pub(super) fn serve(serve: &args::Serve, global: &Global) -> Result<Verdict> {
-    let options = options(&serve.host, global, None)?;
+    let mut options = options(&serve.host, global, None)?;
+    options.config.builder.drain_on_term |= serve.drain_on_term;
     let file = options.dir.join(FILE);
     if !file.exists() {
         return Err(

@@ -16,15 +16,18 @@ use ractor::{Actor, ActorRef};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::actors::avalanche::{self, Avalanche, builder::Tools};
+use crate::actors::avalanche::builder::{Bounds, Tools};
+use crate::actors::avalanche::disk::{Caches, Keep};
+use crate::actors::avalanche::{self, Avalanche};
 use crate::actors::desk::{self, Desk};
 use crate::actors::post::{Post, names};
 use crate::actors::root::{self, Root};
 use crate::actors::summit::{self, Summit};
 use crate::actors::vessel::{self, Vessel};
+use crate::build::boulder::{Tool, Verify};
 use crate::build::layers::Layers;
 use crate::build::upstream::{Mirror, Upstreams};
-use crate::config::{HostOptions, Slots};
+use crate::config::{BuilderConfig, HostOptions, Slots, VerifyPolicy};
 use crate::fault::{Fault, Kind, Result};
 use crate::health::Floors;
 use crate::id::HostName;
@@ -143,6 +146,22 @@ fn slot_cores(slots: Slots) -> Vec<Vec<u32>> {
             }
         })
         .collect()
+}
+
+/// What each of so many slots may take of this machine.
+fn bounds(config: &BuilderConfig, slots: usize) -> Bounds {
+    let share = || {
+        use procfs::Current;
+        let total = procfs::Meminfo::current().ok()?.mem_total;
+        let share = total / u64::try_from(slots.max(1)).unwrap_or(1);
+        // More than its share on machines with many slots: builds take their most at different times.
+        Some(share.max(limit::SLOT_MEMORY_BYTES_MIN.min(total / 10 * 9)))
+    };
+    Bounds {
+        memory_bytes: config.slot_memory_mib.map(|mib| mib << 20).or_else(share),
+        processes: config.slot_processes,
+        silence_s_max: config.silence_s_max,
+    }
 }
 
 /// The processor levels that run on this machine: by what the processor says, not by its name.
@@ -350,11 +369,14 @@ impl Host {
                 first_profile,
                 poll: Duration::from_secs(config.poll_s),
                 lease: Duration::from_secs(config.lease_s),
+                http: Some(format!("http://{http}")),
                 upstreams: upstreams.clone(),
             };
             root::start(&root, names::SUMMIT, move || (Summit, arguments.clone())).await?;
         }
         if config.roles.contains(&Role::Avalanche) {
+            let layers = Layers::open(&dir)?;
+            let slots = slot_cores(config.slots);
             let arguments = avalanche::Args {
                 own,
                 name: name.clone(),
@@ -364,18 +386,36 @@ impl Host {
                 store: store.clone(),
                 blobs: blobs.clone(),
                 post: post.clone(),
-                slots: slot_cores(config.slots),
+                bounds: bounds(&config.builder, slots.len()),
+                slots,
                 levels: isa_levels(),
                 floors: Floors {
-                    disk_bytes: limit::DISK_FLOOR_BYTES,
-                    inodes: limit::INODE_FLOOR,
+                    disk_bytes: config.builder.disk_floor_mib << 20,
+                    inodes: config.builder.inode_floor,
+                },
+                caches: Caches {
+                    dir: dir.clone(),
+                    layers: layers.clone(),
+                    mirrors_too: !config.roles.contains(&Role::Summit),
+                    keep: Keep {
+                        bytes: config.builder.logs_mib_max << 20,
+                        logs: config.builder.logs_max,
+                    },
                 },
                 lease_s: config.lease_s,
                 tools: Arc::new(Tools {
                     blobs: blobs.clone(),
-                    layers: Layers::open(&dir)?,
+                    layers,
                     upstreams,
                     git: git_mirror(&dir),
+                    boulder: Tool {
+                        program: config.builder.boulder.clone(),
+                        verify: match config.builder.boulder_verify {
+                            VerifyPolicy::Off => Verify::Off,
+                            VerifyPolicy::Warn => Verify::Warn,
+                            VerifyPolicy::Require => Verify::Require,
+                        },
+                    },
                 }),
             };
             root::start(&root, names::AVALANCHE, move || {
@@ -519,6 +559,33 @@ pub fn run(options: HostOptions) -> Result<()> {
     runtime()?.block_on(serve(options))
 }
 
+/// Returns at the first SIGTERM; with `drain` when every running build is over then, or at the second one.
+async fn terminated(term: &mut tokio::signal::unix::Signal, drain: bool) {
+    term.recv().await;
+    if !drain {
+        return;
+    }
+    tracing::info!("draining: running builds are finished; a second SIGTERM stops at once");
+    if let Some(builder) = crate::actors::post::find(names::AVALANCHE) {
+        // One that is just being restarted has no builds left.
+        builder
+            .cast(avalanche::Msg::Drain(
+                "the host drains before it stops".into(),
+            ))
+            .ok();
+    }
+    loop {
+        match desk::ask(names::AVALANCHE, avalanche::Msg::Busy).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        tokio::select! {
+            _ = term.recv() => return,
+            () = tokio::time::sleep(Duration::from_millis(250)) => {}
+        }
+    }
+}
+
 async fn serve(options: HostOptions) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let hear = |kind| {
@@ -533,8 +600,9 @@ async fn serve(options: HostOptions) -> Result<()> {
     println!("{}", host.ready_line());
     // Nobody may be waiting for it: not every host is started by a service manager.
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    let drain = options.config.builder.drain_on_term;
     let failure = tokio::select! {
-        _ = term.recv() => None,
+        () = terminated(&mut term, drain) => None,
         _ = interrupt.recv() => None,
         () = host.failed() => {
             Some(Fault::bug("the host cannot go on; the log above says why").next("start it again; `massif doctor` may say more"))

@@ -229,6 +229,31 @@ pub enum Event {
         /// The whole policy.
         policy: super::project::Policy,
     },
+    /// A builder told what an attempt took, phase by phase, and what was seen of it.
+    Observed {
+        /// What.
+        measures: Box<super::measure::Measures>,
+    },
+    /// A builder takes no new work, or only known-good one.
+    BuilderStopped {
+        /// The builder.
+        builder: HostId,
+        /// In which way.
+        kind: super::measure::StopKind,
+        /// By whom and why.
+        hold: Hold,
+        /// What still runs then is given back.
+        deadline: Option<Stamp>,
+    },
+    /// A builder's stop is lifted.
+    BuilderLetGo {
+        /// The builder.
+        builder: HostId,
+        /// Which.
+        kind: super::measure::StopKind,
+        /// Why.
+        why: String,
+    },
 }
 
 /// What follows for a job whose attempt ended without packages. Grows at the end only.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::event::{Event, Recorded, Then};
 use super::job::{Attempt, AttemptState, Job, JobState, Target};
 use super::order::Usage;
+use super::measure::{BuilderStop, Measures, StopKind};
 use super::profile::Profile;
 use super::project::{BasePackage, Policy, Project};
 use super::who::Hold;
@@ -39,6 +40,10 @@ pub struct Farm {
     pub usages: BTreeMap<AttemptId, Usage>,
     /// When recipes are built again, by project; absent: the default.
     pub policies: BTreeMap<ProjectName, Policy>,
+    /// What attempts took.
+    pub measures: BTreeMap<AttemptId, Arc<Measures>>,
+    /// Stops on builders.
+    pub builder_stops: BTreeMap<HostId, BuilderStop>,
     /// The newest job of each target.
     newest: HashMap<Target, JobId>,
 }
@@ -68,6 +73,9 @@ pub struct Change {
     pub usages: Vec<(AttemptId, Usage)>,
     /// New or changed.
     pub policies: Vec<Policy>,
+    pub measures: Vec<Measures>,
+    /// New or changed; one without any stop is gone.
+    pub builder_stops: Vec<BuilderStop>,
 }
 
 /// Why an event cannot be taken: it is kept in the log of the host and changes nothing.
@@ -192,6 +200,10 @@ impl Farm {
             | Event::PolicySet { .. }
             | Event::RecipeHeld { .. }
             | Event::RecipeReleased { .. } => self.weigh_declared(recorded),
+            Event::Observed { measures } => self.weigh_measured(measures),
+            Event::BuilderStopped { .. } | Event::BuilderLetGo { .. } => {
+                self.weigh_stop(&recorded.event)
+            }
             Event::Planned { .. } => self.weigh_planned(recorded),
             Event::Assigned { .. }
             | Event::Accepted { .. }
@@ -328,6 +340,69 @@ impl Farm {
             other => unreachable!("{other:?} is no declaration: weigh() sends only those here"),
         }
         Ok(change)
+    }
+
+    fn weigh_measured(&self, measures: &Measures) -> Result<Change, Refusal> {
+        let attempt = measures.attempt;
+        if !self.attempts.contains_key(&attempt) {
+            return Err(Refusal::Unknown {
+                what: "attempt",
+                name: attempt.to_string(),
+            });
+        }
+        if self.measures.contains_key(&attempt) {
+            return Err(Refusal::Repeat);
+        }
+        Ok(Change {
+            measures: vec![measures.clone()],
+            ..Change::default()
+        })
+    }
+
+    fn weigh_stop(&self, event: &Event) -> Result<Change, Refusal> {
+        let stop_of = |builder: &HostId| {
+            let known = self.builder_stops.get(builder).cloned();
+            known.unwrap_or_else(|| BuilderStop::none(*builder))
+        };
+        let stop = match event {
+            Event::BuilderStopped {
+                builder,
+                kind,
+                hold,
+                deadline,
+            } => {
+                let mut stop = stop_of(builder);
+                match kind {
+                    StopKind::Drain => {
+                        (stop.drain, stop.drain_deadline) = (Some(hold.clone()), *deadline);
+                    }
+                    StopKind::Quarantine if stop.quarantine.is_some() => {
+                        return Err(Refusal::Repeat);
+                    }
+                    StopKind::Quarantine => stop.quarantine = Some(hold.clone()),
+                }
+                stop
+            }
+            Event::BuilderLetGo { builder, kind, .. } => {
+                let mut stop = stop_of(builder);
+                let lifted = match kind {
+                    StopKind::Drain => {
+                        stop.drain_deadline = None;
+                        stop.drain.take()
+                    }
+                    StopKind::Quarantine => stop.quarantine.take(),
+                };
+                if lifted.is_none() {
+                    return Err(Refusal::Repeat);
+                }
+                stop
+            }
+            other => unreachable!("{other:?} stops no builder: weigh() sends only those here"),
+        };
+        Ok(Change {
+            builder_stops: vec![stop],
+            ..Change::default()
+        })
     }
 
     fn weigh_planned(&self, recorded: &Recorded) -> Result<Change, Refusal> {
@@ -723,6 +798,16 @@ impl Farm {
             };
         }
         self.hosts.extend(change.hosts);
+        for measures in change.measures {
+            self.measures.insert(measures.attempt, Arc::new(measures));
+        }
+        for stop in change.builder_stops {
+            if stop.is_none() {
+                self.builder_stops.remove(&stop.builder);
+            } else {
+                self.builder_stops.insert(stop.builder, stop);
+            }
+        }
         self.base_packages.extend(
             change
                 .base_packages
@@ -750,5 +835,7 @@ impl Change {
         self.base_packages.extend(later.base_packages);
         self.usages.extend(later.usages);
         self.policies.extend(later.policies);
+        self.measures.extend(later.measures);
+        self.builder_stops.extend(later.builder_stops);
     }
 }

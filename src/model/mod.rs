@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod event;
 pub mod farm;
 pub mod job;
+pub mod measure;
 pub mod order;
 pub mod profile;
 pub mod project;
@@ -14,11 +15,12 @@ pub use catalog::{Catalog, ChangeView, Entry, Reading};
 pub use event::{Event, Recorded, Then};
 pub use farm::{Change, Farm, Refusal};
 pub use job::{Attempt, AttemptState, Because, Job, JobState, Target};
+pub use measure::{BuilderStop, Measures, PhaseTime, StopKind};
 pub use order::{
     Artefact, ArtefactKind, BlobRef, BuildOrder, Input, InputFrom, OrderLimits, Outcome,
     ProfileSpec, Usage,
 };
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
 pub use project::{BasePackage, Policy, Project, Rebuild, Tip};
-pub use say::{BuilderReport, Expectation, Role, Say};
+pub use say::{BuilderReport, Expectation, Glance, Role, Say, Vitals};
 pub use who::{Blame, Hold, Who};

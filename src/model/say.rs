@@ -182,4 +182,72 @@ pub enum Say {
         /// Why, and the next step.
         why: Fault,
     },
+    /// Avalanche to summit: what an attempt took; said before its end is.
+    Measured(Box<super::measure::Measures>),
+    /// Avalanche to summit: how a running attempt is. May be lost.
+    Glanced {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What was seen.
+        glance: Glance,
+    },
+    /// Avalanche to summit: what its report has no place for. May be lost.
+    Vitals(Box<Vitals>),
+    /// Summit to avalanche: build this with the distribution's own tool.
+    BuildWith {
+        /// The order.
+        order: Box<BuildOrder>,
+        /// What the tool has to know beside it.
+        tool: Box<ToolSpec>,
+    },
+}
+
+/// An index that the distribution's own tool takes packages from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repository {
+    /// A name for people.
+    pub name: String,
+    /// The URL of a `stone.index`.
+    pub uri: String,
+    /// Higher is asked first.
+    pub priority: i64,
+}
+
+/// What the distribution's own tool has to know beside an order: it resolves its build root itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// The farm's channel and the profile's remotes.
+    pub repositories: Vec<Repository>,
+}
+
+/// What is known of a builder beside its report.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Vitals {
+    /// Its hottest sensor, in degrees Celsius.
+    pub temperature_c: Option<f64>,
+    /// Bytes that it keeps free of each file system.
+    pub disk_floor_bytes: u64,
+    /// Bytes that it threw away since its start, because room was short.
+    pub reclaimed_bytes: u64,
+    /// Attempts that it gave back since its start, because room was short.
+    pub parked: u64,
+}
+
+/// One look at a running attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Glance {
+    /// Milliseconds since its last output.
+    pub silent_ms: u64,
+    /// Milliseconds since it last did anything: output, processor time, input or output.
+    pub idle_ms: u64,
+    /// Processor time of all its processes so far.
+    pub cpu_ms: u64,
+    /// Memory of all its processes now.
+    pub memory_bytes: u64,
+    /// The most of it so far.
+    pub memory_peak_bytes: u64,
+    /// Its directories, when they were last looked at.
+    pub disk_bytes: Option<u64>,
+    /// Its processes.
+    pub processes: u32,
 }

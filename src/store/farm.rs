@@ -8,7 +8,8 @@ use crate::id::{
     AttemptId, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName,
 };
 use crate::model::{
-    Attempt, BasePackage, Change, Farm, Hold, Job, Policy, Profile, Project, Usage,
+    Attempt, BasePackage, BuilderStop, Change, Farm, Hold, Job, Measures, Policy, Profile, Project,
+    Usage,
 };
 
 impl Row for Project {
@@ -115,12 +116,30 @@ impl Row for AttemptUsage {
     }
 }
 
+impl Row for Measures {
+    const TREE: &'static str = "measures";
+    const SHAPE: u8 = 1;
+    type Key = AttemptId;
+    fn key(&self) -> AttemptId {
+        self.attempt
+    }
+}
+
 impl Row for Policy {
     const TREE: &'static str = "policy";
     const SHAPE: u8 = 1;
     type Key = ProjectName;
     fn key(&self) -> ProjectName {
         self.project.clone()
+    }
+}
+
+impl Row for BuilderStop {
+    const TREE: &'static str = "builder_stop";
+    const SHAPE: u8 = 1;
+    type Key = HostId;
+    fn key(&self) -> HostId {
+        self.builder
     }
 }
 
@@ -174,6 +193,16 @@ pub fn writes(change: &Change) -> WriteSet {
     change.policies.iter().for_each(|row| {
         set.put(row);
     });
+    change.measures.iter().for_each(|row| {
+        set.put(row);
+    });
+    for stop in &change.builder_stops {
+        if stop.is_none() {
+            set.delete::<BuilderStop>(&stop.builder);
+        } else {
+            set.put(stop);
+        }
+    }
     set
 }
 
@@ -213,6 +242,12 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<Policy>() {
         change.policies.push(row?);
+    }
+    for row in store.scan::<Measures>() {
+        change.measures.push(row?);
+    }
+    for row in store.scan::<BuilderStop>() {
+        change.builder_stops.push(row?);
     }
     let mut farm = Farm::default();
     farm.adopt(change);

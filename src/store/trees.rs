@@ -65,7 +65,9 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
 /// by `check` as unknown.
 pub fn known() -> Vec<Tree> {
     use super::farm::{AttemptUsage, KnownHost, RecipeHold};
-    use crate::model::{Attempt, BasePackage, Job, Policy, Profile, Project};
+    use crate::model::{
+        Attempt, BasePackage, BuilderStop, Job, Measures, Policy, Profile, Project,
+    };
     vec![
         Tree::of::<events::EventRow>(),
         Tree::of::<Project>(),
@@ -77,6 +79,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<BasePackage>(),
         Tree::of::<AttemptUsage>(),
         Tree::of::<Policy>(),
+        Tree::of::<Measures>(),
+        Tree::of::<BuilderStop>(),
         Tree::of::<super::taken::Taken>(),
     ]
 }

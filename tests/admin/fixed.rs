@@ -243,6 +243,7 @@ fn summit_call(call: summit::Call, more: bool) -> Result<Answer> {
                 start_p90_s: None,
                 end_p50_s: None,
                 end_p90_s: None,
+                evidence: Vec::new(),
             };
             ask.reply(&summit::JobPage {
                 job: find(&ask.job)?,

@@ -9,14 +9,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Msg;
+use crate::build::boulder::{self, Tool};
 use crate::build::gitsource::GitMirror;
 use crate::build::layers::Layers;
 use crate::build::native::{self, BuildContext, BuildEvent};
 use crate::build::sandbox::{Limits, SANDBOX_UID};
 use crate::build::upstream::Upstreams;
+use crate::build::watch::Rules;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, HostName};
-use crate::model::{Blame, BuildOrder, Executor, InputFrom, Outcome, Usage};
+use crate::model::say::ToolSpec;
+use crate::model::{
+    Blame, BuildOrder, Executor, Glance, InputFrom, Measures, Outcome, PhaseTime, Usage,
+};
 use crate::store::Blobs;
 
 /// What all builds of a host share.
@@ -30,6 +35,8 @@ pub struct Tools {
     pub upstreams: Upstreams,
     /// Mirrors of git upstreams.
     pub git: GitMirror,
+    /// The distribution's own tool.
+    pub boulder: Tool,
 }
 
 /// One order and where it is built.
@@ -44,6 +51,21 @@ pub struct Job {
     pub dir: PathBuf,
     /// The host's name, for the log.
     pub host: HostName,
+    /// What its slot may take.
+    pub bounds: Bounds,
+    /// What the distribution's own tool has to know; `None`: the native executor.
+    pub tool: Option<ToolSpec>,
+}
+
+/// What a slot may take of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Memory of all its processes; `None`: the machine's is not known.
+    pub memory_bytes: Option<u64>,
+    /// Its processes and threads.
+    pub processes: u64,
+    /// Silence after which an attempt is stalled, at most.
+    pub silence_s_max: u64,
 }
 
 /// Where a build stands.
@@ -57,6 +79,8 @@ pub struct Seen {
     pub log_bytes: u64,
     /// What is going on beside the stage.
     pub doing: Option<String>,
+    /// The watchdog's last look.
+    pub glance: Glance,
 }
 
 /// A look at a running build, and the means to end it.
@@ -142,16 +166,18 @@ pub fn start(to: ActorRef<Msg>, tools: Arc<Tools>, job: Job) -> Watch {
     let task = tokio::spawn(async move {
         // A panic in the executor is this host's failure, never the recipe's, and must free the slot.
         let build = tokio::spawn(run(tools, job, their_seen, their_cancel));
-        let outcome = match build.await {
-            Ok(outcome) => outcome,
-            Err(error) => failed(
-                Fault::bug(format!("the build of attempt {attempt} broke off")).because(&error),
-            ),
+        let (outcome, measures) = match build.await {
+            Ok(ended) => ended,
+            Err(error) => {
+                let fault = Fault::bug(format!("the build of attempt {attempt} broke off"));
+                (failed(fault.because(&error)), Told::default().of(attempt))
+            }
         };
         // When avalanche is gone, its restart finds the row and ends the attempt.
         to.cast(Msg::Finished {
             attempt,
             outcome: Box::new(outcome),
+            measures: Box::new(measures),
         })
         .ok();
     });
@@ -172,35 +198,103 @@ fn failed(fault: Fault) -> Outcome {
     }
 }
 
+/// What an attempt took, before it is told as `Measures`.
+#[derive(Default)]
+struct Told {
+    usage: Usage,
+    phases: Vec<PhaseTime>,
+    evidence: Vec<String>,
+}
+
+impl Told {
+    fn of(self, attempt: AttemptId) -> Measures {
+        Measures {
+            attempt,
+            usage: self.usage,
+            phases: self.phases,
+            evidence: self.evidence,
+        }
+        .bounded()
+    }
+}
+
 async fn run(
     tools: Arc<Tools>,
     job: Job,
     seen: Arc<Mutex<Seen>>,
     cancel: CancellationToken,
-) -> Outcome {
-    if job.order.profile.executor == Executor::Boulder {
+) -> (Outcome, Measures) {
+    let (attempt, began) = (job.order.attempt, Instant::now());
+    let (outcome, mut told) = run_timed(tools, job, seen, cancel).await;
+    // Native stages count from the end of the fetch, which was before there was a log.
+    let took_ms = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let ours: u64 = told.phases.iter().map(|phase| phase.took_ms).sum();
+    let fetched_ms = took_ms(began.elapsed()).saturating_sub(ours);
+    for phase in &mut told.phases {
+        phase.started_ms += fetched_ms;
+    }
+    let fetch = PhaseTime {
+        name: "fetch".into(),
+        started_ms: 0,
+        took_ms: fetched_ms,
+        log_offset: 0,
+    };
+    told.phases.insert(0, fetch);
+    (outcome, told.of(attempt))
+}
+
+async fn run_timed(
+    tools: Arc<Tools>,
+    mut job: Job,
+    seen: Arc<Mutex<Seen>>,
+    cancel: CancellationToken,
+) -> (Outcome, Told) {
+    let tool = job.tool.take();
+    if job.order.profile.executor == Executor::Boulder && tool.is_none() {
         let fault = Fault::new(
             Kind::Operator,
             format!("profile {} asks for boulder", job.order.profile.name),
         )
-        .next("this massif builds with its native executor only: change the profile's executor");
-        return Outcome::Failed {
+        .next("its summit does not say which repositories boulder may use: bring it up to this version");
+        let outcome = Outcome::Failed {
             blame: Blame::Operator,
             phase: None,
             fault,
             usage: Usage::default(),
         };
+        return (outcome, Told::default());
     }
-    if let Err(fault) = inputs(&tools, &job.order).await {
-        return Outcome::Failed {
-            blame: Blame::Network,
+    if tool.is_some() {
+        // It fetches what it needs by itself.
+        job.order.inputs.clear();
+    }
+    let fetched = tokio::select! {
+        fetched = inputs(&tools, &job.order) => fetched,
+        () = cancel.cancelled() => return (Outcome::Cancelled, Told::default()),
+    };
+    if let Err(fault) = fetched {
+        let blame = match fault.kind {
+            Kind::Builder | Kind::Bug => Blame::Builder,
+            _ => Blame::Network,
+        };
+        let outcome = Outcome::Failed {
+            blame,
             phase: Some("fetch".into()),
             fault,
             usage: Usage::default(),
         };
+        return (outcome, Told::default());
     }
     crate::actors::kill_point("builder:inputs-fetched");
+    let bounds = job.bounds;
+    let limits = &mut job.order.limits;
+    limits.silence_s = limits.silence_s.min(bounds.silence_s_max);
     let order = job.order;
+    let memory_bytes = [bounds.memory_bytes, order.limits.memory_bytes]
+        .into_iter()
+        .flatten()
+        .min();
+    let glanced = seen.clone();
     let blobs = tools.blobs.clone();
     let context = BuildContext {
         state_dir: job.dir.clone(),
@@ -210,27 +304,66 @@ async fn run(
         slot: job.slot,
         cores: job.cores,
         outer_uid: SANDBOX_UID + job.slot,
-        limits: Limits::default(),
+        limits: Limits {
+            processes_max: Some(bounds.processes),
+            // Twice, because what one process may write to it need not touch.
+            memory_bytes_max: memory_bytes.map(|bytes| bytes.saturating_mul(2)),
+            ..Limits::default()
+        },
+        rules: Rules {
+            memory_bytes,
+            processes: Some(bounds.processes),
+        },
+        glance: Arc::new(move |glance| {
+            glanced
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .glance = glance;
+        }),
         layers: tools.layers.clone(),
         upstreams: tools.upstreams.clone(),
         git: tools.git.clone(),
         blob: Arc::new(move |digest| blobs.path(&digest)),
         cancel: cancel.clone(),
     };
-    let built = native::build(&context, &order, &|event| note(&seen, event)).await;
+    let built = match &tool {
+        None => native::build(&context, &order, &|event| note(&seen, event)).await,
+        Some(spec) => {
+            let with = (&tools.boulder, spec);
+            boulder::build(&context, &order, with, &|event| note(&seen, event)).await
+        }
+    };
     crate::actors::kill_point("builder:built");
     match built {
-        Ok(built) => Outcome::Built {
-            artefacts: built.artefacts,
-            usage: built.usage,
-        },
-        Err(failure) if failure.cancelled => Outcome::Cancelled,
-        Err(failure) => Outcome::Failed {
-            blame: failure.blame,
-            phase: Some(failure.stage.as_str().into()),
-            fault: failure.fault.bounded(),
-            usage: failure.usage,
-        },
+        Ok(built) => {
+            let told = Told {
+                usage: built.usage,
+                phases: built.phases,
+                evidence: Vec::new(),
+            };
+            let outcome = Outcome::Built {
+                artefacts: built.artefacts,
+                usage: built.usage,
+            };
+            (outcome, told)
+        }
+        Err(failure) => {
+            let told = Told {
+                usage: failure.usage,
+                phases: failure.phases,
+                evidence: failure.evidence,
+            };
+            let outcome = match failure.cancelled {
+                true => Outcome::Cancelled,
+                false => Outcome::Failed {
+                    blame: failure.blame,
+                    phase: Some(failure.stage.as_str().into()),
+                    fault: failure.fault.bounded(),
+                    usage: failure.usage,
+                },
+            };
+            (outcome, told)
+        }
     }
 }
 

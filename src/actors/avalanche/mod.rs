@@ -2,7 +2,9 @@
 //! Sole writer of the tree `taken`.
 
 pub mod builder;
+pub mod disk;
 pub mod gauge;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,13 +12,17 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 
-use self::builder::{Job, Watch};
+use self::builder::{Bounds, Job, Watch};
+use self::disk::Caches;
+use self::gauge::Look;
 use super::post::Post;
 use crate::fault::{Fault, Kind, Result};
-use crate::health::{Floors, Judgement, Sample, Verdict, judge};
+use crate::health::{Floors, Judgement, Sample, Verdict};
 use crate::id::{Arch, AttemptId, Digest, HostId, HostName};
+use crate::model::say::ToolSpec;
 use crate::model::{
-    Artefact, Blame, BuildOrder, BuilderReport, IsaLevel, Outcome, Role, Say, Usage,
+    Artefact, Blame, BuildOrder, BuilderReport, Executor, IsaLevel, Measures, Outcome, Role, Say,
+    Usage, Vitals,
 };
 use crate::store::taken::{Taken, TakenStage};
 use crate::store::{Blobs, Store, WriteSet};
@@ -37,13 +43,28 @@ pub enum Msg {
         attempt: AttemptId,
         /// How.
         outcome: Box<Outcome>,
+        /// What it took.
+        measures: Box<Measures>,
     },
     /// A host can be spoken to (again).
     PeerUp(HostId),
     /// Time passed.
     Tick,
     /// A fresh look at this machine.
-    Sampled(Box<Sample>),
+    Sampled(Box<Look>),
+    /// Caches were looked through for room.
+    Reclaimed {
+        /// Bytes on their way out; `None`: it failed.
+        freed: Option<u64>,
+        /// The disks after it.
+        look: Box<Look>,
+    },
+    /// Finish what runs and take nothing new: the host's owner wants it to end.
+    Drain(String),
+    /// How many builds run.
+    Busy(RpcReplyPort<usize>),
+    /// This builder as its owner sees it, also while summit is out of reach.
+    Show(RpcReplyPort<crate::admin::view::BuilderView>),
     /// What an attempt made that this host still has.
     Artefacts(AttemptId, RpcReplyPort<Result<Vec<Artefact>>>),
     /// Give everything back and answer when no process of a build is left.
@@ -79,6 +100,10 @@ pub struct Args {
     pub lease_s: u64,
     /// What builds share.
     pub tools: Arc<builder::Tools>,
+    /// What a slot may take.
+    pub bounds: Bounds,
+    /// What is thrown away when room is short.
+    pub caches: Caches,
 }
 
 /// The actor.
@@ -95,12 +120,19 @@ pub struct State {
     renewed_ms: u64,
     reported: Option<BuilderReport>,
     leaving: Option<String>,
+    vitals: Vitals,
+    room: room::Room,
 }
 
 struct Running {
     slot: u32,
+    recipe: String,
+    since: crate::id::Stamp,
     watch: Watch,
     told: Option<(String, u64, Option<String>)>,
+    glanced_ms: u64,
+    /// It is given back for this reason, and costs no try.
+    parked: Option<Fault>,
 }
 
 impl Actor for Avalanche {
@@ -132,9 +164,11 @@ impl Actor for Avalanche {
             renewed_ms: 0,
             reported: None,
             leaving: None,
+            vitals: Vitals::default(),
+            room: room::Room::default(),
         };
         state.end_what_ran().await?;
-        gauge::start(me.clone(), state.args.dir.clone());
+        gauge::start(me.clone(), state.args.dir.clone(), state.args.floors);
         super::tick(&me, std::time::Duration::from_millis(500), || Msg::Tick);
         Ok(state)
     }
@@ -147,12 +181,21 @@ impl Actor for Avalanche {
     ) -> std::result::Result<(), ActorProcessingErr> {
         match msg {
             Msg::Said { from, say } => state.said(&me, from, say).await?,
-            Msg::Finished { attempt, outcome } => state.finished(attempt, *outcome).await?,
+            Msg::Finished {
+                attempt,
+                outcome,
+                measures,
+            } => state.finished(attempt, *outcome, *measures).await?,
             Msg::PeerUp(peer) => state.peer_up(peer),
-            Msg::Tick => {}
-            Msg::Sampled(sample) => {
-                state.judgement = judge(&sample, state.args.floors);
-                state.sample = *sample;
+            Msg::Tick => state.keep_house(),
+            Msg::Sampled(look) => state.looked(&me, *look),
+            Msg::Reclaimed { freed, look } => state.reclaimed(&me, freed, *look),
+            Msg::Drain(why) => state.leaving = Some(why),
+            Msg::Busy(reply) => {
+                reply.send(state.running.len()).ok();
+            }
+            Msg::Show(reply) => {
+                reply.send(state.own_view()).ok();
             }
             Msg::Artefacts(attempt, reply) => {
                 // The asker may be gone; there is nothing to repair then.
@@ -194,7 +237,8 @@ impl State {
                 Kind::Builder,
                 format!("{} was restarted during the build", self.args.name),
             );
-            self.record_end(attempt, ended_by_builder(fault)).await?;
+            self.record_end(attempt, ended_by_builder(fault), None)
+                .await?;
         }
         Ok(())
     }
@@ -203,12 +247,14 @@ impl State {
         &mut self,
         attempt: AttemptId,
         outcome: Outcome,
+        measures: Option<Measures>,
     ) -> std::result::Result<(), ActorProcessingErr> {
         let Some(row) = self.taken.get(&attempt).cloned() else {
             return Ok(());
         };
         let received = !matches!(outcome, Outcome::Built { .. });
-        let bytes = postcard::to_stdvec(&outcome)?;
+        // One blob for both: what it took is told before its end is, and again until that is heard.
+        let bytes = postcard::to_extend(&measures, postcard::to_stdvec(&outcome)?)?;
         let blobs = self.args.blobs.clone();
         let outcome = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes)).await??;
         let stage = TakenStage::Ended {
@@ -222,14 +268,16 @@ impl State {
         Ok(())
     }
 
-    fn outcome(&self, digest: Digest) -> Result<Outcome> {
+    /// How an attempt ended, and what it took.
+    fn outcome(&self, digest: Digest) -> Result<(Outcome, Option<Measures>)> {
         let bytes = self
             .args
             .blobs
             .read(&digest, crate::limit::FRAME_BYTES_MAX as u64)?;
-        postcard::from_bytes(&bytes).map_err(|error| {
+        let (outcome, rest) = postcard::take_from_bytes(&bytes).map_err(|error| {
             Fault::bug(format!("the outcome {digest} cannot be read")).because(&error)
-        })
+        })?;
+        Ok((outcome, postcard::from_bytes(rest).unwrap_or_default()))
     }
 
     /// Says how an attempt ended to whoever has not confirmed it.
@@ -247,9 +295,9 @@ impl State {
         else {
             return;
         };
-        let outcome = match self.outcome(*outcome) {
-            Ok(outcome) => outcome,
-            Err(fault) => ended_by_builder(fault),
+        let (outcome, measures) = match self.outcome(*outcome) {
+            Ok(ended) => ended,
+            Err(fault) => (ended_by_builder(fault), None),
         };
         if let (Outcome::Built { artefacts, .. }, false) = (&outcome, *received) {
             let offer = Say::Offer {
@@ -259,6 +307,10 @@ impl State {
             self.args.post.say(self.args.vessel, Role::Vessel, offer);
         }
         if !heard {
+            if let Some(measures) = measures {
+                let say = Say::Measured(Box::new(measures));
+                self.args.post.say(*summit, Role::Summit, say);
+            }
             self.args
                 .post
                 .say(*summit, Role::Summit, Say::Ended { attempt, outcome });
@@ -272,7 +324,10 @@ impl State {
         say: Say,
     ) -> std::result::Result<(), ActorProcessingErr> {
         match say {
-            Say::Build(order) if from == self.args.summit => self.ordered(me, *order).await?,
+            Say::Build(order) if from == self.args.summit => self.ordered(me, *order, None).await?,
+            Say::BuildWith { order, tool } if from == self.args.summit => {
+                self.ordered(me, *order, Some(*tool)).await?
+            }
             Say::Cancel { attempt, why } if from == self.args.summit => {
                 self.cancel(attempt, &why).await?
             }
@@ -297,6 +352,7 @@ impl State {
         &mut self,
         me: &ActorRef<Msg>,
         order: BuildOrder,
+        tool: Option<ToolSpec>,
     ) -> std::result::Result<(), ActorProcessingErr> {
         let attempt = order.attempt;
         if let Some(row) = self.taken.get(&attempt) {
@@ -351,14 +407,21 @@ impl State {
             cores,
             dir: self.args.dir.clone(),
             host: self.args.name.clone(),
+            bounds: self.args.bounds,
+            tool,
         };
+        let recipe = job.order.recipe.to_string();
         let watch = builder::start(me.clone(), self.args.tools.clone(), job);
         self.running.insert(
             attempt,
             Running {
                 slot,
+                recipe,
+                since: at,
                 watch,
                 told: None,
+                glanced_ms: 0,
+                parked: None,
             },
         );
         Ok(())
@@ -386,6 +449,9 @@ impl State {
                 self.args.name, order.profile.name
             );
             return Err(Fault::new(Kind::Builder, what));
+        }
+        if order.profile.executor == Executor::Boulder {
+            self.args.tools.boulder.find()?;
         }
         match self.judgement.verdict {
             Verdict::Low | Verdict::Unknown => {
@@ -466,9 +532,24 @@ impl State {
         &mut self,
         attempt: AttemptId,
         outcome: Outcome,
+        measures: Measures,
     ) -> std::result::Result<(), ActorProcessingErr> {
-        self.running.remove(&attempt);
-        self.record_end(attempt, outcome).await
+        let parked = self
+            .running
+            .remove(&attempt)
+            .and_then(|running| running.parked);
+        let outcome = match (outcome, parked) {
+            (Outcome::Cancelled, Some(fault)) => ended_by_builder(fault),
+            (outcome, _) => outcome,
+        };
+        self.room.built = true;
+        let over = !matches!(outcome, Outcome::Built { .. });
+        self.record_end(attempt, outcome, Some(measures)).await?;
+        if over {
+            // Nobody fetches anything from it: its room is free at once, not when summit has heard.
+            builder::discard(&self.args.dir, attempt);
+        }
+        Ok(())
     }
 
     fn peer_up(&mut self, peer: HostId) {
@@ -485,8 +566,8 @@ impl State {
     fn artefacts(&self, attempt: AttemptId) -> Result<Vec<Artefact>> {
         match self.taken.get(&attempt).map(|row| row.stage) {
             Some(TakenStage::Ended { outcome, .. }) => match self.outcome(outcome)? {
-                Outcome::Built { artefacts, .. } => Ok(artefacts),
-                Outcome::Failed { .. } | Outcome::Cancelled => Ok(Vec::new()),
+                (Outcome::Built { artefacts, .. }, _) => Ok(artefacts),
+                (Outcome::Failed { .. } | Outcome::Cancelled, _) => Ok(Vec::new()),
             },
             Some(TakenStage::Running) => Err(Fault::new(
                 Kind::TryAgain,
@@ -509,7 +590,8 @@ impl State {
                 Kind::Builder,
                 format!("{} was stopped during the build", self.args.name),
             );
-            self.record_end(attempt, ended_by_builder(fault)).await?;
+            self.record_end(attempt, ended_by_builder(fault), None)
+                .await?;
         }
         Ok(())
     }
@@ -517,6 +599,7 @@ impl State {
     /// After every message: progress that changed, signs of life that are due, a report that changed.
     fn tell(&mut self) {
         let summit = self.args.summit;
+        let now_ms = super::now().mono_ms;
         for (attempt, running) in &mut self.running {
             let seen = running.watch.look();
             let now = (seen.stage.clone(), seen.log_bytes, seen.doing.clone());
@@ -531,8 +614,16 @@ impl State {
                 self.args.post.say(summit, Role::Summit, say);
                 running.told = Some(now);
             }
+            let due = now_ms.saturating_sub(running.glanced_ms) >= crate::limit::GLANCE_MS;
+            if due && seen.glance != crate::model::Glance::default() {
+                let say = Say::Glanced {
+                    attempt: *attempt,
+                    glance: seen.glance,
+                };
+                self.args.post.say(summit, Role::Summit, say);
+                running.glanced_ms = now_ms;
+            }
         }
-        let now_ms = super::now().mono_ms;
         let due_ms = (self.args.lease_s * 1000 / 4).clamp(200, crate::limit::HEARTBEAT_S * 1000);
         let report = self.report();
         if self.reported.as_ref() != Some(&report)
@@ -550,6 +641,8 @@ impl State {
             self.args
                 .post
                 .say(summit, Role::Summit, Say::Report(Box::new(report.clone())));
+            let say = Say::Vitals(Box::new(self.vitals.clone()));
+            self.args.post.say(summit, Role::Summit, say);
             self.reported = Some(report);
             self.renewed_ms = now_ms.max(1);
         }

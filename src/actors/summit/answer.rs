@@ -10,12 +10,12 @@ use crate::admin::summit::{
     Recipe, Recipes,
 };
 use crate::admin::view::{
-    ChangeView, JobDetail, JobRef, MakesView, NeedView, RecipeDetail, RecipeView, TermView,
-    UpstreamView,
+    ChangeView, JobDetail, JobRef, MakesView, NeedView, PhaseView, RecipeDetail, RecipeView,
+    TermView, UpstreamView,
 };
 use crate::admin::{Method, Reply};
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{CommitId, JobId, ProfileName};
+use crate::id::{CommitId, JobId, ProfileName, Stamp};
 use crate::limit;
 use crate::model::{Entry, Reading, Target};
 use crate::recipe::{Facts, NeedOrigin, Toolchain, UpstreamFacts};
@@ -69,6 +69,7 @@ impl State {
                     detail: self.job_detail(job.id)?,
                 })
             }
+            Call::TryShow(ask) => ask.reply(&self.try_show(ask)?),
             Call::Why(ask) => ask.reply(&Answer {
                 why: self.why(&ask.thing)?,
             }),
@@ -98,6 +99,13 @@ impl State {
             | Call::JobRelease(_)
             | Call::JobRaise(_)
             | Call::Plan(_)
+            | Call::Try(_)
+            | Call::TryDone(_)
+            | Call::RecipeUpload(_)
+            | Call::BuilderDrain(_)
+            | Call::BuilderResume(_)
+            | Call::BuilderQuarantine(_)
+            | Call::BuilderRelease(_)
             | Call::RecipeShow(_)
             | Call::RecipeHistory(_)
             | Call::JobLog(_)
@@ -239,6 +247,22 @@ impl State {
         let forecasts = self.forecasts(now);
         let times = forecasts.of(id);
         let waits = times.filter(|_| job.state == crate::model::JobState::Open);
+        let last = self.farm.attempts_of(id).next_back();
+        let measures = last.and_then(|attempt| self.farm.measures.get(&attempt.id));
+        let phases = match (last, measures) {
+            (Some(attempt), Some(measures)) => {
+                let began = attempt.started.unwrap_or(attempt.assigned);
+                let view = |phase: &crate::model::PhaseTime| PhaseView {
+                    name: phase.name.clone(),
+                    started: Stamp(began.0 + i64::try_from(phase.started_ms).unwrap_or(0)),
+                    took_s: Some(phase.took_ms as f64 / 1000.0),
+                    log_offset: phase.log_offset,
+                };
+                measures.phases.iter().map(view).collect()
+            }
+            _ => Vec::new(),
+        };
+        let evidence = measures.map_or_else(Vec::new, |measures| measures.evidence.clone());
         Ok(JobDetail {
             start_p50_s: waits.map(|times| times.start_p50_s),
             start_p90_s: waits.map(|times| times.start_p90_s),
@@ -248,7 +272,8 @@ impl State {
             needed_by,
             artefacts: Vec::new(),
             priority_terms,
-            phases: Vec::new(),
+            phases,
+            evidence,
         })
     }
 

@@ -1,6 +1,7 @@
 //! What builders and vessel report, leases, and what follows for a job whose attempt ended.
 
 use super::state::{Builder, Done, Progress, State};
+use super::tries::is_try;
 use crate::fault::{Fault, Kind};
 use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, Stamp};
@@ -14,12 +15,18 @@ use crate::plan::schedule::{BuilderSpec, Happened, Isolation, Trust};
 const SILENT_LEASES: u64 = 1;
 /// First back-off after a failure that was not the recipe's; doubles with each.
 const BACK_OFF_MS: i64 = 5_000;
+/// Attempts of a job that were given back without counting; one more counts.
+const GIVEN_BACK_MAX: u32 = 20;
 /// Longest back-off.
 const BACK_OFF_MS_MAX: i64 = 3_600_000;
 
 impl State {
     /// One message of a host.
     pub async fn said(&mut self, from: HostId, say: Say) -> Done<()> {
+        if let Some(attempt) = about(&say).filter(|attempt| is_try(attempt.job)) {
+            self.trial_said(from, attempt, say);
+            return Ok(());
+        }
         match say {
             Say::Report(report) => self.reported(from, *report),
             Say::Renew { attempts } => self.renewed(from, &attempts),
@@ -39,6 +46,32 @@ impl State {
                         doing,
                     },
                 );
+            }
+            Say::Measured(measures) if self.owns(from, measures.attempt) => {
+                self.ward_said(from, Say::Measured(measures)).await?
+            }
+            // Of a canary, which has no row.
+            Say::Measured(_) => {}
+            Say::Glanced { attempt, .. } if self.holds(from, attempt) => {
+                self.ward_said(from, say).await?
+            }
+            Say::Vitals(_) => self.ward_said(from, say).await?,
+            Say::Accepted { attempt }
+            | Say::Progress { attempt, .. }
+            | Say::Glanced { attempt, .. }
+                if self.is_canary(from, attempt) => {}
+            Say::Refused { attempt, why } if self.is_canary(from, attempt) => {
+                let usage = crate::model::Usage::default();
+                let outcome = Outcome::Failed {
+                    blame: Blame::Builder,
+                    phase: None,
+                    fault: why,
+                    usage,
+                };
+                self.canary_ended(from, attempt, &outcome).await?
+            }
+            Say::Ended { attempt, outcome } if self.is_canary(from, attempt) => {
+                self.canary_ended(from, attempt, &outcome).await?
             }
             Say::Accepted { attempt } if self.owns(from, attempt) => {
                 match self
@@ -134,8 +167,7 @@ impl State {
 
     fn reported(&mut self, from: HostId, report: BuilderReport) {
         let now = crate::actors::now();
-        let mut spec = builder_spec(from, &report, None);
-        spec.speed = self.estimates.speed(&from);
+        self.keep_moment(from, &report);
         let largest = self.schedule.largest();
         self.builders.insert(
             from,
@@ -144,7 +176,7 @@ impl State {
                 heard_ms: now.mono_ms,
             },
         );
-        self.schedule.take(Happened::Builder(spec), now);
+        self.refresh_builder(from, None);
         // After a restart, what runs there is known from the rows before the builder is.
         let live: Vec<AttemptId> = self.leases.keys().copied().collect();
         for attempt in live {
@@ -188,7 +220,7 @@ impl State {
                     .is_some_and(|live| live.id == *attempt)
             {
                 self.leases.insert(*attempt, now.mono_ms + self.lease_ms());
-            } else {
+            } else if !self.is_canary(from, *attempt) && !self.holds_trial(from, *attempt) {
                 self.stop_attempt(*attempt, from, "it is not yours any more");
             }
         }
@@ -196,10 +228,12 @@ impl State {
 
     async fn ended(&mut self, from: HostId, attempt: AttemptId, outcome: Outcome) -> Done<()> {
         let who = Who::Key(from);
+        let mut ended_by = None;
         let answer = match outcome {
             Outcome::Built { artefacts, usage } => {
                 let bytes = artefacts.iter().map(|artefact| artefact.blob.size).sum();
                 let artefacts = u32::try_from(artefacts.len()).unwrap_or(u32::MAX);
+                self.note_end(from, attempt, None).await?;
                 let built = Event::Built {
                     attempt,
                     artefacts,
@@ -217,8 +251,17 @@ impl State {
                 fault,
                 usage: _,
             } => {
-                let then = self.then(attempt, blame, &fault);
+                let weighed = self.weigh_blame(attempt, from, blame, &fault);
                 let mut fault = fault.bounded();
+                if weighed != blame {
+                    fault
+                        .causes
+                        .insert(0, "it failed like this on two builders".into());
+                    fault.kind = Kind::Recipe;
+                }
+                let blame = weighed;
+                let then = self.then(attempt, blame, &fault);
+                ended_by = Some((blame, fault.kind));
                 if let Some(phase) = phase.filter(|phase| !fault.what.contains(phase.as_str())) {
                     fault.what = format!("{phase}: {}", fault.what);
                 }
@@ -251,6 +294,9 @@ impl State {
                 .await?
             }
         };
+        if let (Ok(()), Some(_)) = (&answer, ended_by) {
+            self.note_end(from, attempt, ended_by).await?;
+        }
         match answer {
             Ok(()) | Err(Refusal::Repeat) => {
                 self.args
@@ -279,10 +325,14 @@ impl State {
             Blame::Upstream => limit::UPSTREAM_ATTEMPTS_MAX,
             Blame::Builder | Blame::Network => limit::TRIES_MAX,
         };
+        let wait = |ms: i64| Some(Stamp(crate::actors::now().wall.0 + ms));
         if given_back {
+            // One that is given back again and again (it fills every disk) waits longer each time, and in the end it counts.
+            let uncounted = job.tries.saturating_sub(job.failures);
+            let wait_ms = 1_000_i64 << uncounted.saturating_sub(1).min(8);
             return Then::Again {
-                not_before: None,
-                counts: false,
+                not_before: wait(wait_ms),
+                counts: uncounted > GIVEN_BACK_MAX,
             };
         }
         if job.failures + 1 >= tries_max {
@@ -292,7 +342,7 @@ impl State {
             .saturating_mul(1 << job.failures.min(16))
             .min(BACK_OFF_MS_MAX);
         Then::Again {
-            not_before: Some(Stamp(crate::actors::now().wall.0 + wait_ms)),
+            not_before: wait(wait_ms),
             counts: true,
         }
     }
@@ -355,19 +405,17 @@ impl State {
         }
         self.walk_on().await?;
         let silent_ms = self.lease_ms() * SILENT_LEASES;
-        for (id, builder) in &self.builders {
-            let silent = now.mono_ms.saturating_sub(builder.heard_ms) > silent_ms;
-            if silent {
-                let why = format!(
-                    "not heard of for {} s",
-                    now.mono_ms.saturating_sub(builder.heard_ms) / 1000
-                );
-                let mut spec = builder_spec(*id, &builder.report, Some(why));
-                spec.speed = self.estimates.speed(id);
-                self.schedule.take(Happened::Builder(spec), now);
-            }
+        let silent: Vec<(HostId, u64)> = self
+            .builders
+            .iter()
+            .map(|(id, builder)| (*id, now.mono_ms.saturating_sub(builder.heard_ms)))
+            .filter(|(_, silent)| *silent > silent_ms)
+            .collect();
+        for (id, ms) in silent {
+            self.refresh_builder(id, Some(format!("not heard of for {} s", ms / 1000)));
         }
-        Ok(())
+        self.tend_trials();
+        self.tend_builders().await
     }
 
     /// A host is there (again): says what it may have missed.
@@ -401,6 +449,30 @@ impl State {
     pub fn is_busy(&self, job: crate::id::JobId) -> bool {
         let state = self.farm.jobs.get(&job).map(|job| job.state);
         matches!(state, Some(JobState::Building | JobState::Publishing))
+    }
+}
+
+/// The attempt that something said is about.
+fn about(say: &Say) -> Option<AttemptId> {
+    match say {
+        Say::Cancel { attempt, .. }
+        | Say::Heard { attempt }
+        | Say::Forget { attempt }
+        | Say::Accepted { attempt }
+        | Say::Refused { attempt, .. }
+        | Say::Progress { attempt, .. }
+        | Say::Ended { attempt, .. }
+        | Say::Offer { attempt, .. }
+        | Say::Receipt { attempt }
+        | Say::Unexpected { attempt }
+        | Say::Published { attempt, .. }
+        | Say::Rejected { attempt, .. }
+        | Say::Glanced { attempt, .. } => Some(*attempt),
+        Say::Measured(measures) => Some(measures.attempt),
+        Say::BuildWith { order, .. } => Some(order.attempt),
+        Say::Build(_) | Say::Expect(_) | Say::Report(_) | Say::Renew { .. } | Say::Vitals(_) => {
+            None
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod attempts;
+pub mod builders;
 mod catalog_blob;
 mod entries;
 pub mod estimates;
@@ -21,6 +22,7 @@ pub mod reconcile;
 pub mod remotes;
 pub mod request;
 pub mod state;
+pub mod tries;
 pub mod view;
 pub mod watcher;
 pub mod why;
@@ -91,6 +93,8 @@ pub enum Msg {
     },
     /// Which job a person means, with its attempts.
     Locate(String, RpcReplyPort<Result<lookup::Located>>),
+    /// Whether a try's log will not grow any more.
+    TryIsOver(crate::id::JobId, RpcReplyPort<bool>),
     /// What the host's page shows of the farm.
     Status(RpcReplyPort<view::FarmStatus>),
     /// Packages that stand for a base.
@@ -146,6 +150,8 @@ pub struct Args {
     pub poll: Duration,
     /// How long an attempt belongs to a builder without news.
     pub lease: Duration,
+    /// Where the served files are found, as builders reach them: `http://ADDR`.
+    pub http: Option<String>,
     /// Where archives are looked for, for `recipe show`.
     pub upstreams: crate::build::upstream::Upstreams,
 }
@@ -203,6 +209,9 @@ impl Actor for Summit {
             } => state.asked(&caller, *call, reply).await?,
             Msg::Locate(text, reply) => {
                 reply.send(state.locate(&text)).ok();
+            }
+            Msg::TryIsOver(id, reply) => {
+                reply.send(state.trial_is_over(id)).ok();
             }
             Msg::Status(reply) => {
                 reply.send(state.status()).ok();

@@ -1,15 +1,17 @@
 //! From a decision to an order on its way: the assignment is recorded, the recipe packed at the recorded commit, vessel
 //! told what to expect, and the builder what to build.
 
+use super::builders::{Expected, limits};
 use super::mirror::Mirror;
 use super::reader::Repo;
 use super::state::{Done, State};
 use super::{Args, Msg};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::AttemptId;
+use crate::model::say::{Repository, ToolSpec};
 use crate::model::{
-    AttemptState, Blame, BuildOrder, Event, Expectation, Input, InputFrom, Job, OrderLimits,
-    Profile, Project, Role, Say, Then, Who,
+    AttemptState, Blame, BuildOrder, Event, Executor, Expectation, Input, InputFrom, Job, Profile,
+    Project, Role, Say, Then, Who,
 };
 use crate::plan::schedule::Happened;
 use crate::plan::{Closure, Source};
@@ -67,9 +69,18 @@ impl State {
 
     /// Makes the order of a live attempt in a task of its own; `Msg::OrderReady` brings it back.
     pub fn prepare_order(&mut self, attempt: AttemptId) {
-        let Some(job) = self.farm.jobs.get(&attempt.job).cloned() else {
-            return;
-        };
+        if let Some(job) = self.farm.jobs.get(&attempt.job).cloned() {
+            self.prepare_order_of(attempt, job);
+        }
+    }
+
+    /// The same for a known-good job that no row says is built again.
+    pub fn prepare_canary(&mut self, attempt: AttemptId, job: &Job) {
+        self.prepare_order_of(attempt, std::sync::Arc::new(job.clone()));
+    }
+
+    fn prepare_order_of(&mut self, attempt: AttemptId, job: std::sync::Arc<Job>) {
+        let expected = self.expected(&job.target);
         let profile = self.farm.profiles.get(&job.target.profile).cloned();
         let project = self.farm.projects.get(&job.target.project).cloned();
         let closure = self.planner.closure(&job.target).map_err(|waits| {
@@ -86,7 +97,14 @@ impl State {
                     profile.ok_or_else(|| gone("profile", job.target.profile.as_str()))?;
                 let project =
                     project.ok_or_else(|| gone("project", job.target.project.as_str()))?;
-                make_order(&args, attempt, &job, &profile, &project, closure?)
+                make_order(
+                    &args,
+                    attempt,
+                    &job,
+                    (&profile, expected),
+                    &project,
+                    closure?,
+                )
             });
             let order = match order.await {
                 Ok(order) => order,
@@ -104,6 +122,7 @@ impl State {
     /// Sends an order, unless its attempt is over meanwhile.
     pub async fn order_ready(&mut self, attempt: AttemptId, order: Result<BuildOrder>) -> Done<()> {
         let Some(known) = self.farm.attempts.get(&attempt).cloned() else {
+            self.canary_ready(attempt, order);
             return Ok(());
         };
         if !known.state.is_live() {
@@ -152,14 +171,55 @@ impl State {
         );
         crate::actors::kill_point("summit:expected");
         if known.state != AttemptState::Built {
-            self.args
-                .post
-                .say(known.builder, Role::Avalanche, Say::Build(Box::new(order)));
+            let say = self.order_said(order);
+            self.args.post.say(known.builder, Role::Avalanche, say);
         } else {
             // Its builder repeats its offer by itself.
             tracing::debug!(%attempt, "built already; vessel was told what to expect");
         }
         Ok(())
+    }
+
+    /// An order as its builder is told: the distribution's own tool resolves by itself, so it is told where.
+    pub fn order_said(&self, order: BuildOrder) -> Say {
+        let profile = self.farm.profiles.get(&order.profile.name);
+        let (Executor::Boulder, Some(profile)) = (order.profile.executor, profile) else {
+            return Say::Build(Box::new(order));
+        };
+        let absolute = |uri: &str| match uri.strip_prefix('/') {
+            Some(path) => format!("file:///{path}"),
+            None => uri.to_string(),
+        };
+        let mut repositories: Vec<Repository> = profile
+            .remotes
+            .iter()
+            .map(|remote| Repository {
+                name: remote.name.clone(),
+                uri: absolute(&remote.uri),
+                priority: i64::from(remote.priority),
+            })
+            .collect();
+        let highest = repositories.iter().map(|known| known.priority).max();
+        let newest = self
+            .channels
+            .get(&profile.channel)
+            .map(|channel| channel.newest());
+        if let (Some(newest), Some(http)) = (newest, &self.args.http) {
+            repositories.push(Repository {
+                name: profile.channel.to_string(),
+                uri: format!(
+                    "{http}/{}/history/{newest}/{}/stone.index",
+                    profile.channel, profile.arch
+                ),
+                // The farm's own packages come before everything else.
+                priority: highest.unwrap_or(0).saturating_add(100),
+            });
+        }
+        let tool = Box::new(ToolSpec { repositories });
+        Say::BuildWith {
+            order: Box::new(order),
+            tool,
+        }
     }
 
     /// Where a project's commits can be read.
@@ -176,7 +236,7 @@ fn make_order(
     args: &Args,
     attempt: AttemptId,
     job: &Job,
-    profile: &Profile,
+    (profile, expected): (&Profile, Expected),
     project: &Project,
     closure: Closure,
 ) -> Result<BuildOrder> {
@@ -185,6 +245,24 @@ fn make_order(
     let packed = repo.pack(job.commit, &job.dir)?;
     let changed = repo.changed_at(job.commit, &job.dir)?;
     let recipe_tar = args.blobs.put_bytes(&packed)?;
+    let inputs = inputs_of(closure)?;
+    Ok(BuildOrder {
+        attempt,
+        recipe: job.target.recipe.clone(),
+        version: job.version.clone(),
+        release: job.release,
+        build_release: job.build_release,
+        profile: profile.into(),
+        recipe_tar,
+        source_date_epoch: changed.0 / 1000,
+        jobs: None,
+        inputs,
+        limits: limits(profile, expected),
+    })
+}
+
+/// The packages of a build root as an order names them.
+pub fn inputs_of(closure: Closure) -> Result<Vec<Input>> {
     let mut inputs = Vec::with_capacity(closure.packages.len());
     for package in closure.packages {
         let from = match &package.from {
@@ -206,23 +284,5 @@ fn make_order(
             from,
         });
     }
-    Ok(BuildOrder {
-        attempt,
-        recipe: job.target.recipe.clone(),
-        version: job.version.clone(),
-        release: job.release,
-        build_release: job.build_release,
-        profile: profile.into(),
-        recipe_tar,
-        source_date_epoch: changed.0 / 1000,
-        jobs: None,
-        inputs,
-        limits: OrderLimits {
-            phase_s: profile.phase_s_max,
-            time_s: crate::limit::ATTEMPT_S_MAX,
-            silence_s: crate::limit::SILENCE_S_MAX,
-            log_bytes: profile.log_bytes_max,
-            memory_bytes: None,
-        },
-    })
+    Ok(inputs)
 }

@@ -82,6 +82,27 @@ impl State {
                 let done = self.job_raise(caller, wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
+            Call::Try(wish) => {
+                let done = self.try_recipe(wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::TryDone(wish) => self.try_done(wish).and_then(|done| wish.reply(&done)),
+            Call::BuilderDrain(wish) => {
+                let done = self.builder_drain(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::BuilderResume(wish) => {
+                let done = self.builder_resume(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::BuilderQuarantine(wish) => {
+                let done = self.builder_quarantine(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::BuilderRelease(wish) => {
+                let done = self.builder_release(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
             Call::RecipeShow(_) | Call::RecipeHistory(_) => {
                 self.answer_from_git(call, reply);
                 return Ok(());

@@ -82,6 +82,10 @@ pub struct State {
     pub open: BTreeSet<JobId>,
     /// The last job that was opened for each target.
     pub of_target: HashMap<Target, JobId>,
+    /// What is remembered of builders.
+    pub wards: super::builders::Wards,
+    /// Recipes that are tried without being in a repository.
+    pub trials: super::tries::Trials,
     /// How long builds took.
     pub estimates: Estimates,
     /// When holds end by themselves, because their owners said so.
@@ -134,6 +138,8 @@ impl State {
             faults: BTreeMap::new(),
             open: BTreeSet::new(),
             of_target: HashMap::new(),
+            wards: super::builders::Wards::default(),
+            trials: super::tries::Trials::default(),
             estimates: Estimates::default(),
             hold_ends: BTreeSet::new(),
             reconcile: super::reconcile::Walk::default(),
@@ -171,6 +177,7 @@ impl State {
             let facts = job.and_then(|job| state.planner.facts_of(&job.target));
             state.estimates.learn_from(&state.farm, attempt, facts);
         }
+        state.know_wards();
         state.know_jobs();
         Ok(state)
     }
@@ -306,13 +313,19 @@ impl State {
             Event::Unwanted { job, .. } | Event::Cancelled { job } => self.close_job(*job),
             Event::Retried { job } => self.open_job(*job),
             Event::BaseDeclared { .. } => self.never_in_roots(),
+            Event::Observed { measures } => self.learn(measures),
+            Event::BuilderStopped { builder, .. } | Event::BuilderLetGo { builder, .. } => {
+                self.refresh_builder(*builder, None)
+            }
             Event::AttemptEnded { attempt, .. } => {
+                self.wards.glances.remove(attempt);
                 self.leases.remove(attempt);
                 self.progress.remove(attempt);
                 self.schedule.take(Happened::Ended(attempt.job), now);
                 self.job_may_start_again(attempt.job);
             }
             Event::Built { attempt, .. } => {
+                self.wards.glances.remove(attempt);
                 self.leases.remove(attempt);
                 self.progress.remove(attempt);
                 self.schedule.take(Happened::Ended(attempt.job), now);

@@ -178,6 +178,9 @@ impl State {
             | AttemptState::Built
             | AttemptState::Published { .. } => (None, None),
         };
+        let measures = self.farm.measures.get(&attempt.id);
+        let last = measures.and_then(|measures| measures.phases.last());
+        let logged = measures.and_then(|measures| measures.usage.log_bytes);
         AttemptView {
             try_no: attempt.id.try_no,
             builder: self.host_name(&attempt.builder),
@@ -186,8 +189,10 @@ impl State {
             ended: attempt.ended,
             blame,
             why,
-            phase: progress.map(|progress| progress.stage.clone()),
-            log_bytes: progress.map_or(0, |progress| progress.log_bytes),
+            phase: progress
+                .map(|progress| progress.stage.clone())
+                .or_else(|| last.map(|phase| phase.name.clone())),
+            log_bytes: progress.map_or(logged.unwrap_or(0), |progress| progress.log_bytes),
         }
     }
 
@@ -307,6 +312,7 @@ impl State {
     /// One builder.
     pub fn builder_view(&self, id: &HostId) -> Option<BuilderView> {
         let builder = self.builders.get(id)?;
+        let vitals = self.wards.vitals.get(id);
         let (report, sample) = (&builder.report, &builder.report.sample);
         let silent_ms = crate::actors::now()
             .mono_ms
@@ -315,6 +321,7 @@ impl State {
         let slots = report.slots.iter().zip(0..).map(|(attempt, slot)| {
             let progress = attempt.and_then(|attempt| self.progress.get(&attempt));
             let row = attempt.and_then(|attempt| self.farm.attempts.get(&attempt));
+            let glance = attempt.and_then(|attempt| self.wards.glances.get(&attempt));
             SlotView {
                 slot,
                 job: attempt.map(|attempt| attempt.job),
@@ -325,23 +332,24 @@ impl State {
                 phase: progress.map(|progress| progress.stage.clone()),
                 since: row.map(|row| row.started.unwrap_or(row.assigned)),
                 progress: None,
-                silent_s: None,
-                cpu_s: None,
-                memory_peak_bytes: None,
+                silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
+                cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
+                memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
             }
         });
         Some(BuilderView {
             id: *id,
             name: report.name.clone(),
             trust: "trusted".into(),
-            verdict: if away {
-                "away".into()
-            } else {
-                report.judgement.verdict.as_str().into()
+            verdict: match self.stop_word(id) {
+                _ if away => "away".into(),
+                Some(word) => word.into(),
+                None if report.leaving.is_some() => "draining".into(),
+                None => report.judgement.verdict.as_str().into(),
             },
             evidence: report.judgement.evidence.clone(),
             last_heard_s: Some(silent_ms as f64 / 1000.0),
-            holds: Vec::new(),
+            holds: self.holds_on(id),
             slots: slots.collect(),
             disks: sample
                 .disks
@@ -362,6 +370,10 @@ impl State {
             pressure_memory: sample.memory_pressure.map(|percent| percent / 100.0),
             pressure_io: sample.io_pressure.map(|percent| percent / 100.0),
             load: sample.load_1,
+            temperature_c: vitals.and_then(|vitals| vitals.temperature_c),
+            reclaimed_bytes: vitals.map_or(0, |vitals| vitals.reclaimed_bytes),
+            parked: vitals.map_or(0, |vitals| vitals.parked),
+            history: self.moments(id),
         })
     }
 

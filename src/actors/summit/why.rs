@@ -190,6 +190,12 @@ impl State {
                     ));
                 }
                 view.reasons.push(told);
+                let evidence = self.farm.measures.get(&attempt.id);
+                if let Some(measures) = evidence.filter(|measures| !measures.evidence.is_empty()) {
+                    let text = measures.evidence.join("\n");
+                    view.reasons
+                        .push(reason("evidence", text, blame.as_str(), ""));
+                }
             }
         }
         view

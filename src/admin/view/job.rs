@@ -156,6 +156,8 @@ views! {
         pub end_p50_s: Option<f64>,
         /// The same nine times of ten.
         pub end_p90_s: Option<f64>,
+        /// What was seen of the last try before it was stopped: processes, wait channels, open files, last lines.
+        pub evidence: Vec<String>,
     }
 
     /// A named part of a sum.

@@ -120,6 +120,32 @@ views! {
         pub pressure_io: Option<f64>,
         /// Load of the last minute.
         pub load: Option<f64>,
+        /// Its hottest sensor, in degrees Celsius; null: it has none.
+        pub temperature_c: Option<f64>,
+        /// Bytes of caches that it threw away since its start because room was short.
+        pub reclaimed_bytes: u64,
+        /// Attempts that it gave back since its start because room was short.
+        pub parked: u64,
+        /// How it was lately, the oldest first.
+        pub history: Vec<MomentView>,
+    }
+
+    /// A builder at one moment.
+    pub struct MomentView {
+        /// When.
+        pub at: Stamp,
+        /// `fit`, `low`, `stalled` or `unknown`.
+        pub verdict: String,
+        /// Free bytes of its fullest file system.
+        pub free_bytes: Option<u64>,
+        /// Free memory, in bytes.
+        pub memory_free_bytes: Option<u64>,
+        /// Load of the last minute.
+        pub load: Option<f64>,
+        /// Part of the last ten seconds in which something waited for a core, 0 to 1.
+        pub pressure_cpu: Option<f64>,
+        /// Builds that ran.
+        pub busy: u32,
     }
 
     /// A share of a builder.

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::Stage;
 use super::run::Run;
+use super::{LANDMARK, Stage};
 use crate::build::sandbox::Exit;
+use crate::build::watch::{Alarm, Bark};
 use crate::fault::{Fault, Kind};
 use crate::model::who::Blame;
 
@@ -18,6 +19,7 @@ pub(super) struct End {
     pub(super) fault: Fault,
     pub(super) code: Option<i32>,
     pub(super) cancelled: bool,
+    pub(super) evidence: Vec<String>,
 }
 
 impl From<Fault> for End {
@@ -36,6 +38,7 @@ impl From<Fault> for End {
             fault,
             code: None,
             cancelled: false,
+            evidence: Vec::new(),
         }
     }
 }
@@ -62,6 +65,65 @@ impl Run<'_> {
             .into()
     }
 
+    /// The end of a build at which its watchdog barked: what it saw goes into the log too.
+    pub(super) fn barked(&self, what: &str, bark: Bark) -> End {
+        let (kind, text, next) = match bark.alarm {
+            Alarm::Stalled { idle, on_disk } => {
+                let text = format!(
+                    "{what} of {} stalled: no output, no processor time, no input or output for {} s (its limit is {} s)",
+                    self.order.recipe,
+                    idle.as_secs(),
+                    self.order.limits.silence_s
+                );
+                if on_disk {
+                    (
+                        Kind::Builder,
+                        format!("{text}; a process waits for a disk"),
+                        "look at the disks of this builder and at the kernel's log",
+                    )
+                } else {
+                    (
+                        Kind::Recipe,
+                        text,
+                        "see in the log, or with `massif job show`, what its processes waited for",
+                    )
+                }
+            }
+            Alarm::Memory { bytes, max } => (
+                Kind::Builder,
+                format!(
+                    "{what} of {} took {} MiB of memory, the slot has {} MiB",
+                    self.order.recipe,
+                    bytes >> 20,
+                    max >> 20
+                ),
+                "give the builder fewer slots or more memory (slot_memory_mib), or the recipe fewer jobs",
+            ),
+            Alarm::Processes { count } => (
+                Kind::Recipe,
+                format!(
+                    "{what} of {} kept {count} processes, as many as a slot may have",
+                    self.order.recipe
+                ),
+                "a recipe that needs them needs a larger slot_processes; see in the log what starts them",
+            ),
+        };
+        let end: End = Fault::new(kind, text).next(next).into();
+        self.witnessed(end, bark.evidence)
+    }
+
+    /// The same end, with what was seen before it.
+    pub(super) fn witnessed(&self, mut end: End, mut evidence: Vec<String>) -> End {
+        let lines = self.log.last_lines();
+        evidence.push("last lines:".into());
+        evidence.extend(lines.iter().rev().take(6).rev().cloned());
+        for line in &evidence {
+            self.log.say(&format!("{LANDMARK} {line}"));
+        }
+        end.evidence = evidence;
+        end
+    }
+
     pub(super) fn phase_failed(&self, stage: Stage, exit: Exit) -> End {
         let (code, text) = match exit {
             Exit::Code(code) => (code, format!("ended with code {code}")),
@@ -84,7 +146,7 @@ impl Run<'_> {
 
     /// A full disk, and a process that the kernel killed for want of memory, are never the recipe's doing.
     pub(super) fn settle_blame(&self, mut end: End) -> End {
-        if end.cancelled || end.blame == Blame::Operator {
+        if end.cancelled || end.blame == Blame::Operator || !end.evidence.is_empty() {
             return end;
         }
         let lines = self.log.last_lines();
@@ -103,7 +165,11 @@ impl Run<'_> {
             return end;
         };
         end.blame = Blame::Builder;
-        end.fault.kind = Kind::Builder;
+        // A full disk costs no try.
+        end.fault.kind = match why.contains("full") {
+            true => Kind::TryAgain,
+            false => Kind::Builder,
+        };
         end.fault.causes.insert(0, end.fault.what.clone());
         end.fault.what = why.to_owned();
         end.fault.next = "make room on this builder; the job is tried again by itself".to_owned();

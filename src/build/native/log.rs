@@ -18,11 +18,13 @@ use crate::limit;
 const TELL: Duration = Duration::from_millis(100);
 /// Bytes that are looked at for the last lines of a failure.
 const LAST_BYTES: usize = 64 * 1024;
+/// Bytes of a line that are looked at; what follows is in the log all the same.
+const LINE_BYTES_MAX: usize = 4096;
 /// Lines that a failure carries.
 const LAST_LINES: usize = 40;
 
 /// Shared by the build and the reader of the sandbox's output.
-pub(super) struct Log(Mutex<Inner>);
+pub(in crate::build) struct Log(Mutex<Inner>);
 
 struct Inner {
     file: File,
@@ -35,7 +37,7 @@ struct Inner {
 }
 
 impl Log {
-    pub(super) fn create(path: &Path, bytes_max: u64) -> io::Result<Log> {
+    pub(in crate::build) fn create(path: &Path, bytes_max: u64) -> io::Result<Log> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
@@ -54,7 +56,7 @@ impl Log {
     }
 
     /// Takes bytes; answers how many the file has now.
-    pub(super) fn write(&self, bytes: &[u8]) -> u64 {
+    pub(in crate::build) fn write(&self, bytes: &[u8]) -> u64 {
         let mut log = self.inner();
         let room = usize::try_from(log.bytes_max.saturating_sub(log.written)).unwrap_or(usize::MAX);
         let (fits, rest) = bytes.split_at(room.min(bytes.len()));
@@ -71,18 +73,23 @@ impl Log {
         log.written
     }
 
+    /// Bytes in the file.
+    pub(in crate::build) fn written(&self) -> u64 {
+        self.inner().written
+    }
+
     /// A line of our own.
-    pub(super) fn say(&self, line: &str) -> u64 {
+    pub(in crate::build) fn say(&self, line: &str) -> u64 {
         self.write(format!("{line}\n").as_bytes())
     }
 
     /// The error that ended the file early, if one did.
-    pub(super) fn broken(&self) -> Option<String> {
+    pub(in crate::build) fn broken(&self) -> Option<String> {
         self.inner().broken.as_ref().map(ToString::to_string)
     }
 
     /// The last lines, without our landmarks.
-    pub(super) fn last_lines(&self) -> Vec<String> {
+    pub(in crate::build) fn last_lines(&self) -> Vec<String> {
         let log = self.inner();
         let from = log.tail.len().saturating_sub(LAST_BYTES);
         let bytes: Vec<u8> = log.tail.iter().skip(from).copied().collect();
@@ -96,7 +103,7 @@ impl Log {
     }
 
     /// Writes the kept tail, when bytes were left out.
-    pub(super) fn close(&self) -> u64 {
+    pub(in crate::build) fn close(&self) -> u64 {
         let mut log = self.inner();
         if log.left_out > 0 && log.broken.is_none() {
             let kept = log.left_out.min(log.tail.len() as u64);
@@ -122,8 +129,34 @@ impl Log {
     }
 }
 
+/// The same as `pump`, and each whole line is shown to `seen` too.
+pub(in crate::build) async fn pump_lines(
+    mut reader: LogReader,
+    log: &Log,
+    events: Events<'_>,
+    seen: &(dyn Fn(&str) + Send + Sync),
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut line = Vec::new();
+    while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+        let bytes = buffer.get(..read).unwrap_or_default();
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    seen(&String::from_utf8_lossy(&line));
+                    line.clear();
+                }
+                byte if line.len() < LINE_BYTES_MAX => line.push(*byte),
+                _ => {}
+            }
+        }
+        let bytes = log.write(bytes);
+        events(BuildEvent::LogGrew { bytes });
+    }
+}
+
 /// Writes what the sandbox says into the log until it ends.
-pub(super) async fn pump(mut reader: LogReader, log: &Log, events: Events<'_>) {
+pub(in crate::build) async fn pump(mut reader: LogReader, log: &Log, events: Events<'_>) {
     let mut buffer = vec![0; 64 * 1024];
     let mut told = Instant::now();
     let mut owed = None;

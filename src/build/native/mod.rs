@@ -3,10 +3,10 @@
 
 mod blame;
 mod flags;
-mod log;
+pub(super) mod log;
 mod package;
 mod prepare;
-mod run;
+pub(super) mod run;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,8 +18,11 @@ use crate::build::gitsource::GitMirror;
 use crate::build::layers::Layers;
 use crate::build::sandbox;
 use crate::build::upstream::Upstreams;
+use crate::build::watch::Rules;
 use crate::fault::Fault;
 use crate::id::Digest;
+use crate::model::Glance;
+use crate::model::measure::PhaseTime;
 use crate::model::order::{Artefact, BuildOrder, Usage};
 use crate::model::who::Blame;
 
@@ -96,8 +99,8 @@ pub struct Built {
     pub artefacts: Vec<Artefact>,
     /// What it took.
     pub usage: Usage,
-    /// How long each stage took, in milliseconds, in the order in which they ran.
-    pub stages_ms: Vec<(Stage, u64)>,
+    /// How long each stage took, in the order in which they ran.
+    pub phases: Vec<PhaseTime>,
 }
 
 /// A build that ended without packages.
@@ -115,6 +118,10 @@ pub struct Failure {
     pub fault: Fault,
     /// The last lines of the log, without landmarks.
     pub tail: Vec<String>,
+    /// How long each stage took.
+    pub phases: Vec<PhaseTime>,
+    /// What was seen before something was killed.
+    pub evidence: Vec<String>,
     /// What it took.
     pub usage: Usage,
 }
@@ -141,6 +148,10 @@ pub struct BuildContext {
     pub outer_uid: u32,
     /// Bounds of every process inside.
     pub limits: sandbox::Limits,
+    /// Bounds of all of them together.
+    pub rules: Rules,
+    /// Hears of each look at the attempt, about once a second.
+    pub glance: Arc<dyn Fn(Glance) + Send + Sync>,
     /// The layer cache.
     pub layers: Layers,
     /// The upstream cache.

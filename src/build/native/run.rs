@@ -12,9 +12,11 @@ use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, p
 use crate::build::base::Base;
 use crate::build::layers::{self, Held};
 use crate::build::sandbox::{self, Bind, Session, Spec, Step, StepEnd, mason_binds};
+use crate::build::watch::Dog;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Arch;
 use crate::limit;
+use crate::model::measure::PhaseTime;
 use crate::model::order::{BuildOrder, Usage};
 use crate::model::profile::{self, IsaLevel};
 use crate::model::who::Blame;
@@ -31,11 +33,29 @@ pub(super) struct Run<'a> {
     pub(super) order: &'a BuildOrder,
     pub(super) log: &'a Log,
     events: Events<'a>,
+    pub(super) dog: &'a Dog,
     begun: Instant,
     stage: Stage,
     stage_begun: Instant,
-    stages_ms: Vec<(Stage, u64)>,
+    stage_offset: u64,
+    phases: Vec<PhaseTime>,
     usage: Usage,
+}
+
+/// Whether an event shows that something moved: a count of bytes that stands still is none.
+pub(in crate::build) fn shows_life(event: &BuildEvent, last: &mut Option<(String, u64)>) -> bool {
+    match event {
+        BuildEvent::Moved { what, bytes, .. } => {
+            let now = (what.clone(), *bytes);
+            let moved = last.as_ref() != Some(&now);
+            *last = Some(now);
+            moved
+        }
+        BuildEvent::Entered(_)
+        | BuildEvent::LogGrew { .. }
+        | BuildEvent::Started { .. }
+        | BuildEvent::Noted(_) => true,
+    }
 }
 
 pub(super) async fn build(
@@ -48,21 +68,46 @@ pub(super) async fn build(
         Err(error) => return Err(no_log(&ctx.log, &error)),
     };
     let now = Instant::now();
+    let glance = ctx.glance.clone();
+    // What we do ourselves before there is a process, such as hiding a whole machine's headers, says little meanwhile.
+    let idle_max = Duration::from_secs(order.limits.silence_s.max(limit::SILENCE_S_MIN));
+    let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen| {
+        glance(seen)
+    });
+    let moved = std::sync::Mutex::new(None);
+    let events = &|event: BuildEvent| {
+        let mut last = moved
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if shows_life(&event, &mut last) {
+            dog.hear();
+        }
+        drop(last);
+        events(event);
+    };
     let mut run = Run {
         ctx,
         order,
         log: &log,
         events,
+        dog: &dog,
         begun: now,
         stage: Stage::Prepare,
         stage_begun: now,
-        stages_ms: Vec::new(),
+        stage_offset: 0,
+        phases: Vec::new(),
         usage: Usage::default(),
     };
     run.header();
     let result = run.whole().await;
     run.leave_stage();
+    if result.is_err() {
+        run.measure_disk().await;
+    }
     run.usage.wall_ms = Some(millis(run.begun));
+    run.usage.silence_ms = Some(dog.longest_idle_ms());
+    let peak = dog.glance().memory_peak_bytes;
+    run.usage.memory_bytes = run.usage.memory_bytes.max((peak > 0).then_some(peak));
     match result {
         Ok(artefacts) => {
             run.landmark(&format!("made {} files", artefacts.len()));
@@ -70,7 +115,7 @@ pub(super) async fn build(
             Ok(Built {
                 artefacts,
                 usage: run.usage,
-                stages_ms: run.stages_ms,
+                phases: run.phases,
             })
         }
         Err(end) => {
@@ -90,6 +135,8 @@ pub(super) async fn build(
                 cancelled: end.cancelled,
                 fault: end.fault,
                 tail,
+                phases: run.phases,
+                evidence: end.evidence,
                 usage: run.usage,
             })
         }
@@ -104,6 +151,8 @@ fn no_log(path: &Path, error: &std::io::Error) -> Failure {
         cancelled: false,
         fault: prepare::disk(path, error),
         tail: Vec::new(),
+        phases: Vec::new(),
+        evidence: Vec::new(),
         usage: Usage::default(),
     }
 }
@@ -158,9 +207,15 @@ impl Run<'_> {
     }
 
     fn leave_stage(&mut self) {
-        let took = millis(self.stage_begun);
-        self.stages_ms.push((self.stage, took));
+        let since = self.stage_begun.duration_since(self.begun);
+        self.phases.push(PhaseTime {
+            name: self.stage.as_str().into(),
+            started_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            took_ms: millis(self.stage_begun),
+            log_offset: self.stage_offset,
+        });
         self.stage_begun = Instant::now();
+        self.stage_offset = self.log.written();
     }
 
     fn enter(&mut self, stage: Stage) {
@@ -169,11 +224,18 @@ impl Run<'_> {
         (self.events)(BuildEvent::Entered(stage));
     }
 
+    /// The most that the attempt's directories took; they are still there.
+    async fn measure_disk(&mut self) {
+        self.usage.disk_bytes = self.dog.disk_peak_bytes().await;
+    }
+
     async fn whole(&mut self) -> Ended<Vec<crate::model::order::Artefact>> {
         let places = Places::make(self.ctx)?;
         let (recipe, mut scripts, held) = self.prepare(&places).await?;
         let (mut session, reader) =
             Session::start(self.spec(&places, &held, recipe.options.networking)).await?;
+        let idle_max = Duration::from_secs(self.order.limits.silence_s);
+        self.dog.follow(session.init_pid(), idle_max);
         (self.events)(BuildEvent::Started {
             init_pid: session.init_pid(),
         });
@@ -197,11 +259,13 @@ impl Run<'_> {
             }
         };
         let (worked, ()) = futures_util::future::join(work, reading).await;
+        self.dog.leave(Duration::from_secs(limit::SILENCE_S_MAX));
         worked?;
         self.check_log()?;
         self.landmark("writing packages");
         let artefacts = self.packages(recipe, &places, &held).await?;
         drop(held);
+        self.measure_disk().await;
         for dir in places.workings() {
             layers::discard(&self.ctx.state_dir, dir)?;
         }
@@ -245,6 +309,7 @@ impl Run<'_> {
             done = work => Ok(done?),
             () = self.ctx.cancel.cancelled() => Err(cancelled()),
             () = tokio::time::sleep(self.time_left()) => Err(self.out_of_time("preparing")),
+            bark = self.dog.barks() => Err(self.barked("preparing", bark)),
         }
     }
 
@@ -391,8 +456,13 @@ impl Run<'_> {
                     stopped = Some(cancelled());
                 }
                 () = &mut clock, if stopped.is_none() => {
+                    let seen = self.dog.evidence().await;
                     killer.kill();
-                    stopped = Some(self.out_of_time(&name));
+                    stopped = Some(self.witnessed(self.out_of_time(&name), seen));
+                }
+                bark = self.dog.barks(), if stopped.is_none() => {
+                    killer.kill();
+                    stopped = Some(self.barked(&name, bark));
                 }
             }
         };
@@ -425,7 +495,14 @@ impl Run<'_> {
         let (install, out, workers) = (places.install.clone(), places.out.clone(), self.jobs());
         let beside = held.root.usr.clone();
         let work = move || package::write(&order, &recipe, &install, &beside, &out, workers);
-        let made = match tokio::task::spawn_blocking(work).await {
+        // Given up, the thread goes on for a while and writes into a directory that is thrown away.
+        let work = tokio::task::spawn_blocking(work);
+        let done = tokio::select! {
+            done = work => done,
+            () = self.ctx.cancel.cancelled() => return Err(cancelled()),
+            () = tokio::time::sleep(self.time_left()) => return Err(self.out_of_time("packaging")),
+        };
+        let made = match done {
             Ok(result) => result?,
             Err(error) => {
                 return Err(Fault::bug("writing packages ended oddly")

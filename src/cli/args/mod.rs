@@ -99,6 +99,15 @@ Examples:
   massif build nano --rebuild --wait --timeout 10m
   massif build --all")]
     Build(Build),
+    /// Build a local recipe on the farm, published nowhere but in a channel of your own
+    #[command(after_help = "\
+The directory is packed as it lies there, with uncommitted changes. Without --channel the packages come back to you.
+
+Examples:
+  massif try ~/recipes/n/nano
+  massif try . --on east --out /tmp/made
+  massif try . --channel ann")]
+    Try(Try),
     /// Jobs: list them, look at them, change their fate
     #[command(subcommand, visible_alias = "jobs")]
     Job(Job),
@@ -201,6 +210,9 @@ pub(super) struct Demo {
 pub(super) struct Serve {
     #[command(flatten)]
     pub(super) host: HostArgs,
+    /// The first SIGTERM finishes running builds and takes no new ones; the second one stops
+    #[arg(long)]
+    pub(super) drain_on_term: bool,
 }
 
 #[derive(Debug, Args)]

@@ -364,12 +364,63 @@ pub(in crate::cli) struct Why {
     pub(in crate::cli) thing: String,
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Try {
+    /// The recipe's directory
+    #[arg(value_hint = clap::ValueHint::DirPath)]
+    pub(in crate::cli) dir: PathBuf,
+    /// Only on this builder
+    #[arg(long, value_name = "BUILDER")]
+    pub(in crate::cli) on: Option<String>,
+    /// For this profile; the first one unless given
+    #[arg(long)]
+    pub(in crate::cli) profile: Option<ProfileName>,
+    /// Publish it in this channel of your own
+    #[arg(long, conflicts_with = "out")]
+    pub(in crate::cli) channel: Option<ChannelName>,
+    /// Where the packages go; here unless given
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(in crate::cli) out: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Builder {
     /// All builders
     List,
     /// One builder
     Show {
+        /// Its name, or the start of its id
+        name: String,
+    },
+    /// Let it finish what it does and give it nothing new
+    #[command(
+        after_help = "Example:\n  massif builder drain east --deadline 30m --reason 'new disk'"
+    )]
+    Drain {
+        /// Its name, or the start of its id
+        name: String,
+        /// Give back what still runs after this time
+        #[arg(long, value_name = "TIME", value_parser = parse_span)]
+        deadline: Option<std::time::Duration>,
+        /// Why, for others
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// End a drain
+    Resume {
+        /// Its name, or the start of its id
+        name: String,
+    },
+    /// Give it known-good recipes only, until one of them comes out well
+    Quarantine {
+        /// Its name, or the start of its id
+        name: String,
+        /// Why, for others
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// End a quarantine
+    Release {
         /// Its name, or the start of its id
         name: String,
     },

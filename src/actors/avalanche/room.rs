@@ -1,0 +1,320 @@
+//! What avalanche does about its own health: the verdict over its looks, room when a disk runs full, old logs, layers that
+//! are written down in quiet times, and the view of its owner.
+
+use std::collections::BTreeSet;
+
+use ractor::ActorRef;
+
+use super::gauge::{self, Look};
+use super::{Msg, State, disk};
+use crate::admin::view::{BuilderView, DiskView, SlotView};
+use crate::fault::{Fault, Kind};
+use crate::health::{Floors, Judgement, Sample, Verdict, judge};
+use crate::id::{Arch, AttemptId};
+
+/// Logs are counted this often.
+const PRUNE_MS: u64 = 600_000;
+/// Layers are synced when nothing was built for this long.
+const QUIET_MS: u64 = 30_000;
+/// After an attempt was given back, its directories take a moment to go.
+const PARK_MS: u64 = 3_000;
+/// An attempt that does nothing for this long is shown, long before it is ended.
+const IDLE_SHOWN_MS: u64 = 60_000;
+/// An empty look through the caches is not repeated before this.
+const RECLAIM_MS: u64 = 5_000;
+
+/// What is going on about room.
+#[derive(Debug, Default)]
+pub(super) struct Room {
+    reclaiming: bool,
+    reclaimed_ms: Option<u64>,
+    parked_ms: Option<u64>,
+    pruned_ms: Option<u64>,
+    /// Something was built since the layers were last synced.
+    pub(super) built: bool,
+    quiet_since_ms: Option<u64>,
+}
+
+/// Bytes that are missing up to half above the floor on the fullest file system; 0 when no floor is touched.
+fn missing_bytes(sample: &Sample, floors: Floors) -> u64 {
+    let of_disk = |disk: &crate::health::DiskSample| {
+        let free = disk.free_bytes?;
+        let few_inodes = disk.free_inodes.is_some_and(|free| free < floors.inodes);
+        let low = free < floors.disk_bytes || few_inodes;
+        let wanted = floors.disk_bytes.saturating_add(floors.disk_bytes / 2);
+        low.then(|| {
+            wanted
+                .saturating_sub(free)
+                .max(floors.disk_bytes / 4)
+                .max(1)
+        })
+    };
+    sample.disks.iter().filter_map(of_disk).max().unwrap_or(0)
+}
+
+/// Whether a file system has so little left that something must be given up: half of the floor.
+fn is_critical(sample: &Sample, floors: Floors) -> bool {
+    sample.disks.iter().any(|disk| {
+        disk.free_bytes
+            .is_some_and(|free| free < floors.disk_bytes / 2)
+            || disk
+                .free_inodes
+                .is_some_and(|free| free < floors.inodes / 2)
+    })
+}
+
+impl State {
+    /// A fresh look at this machine.
+    pub(super) fn looked(&mut self, me: &ActorRef<Msg>, look: Look) {
+        self.take_look(look);
+        if missing_bytes(&self.sample, self.args.floors) > 0 {
+            self.make_room(me);
+        }
+    }
+
+    fn take_look(&mut self, look: Look) {
+        let was = self.judgement.verdict;
+        self.judgement = judge(&look.sample, self.args.floors, &look.troubles, was);
+        if self.judgement.verdict == Verdict::Fit {
+            let idle = self.idle_attempts();
+            if !idle.is_empty() {
+                self.judgement = Judgement {
+                    verdict: Verdict::Stalled,
+                    evidence: idle,
+                };
+            }
+        }
+        if self.judgement.verdict != was {
+            tracing::info!(verdict = self.judgement.verdict.as_str(), evidence = ?self.judgement.evidence, "health changed");
+        }
+        self.vitals.temperature_c = look.temperature_c.or(self.vitals.temperature_c);
+        self.vitals.disk_floor_bytes = self.args.floors.disk_bytes;
+        self.sample = look.sample;
+    }
+
+    /// Attempts that do nothing, in words.
+    fn idle_attempts(&self) -> Vec<String> {
+        let shown_ms = IDLE_SHOWN_MS.min(self.args.bounds.silence_s_max * 500);
+        let idle = self.running.iter().filter_map(|(attempt, running)| {
+            let idle_ms = running.watch.look().glance.idle_ms;
+            (idle_ms >= shown_ms).then(|| {
+                format!(
+                    "attempt {attempt} ({}) did nothing for {} s",
+                    running.recipe,
+                    idle_ms / 1000
+                )
+            })
+        });
+        idle.collect()
+    }
+
+    fn known(&self) -> BTreeSet<AttemptId> {
+        self.taken
+            .keys()
+            .chain(self.running.keys())
+            .copied()
+            .collect()
+    }
+
+    /// Throws caches away, in a task of its own; `Msg::Reclaimed` says what came of it.
+    fn make_room(&mut self, me: &ActorRef<Msg>) {
+        let now_ms = super::super::now().mono_ms;
+        let lately = self
+            .room
+            .reclaimed_ms
+            .is_some_and(|then| now_ms.saturating_sub(then) < RECLAIM_MS);
+        if self.room.reclaiming {
+            return;
+        }
+        if lately {
+            return self.park_if_critical();
+        }
+        self.room.reclaiming = true;
+        let wanted = missing_bytes(&self.sample, self.args.floors);
+        let (caches, known, to) = (self.args.caches.clone(), self.known(), me.clone());
+        tokio::task::spawn_blocking(move || {
+            let freed = match disk::reclaim(&caches, wanted, &known) {
+                Ok(freed) => Some(freed),
+                Err(fault) => {
+                    tracing::error!(%fault, "cannot make room");
+                    None
+                }
+            };
+            let look = Box::new(gauge::look(&caches.dir));
+            // An avalanche that is gone looks again when it is back.
+            to.cast(Msg::Reclaimed { freed, look }).ok();
+        });
+    }
+
+    pub(super) fn reclaimed(&mut self, me: &ActorRef<Msg>, freed: Option<u64>, look: Look) {
+        self.room.reclaiming = false;
+        self.vitals.reclaimed_bytes += freed.unwrap_or(0);
+        if freed.unwrap_or(0) > 0 {
+            tracing::info!(bytes = freed, "threw caches away for room");
+        } else {
+            self.room.reclaimed_ms = Some(super::super::now().mono_ms);
+        }
+        self.take_look(look);
+        if missing_bytes(&self.sample, self.args.floors) > 0 {
+            self.make_room(me);
+        }
+    }
+
+    /// Nothing is left to throw away and hardly any room: the youngest attempt is given back, which loses least.
+    fn park_if_critical(&mut self) {
+        let now_ms = super::super::now().mono_ms;
+        let settling = self
+            .room
+            .parked_ms
+            .is_some_and(|then| now_ms.saturating_sub(then) < PARK_MS);
+        let parking = self
+            .running
+            .values()
+            .any(|running| running.parked.is_some());
+        if settling || parking || !is_critical(&self.sample, self.args.floors) {
+            return;
+        }
+        let youngest = self
+            .running
+            .iter_mut()
+            .max_by_key(|(attempt, running)| (running.since, **attempt));
+        let Some((attempt, running)) = youngest else {
+            return;
+        };
+        let what = format!(
+            "{} has no room left: {}",
+            self.args.name,
+            self.judgement.evidence.join("; ")
+        );
+        tracing::warn!(%attempt, what, "an attempt is given back");
+        let next = "nothing is to be done: the job goes elsewhere, or waits for room";
+        running.parked = Some(Fault::new(Kind::TryAgain, what).next(next));
+        running.watch.cancel("no room left");
+        self.room.parked_ms = Some(now_ms);
+        self.vitals.parked += 1;
+    }
+
+    /// By the clock: old logs go, and layers are written down when nothing is built.
+    pub(super) fn keep_house(&mut self) {
+        let now_ms = super::super::now().mono_ms;
+        let due = |then: Option<u64>, every| then.is_none_or(|then| now_ms >= then + every);
+        if due(self.room.pruned_ms, PRUNE_MS) {
+            self.room.pruned_ms = Some(now_ms);
+            let (caches, known) = (self.args.caches.clone(), self.known());
+            tokio::task::spawn_blocking(move || {
+                if let Err(fault) = disk::prune_logs(&caches.dir, caches.keep, &known) {
+                    tracing::warn!(%fault, "cannot delete old logs");
+                }
+            });
+        }
+        if !self.running.is_empty() {
+            self.room.quiet_since_ms = None;
+        } else if self.room.built {
+            let since = *self.room.quiet_since_ms.get_or_insert(now_ms);
+            if now_ms >= since + QUIET_MS {
+                self.room.built = false;
+                let layers = self.args.caches.layers.clone();
+                tokio::task::spawn_blocking(move || {
+                    if let Err(fault) = layers.seal() {
+                        tracing::warn!(%fault, "cannot sync the layers");
+                    }
+                });
+            }
+        }
+    }
+
+    /// This builder as its owner sees it.
+    pub(super) fn own_view(&self) -> BuilderView {
+        let report = self.report();
+        let slots = report.slots.iter().zip(0..).map(|(attempt, slot)| {
+            let running = attempt.and_then(|attempt| self.running.get(&attempt));
+            let seen = running.map(|running| running.watch.look());
+            let glance = seen.as_ref().map(|seen| seen.glance);
+            SlotView {
+                slot,
+                job: attempt.map(|attempt| attempt.job),
+                try_no: attempt.map(|attempt| attempt.try_no),
+                recipe: running.map(|running| running.recipe.clone()),
+                phase: seen.as_ref().map(|seen| seen.stage.clone()),
+                since: running.map(|running| running.since),
+                progress: None,
+                silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
+                cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
+                memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
+            }
+        });
+        let sample = &self.sample;
+        let share = |percent: Option<f64>| percent.map(|percent| percent / 100.0);
+        BuilderView {
+            id: self.args.own,
+            name: self.args.name.clone(),
+            trust: "trusted".into(),
+            verdict: match self.leaving {
+                Some(_) => "draining".into(),
+                None => self.judgement.verdict.as_str().into(),
+            },
+            evidence: self.judgement.evidence.clone(),
+            last_heard_s: Some(0.0),
+            holds: Vec::new(),
+            slots: slots.collect(),
+            disks: sample.disks.iter().map(disk_view).collect(),
+            arch: Arch::OF_THIS_PROGRAM,
+            cores: Some(report.slot_cores.iter().sum()),
+            memory_total_bytes: sample.memory_total_bytes,
+            memory_free_bytes: sample.memory_available_bytes,
+            pressure_cpu: share(sample.cpu_pressure),
+            pressure_memory: share(sample.memory_pressure),
+            pressure_io: share(sample.io_pressure),
+            load: sample.load_1,
+            temperature_c: self.vitals.temperature_c,
+            reclaimed_bytes: self.vitals.reclaimed_bytes,
+            parked: self.vitals.parked,
+            history: Vec::new(),
+        }
+    }
+}
+
+fn disk_view(disk: &crate::health::DiskSample) -> DiskView {
+    DiskView {
+        path: disk.path.clone(),
+        free_bytes: disk.free_bytes,
+        total_bytes: disk.total_bytes,
+        free_inodes: disk.free_inodes,
+        full_in_s: disk.full_in_s,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::DiskSample;
+
+    #[test]
+    fn room_is_made_up_to_half_above_the_floor_and_something_given_up_below_half_of_it() {
+        let floors = Floors {
+            disk_bytes: 1000,
+            inodes: 100,
+        };
+        let sample = |free, inodes| Sample {
+            disks: vec![DiskSample {
+                path: "/d".into(),
+                free_bytes: free,
+                total_bytes: None,
+                free_inodes: inodes,
+                full_in_s: None,
+            }],
+            ..Sample::default()
+        };
+        for (sample, missing, critical) in [
+            (sample(Some(1000), None), 0, false),
+            (sample(Some(999), Some(100)), 501, false),
+            (sample(Some(499), None), 1001, true),
+            (sample(Some(5000), Some(99)), 250, false),
+            (sample(Some(5000), Some(49)), 250, true),
+            (sample(None, None), 0, false),
+        ] {
+            assert_eq!(missing_bytes(&sample, floors), missing, "{sample:?}");
+            assert_eq!(is_critical(&sample, floors), critical, "{sample:?}");
+        }
+    }
+}

@@ -1,0 +1,766 @@
+//! Builders as summit sees them: stops that people and the farm put on them, how they were lately, what attempts took, and
+//! whose doing a failure is when several are looked at together.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::state::{Done, State, refused};
+use crate::admin::Caller;
+use crate::admin::summit::{
+    Builder as BuilderReply, BuilderDrain, BuilderQuarantine, BuilderRelease, BuilderResume,
+};
+use crate::admin::view::{HoldView, MomentView};
+use crate::fault::{Fault, Kind, Result};
+use crate::health::Verdict;
+use crate::id::{AttemptId, HostId, JobId, RecipeName, Stamp};
+use crate::limit;
+use crate::model::{
+    AttemptState, Blame, BuilderReport, Event, Glance, Hold, JobState, Measures, OrderLimits,
+    Outcome, Profile, Role, Say, StopKind, Target, Then, Usage, Vitals, Who,
+};
+use crate::plan::schedule::{BuilderSpec, Happened};
+
+/// Attempts of a target whose use of resources is remembered.
+const REMEMBERED: usize = 20;
+/// Moments of a builder that are kept, and the time between two: an hour.
+const MOMENTS: usize = 360;
+const MOMENT_MS: i64 = 10_000;
+/// Ends on one builder that are looked at together.
+const ENDS: usize = 16;
+/// Recipes that fail one after the other on one host by their own doing, while others build elsewhere, before the host is
+/// suspected: more than for failures that are the builder's anyway.
+const FAILING_RECIPES: usize = 5;
+/// First pause between two canaries; doubles up to an hour.
+const CANARY_MS: u64 = 60_000;
+const CANARY_MS_MAX: u64 = 3_600_000;
+/// Canaries are no jobs; this number is none's.
+const CANARY: JobId = JobId(u64::MAX);
+
+/// How an attempt on a builder ended.
+#[derive(Debug, Clone)]
+struct End {
+    job: JobId,
+    recipe: RecipeName,
+    /// `None`: it made packages.
+    blame: Option<Blame>,
+}
+
+/// A known-good recipe on its way through a builder in quarantine.
+#[derive(Debug, Default)]
+struct Canary {
+    attempt: Option<AttemptId>,
+    recipe: String,
+    tried: u32,
+    not_before_ms: u64,
+    since_ms: u64,
+}
+
+/// What is remembered of builders beside their reports. Lost with the process but for what the rows give back.
+#[derive(Default)]
+pub struct Wards {
+    /// The last look at each running attempt.
+    pub glances: HashMap<AttemptId, Glance>,
+    /// Beside the reports.
+    pub vitals: BTreeMap<HostId, Vitals>,
+    moments: BTreeMap<HostId, VecDeque<MomentView>>,
+    used: HashMap<Target, VecDeque<Usage>>,
+    ends: BTreeMap<HostId, VecDeque<End>>,
+    canaries: BTreeMap<HostId, Canary>,
+}
+
+/// What is expected of the next build of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Expected {
+    /// Bytes of disk, 95 of 100 times.
+    pub disk_bytes: Option<u64>,
+    /// Bytes of memory, 95 of 100 times.
+    pub memory_bytes: Option<u64>,
+    /// The longest that it was ever quiet.
+    pub silence_ms: Option<u64>,
+    /// The longest that it ever took.
+    pub wall_ms: Option<u64>,
+}
+
+/// The value that 95 of 100 are not above; of few values, the largest.
+fn p95(values: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut sorted: Vec<u64> = values.collect();
+    sorted.sort_unstable();
+    let at = (sorted.len() * 95).div_ceil(100).saturating_sub(1);
+    sorted.get(at).copied()
+}
+
+/// What to expect after these uses.
+fn expected(used: &VecDeque<Usage>) -> Expected {
+    let of = |pick: fn(&Usage) -> Option<u64>| used.iter().filter_map(pick);
+    Expected {
+        disk_bytes: p95(of(|usage| usage.disk_bytes)),
+        memory_bytes: p95(of(|usage| usage.memory_bytes)),
+        silence_ms: of(|usage| usage.silence_ms).max(),
+        wall_ms: of(|usage| usage.wall_ms).max(),
+    }
+}
+
+/// Bounds of an attempt: what the profile says, tightened by what this recipe did before.
+pub fn limits(profile: &Profile, expected: Expected) -> OrderLimits {
+    let seconds = |ms: u64| ms.div_ceil(1000);
+    // A recipe that was once quiet for a minute may be quiet for four of them on a busy day.
+    let silence_s = expected.silence_ms.map_or(limit::SILENCE_S_MAX, |ms| {
+        (4 * seconds(ms)).clamp(limit::SILENCE_S_MIN, limit::SILENCE_S_MAX)
+    });
+    // Ten times the longest, and never less than an hour: machines differ, and a rebuild may find its caches cold.
+    let time_s = expected.wall_ms.map_or(limit::ATTEMPT_S_MAX, |ms| {
+        (10 * seconds(ms)).clamp(3_600, limit::ATTEMPT_S_MAX)
+    });
+    OrderLimits {
+        phase_s: profile.phase_s_max,
+        time_s,
+        silence_s,
+        log_bytes: profile.log_bytes_max,
+        memory_bytes: None,
+    }
+}
+
+impl State {
+    /// What the rows remember of attempts and builders; after a start.
+    pub fn know_wards(&mut self) {
+        let measures: Vec<_> = self.farm.measures.values().cloned().collect();
+        for measures in measures {
+            self.learn(&measures);
+        }
+    }
+
+    /// Remembers what a build that made packages took.
+    pub fn learn(&mut self, measures: &Measures) {
+        // One that was given back in the middle took less than it needs.
+        let whole = measures.phases.iter().any(|phase| phase.name == "package");
+        let Some(job) = self.farm.jobs.get(&measures.attempt.job).filter(|_| whole) else {
+            return;
+        };
+        let used = self.wards.used.entry(job.target.clone()).or_default();
+        used.push_back(measures.usage);
+        if used.len() > REMEMBERED {
+            used.pop_front();
+        }
+    }
+
+    /// What is expected of the next build of a target.
+    pub fn expected(&self, target: &Target) -> Expected {
+        self.wards
+            .used
+            .get(target)
+            .map(expected)
+            .unwrap_or_default()
+    }
+
+    /// What builders say that changes no row.
+    pub async fn ward_said(&mut self, from: HostId, say: Say) -> Done<()> {
+        match say {
+            Say::Measured(measures) => {
+                let event = Event::Observed {
+                    measures: Box::new(measures.bounded()),
+                };
+                self.record_one(Who::Key(from), event).await?.ok();
+            }
+            Say::Glanced { attempt, glance } => {
+                self.wards.glances.insert(attempt, glance);
+            }
+            Say::Vitals(vitals) => {
+                self.wards.vitals.insert(from, *vitals);
+            }
+            other => tracing::warn!(?other, "no look of a builder"),
+        }
+        Ok(())
+    }
+
+    /// Keeps a moment of a builder now and then.
+    pub fn keep_moment(&mut self, from: HostId, report: &BuilderReport) {
+        let at = crate::actors::now().wall;
+        let moments = self.wards.moments.entry(from).or_default();
+        if moments
+            .back()
+            .is_some_and(|last| at.0.saturating_sub(last.at.0).abs() < MOMENT_MS)
+        {
+            return;
+        }
+        let sample = &report.sample;
+        moments.push_back(MomentView {
+            at,
+            verdict: report.judgement.verdict.as_str().into(),
+            free_bytes: sample.disks.iter().filter_map(|disk| disk.free_bytes).min(),
+            memory_free_bytes: sample.memory_available_bytes,
+            load: sample.load_1,
+            pressure_cpu: sample.cpu_pressure.map(|percent| percent / 100.0),
+            busy: u32::try_from(report.slots.iter().flatten().count()).unwrap_or(u32::MAX),
+        });
+        if moments.len() > MOMENTS {
+            moments.pop_front();
+        }
+    }
+
+    /// How a builder was lately.
+    pub fn moments(&self, id: &HostId) -> Vec<MomentView> {
+        let moments = self.wards.moments.get(id);
+        moments.into_iter().flatten().cloned().collect()
+    }
+
+    /// The stops on a builder, for people.
+    pub fn holds_on(&self, id: &HostId) -> Vec<HoldView> {
+        let Some(stop) = self.farm.builder_stops.get(id) else {
+            return Vec::new();
+        };
+        let view = |hold: &Hold, what: &str, expires| HoldView {
+            owner: hold.owner.to_string(),
+            reason: format!("{what}: {}", hold.reason),
+            since: Some(hold.since),
+            expires,
+        };
+        let drain = stop
+            .drain
+            .iter()
+            .map(|hold| view(hold, "draining", stop.drain_deadline));
+        let quarantine = stop
+            .quarantine
+            .iter()
+            .map(|hold| view(hold, "quarantine", None));
+        drain.chain(quarantine).collect()
+    }
+
+    /// `draining` or `quarantined`, when it is.
+    pub fn stop_word(&self, id: &HostId) -> Option<&'static str> {
+        let stop = self.farm.builder_stops.get(id)?;
+        match (&stop.drain, &stop.quarantine) {
+            (Some(_), _) => Some("draining"),
+            (None, Some(_)) => Some("quarantined"),
+            (None, None) => None,
+        }
+    }
+
+    /// Tells the schedule how a builder is now.
+    pub fn refresh_builder(&mut self, id: HostId, silent: Option<String>) {
+        let Some(builder) = self.builders.get(&id) else {
+            return;
+        };
+        let mut spec: BuilderSpec = super::attempts::builder_spec(id, &builder.report, silent);
+        spec.speed = self.estimates.speed(&id);
+        if let Some(stop) = self.farm.builder_stops.get(&id) {
+            let told =
+                |word: &str, hold: &Hold| format!("{word} by {}: {}", hold.owner, hold.reason);
+            let drain = stop.drain.as_ref().map(|hold| told("draining", hold));
+            let quarantine = stop
+                .quarantine
+                .as_ref()
+                .map(|hold| told("quarantine", hold));
+            if let Some(why) = drain.or(quarantine) {
+                spec.away = Some(why.into());
+            }
+        }
+        // What running attempts took already is promised to them, so it counts as there.
+        let taken: u64 = builder
+            .report
+            .slots
+            .iter()
+            .flatten()
+            .filter_map(|attempt| self.wards.glances.get(attempt)?.disk_bytes)
+            .sum();
+        let floor = match self.wards.vitals.get(&id) {
+            Some(vitals) => vitals.disk_floor_bytes,
+            None => limit::DISK_FLOOR_BYTES,
+        };
+        spec.disk_mib = spec.disk_mib.map(|mib| {
+            let mib = u64::from(mib) + (taken >> 20);
+            u32::try_from(mib.saturating_sub(floor >> 20)).unwrap_or(u32::MAX)
+        });
+        self.schedule
+            .take(Happened::Builder(spec), crate::actors::now());
+    }
+
+    /// `builder drain`.
+    pub async fn builder_drain(
+        &mut self,
+        caller: &Caller,
+        wish: &BuilderDrain,
+    ) -> Done<Result<BuilderReply>> {
+        let now = crate::actors::now().wall;
+        let deadline = wish.deadline_s.map(|seconds| {
+            let ms = i64::try_from(seconds)
+                .unwrap_or(i64::MAX)
+                .saturating_mul(1000);
+            Stamp(now.0.saturating_add(ms))
+        });
+        let reason = wish.reason.clone().unwrap_or_else(|| "maintenance".into());
+        self.stop_builder(caller, &wish.name, (StopKind::Drain, deadline), reason)
+            .await
+    }
+
+    /// `builder resume`.
+    pub async fn builder_resume(
+        &mut self,
+        caller: &Caller,
+        wish: &BuilderResume,
+    ) -> Done<Result<BuilderReply>> {
+        self.let_builder_go(caller, &wish.name, StopKind::Drain)
+            .await
+    }
+
+    /// `builder quarantine`.
+    pub async fn builder_quarantine(
+        &mut self,
+        caller: &Caller,
+        wish: &BuilderQuarantine,
+    ) -> Done<Result<BuilderReply>> {
+        let reason = wish.reason.clone().unwrap_or_else(|| "suspected".into());
+        self.stop_builder(caller, &wish.name, (StopKind::Quarantine, None), reason)
+            .await
+    }
+
+    /// `builder release`.
+    pub async fn builder_release(
+        &mut self,
+        caller: &Caller,
+        wish: &BuilderRelease,
+    ) -> Done<Result<BuilderReply>> {
+        self.let_builder_go(caller, &wish.name, StopKind::Quarantine)
+            .await
+    }
+
+    async fn stop_builder(
+        &mut self,
+        caller: &Caller,
+        name: &str,
+        (kind, deadline): (StopKind, Option<Stamp>),
+        reason: String,
+    ) -> Done<Result<BuilderReply>> {
+        if reason.len() > limit::FAULT_TEXT_BYTES_MAX {
+            return Ok(Err(Fault::new(Kind::Usage, "the reason is too long")));
+        }
+        let builder = match self.locate_builder(name) {
+            Ok(builder) => builder,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let event = Event::BuilderStopped {
+            builder,
+            kind,
+            hold: Hold {
+                owner: Who::Uid(caller.uid),
+                reason,
+                since: crate::actors::now().wall,
+                until: None,
+            },
+            deadline,
+        };
+        let answer = self.record_one(Who::Uid(caller.uid), event).await?;
+        Ok(match answer {
+            Ok(()) => self.builder_reply(&builder),
+            Err(refusal) => {
+                Err(refused(&refusal)
+                    .next(format!("`massif builder show {name}` says how it stands")))
+            }
+        })
+    }
+
+    async fn let_builder_go(
+        &mut self,
+        caller: &Caller,
+        name: &str,
+        kind: StopKind,
+    ) -> Done<Result<BuilderReply>> {
+        let builder = match self.locate_builder(name) {
+            Ok(builder) => builder,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let who = Who::Uid(caller.uid);
+        let event = Event::BuilderLetGo {
+            builder,
+            kind,
+            why: format!("released by {who}"),
+        };
+        let answer = self.record_one(who, event).await?;
+        Ok(match (answer, kind) {
+            (Ok(()), _) => self.builder_reply(&builder),
+            (Err(_), StopKind::Drain) => Err(Fault::new(
+                Kind::Conflict,
+                format!("builder {name} is not draining"),
+            )
+            .next("`massif builder show` says what stops it; `release` ends a quarantine")),
+            (Err(_), StopKind::Quarantine) => Err(Fault::new(
+                Kind::Conflict,
+                format!("builder {name} is not in quarantine"),
+            )
+            .next("`massif builder show` says what stops it; `resume` ends a drain")),
+        })
+    }
+
+    fn builder_reply(&self, id: &HostId) -> Result<BuilderReply> {
+        let builder = self
+            .builder_view(id)
+            .ok_or_else(|| Fault::bug("a builder is gone"))?;
+        Ok(BuilderReply { builder })
+    }
+
+    /// Whose doing a failure is when others of the same job are looked at too: the same recipe failing in a phase on two
+    /// hosts is the recipe's.
+    pub fn weigh_blame(
+        &self,
+        attempt: AttemptId,
+        from: HostId,
+        blame: Blame,
+        fault: &Fault,
+    ) -> Blame {
+        let in_phase = |attempt: &AttemptId| {
+            self.farm.measures.get(attempt).is_some_and(|measures| {
+                let early = ["fetch", "prepare"];
+                let last = measures.phases.last();
+                last.is_some_and(|phase| !early.contains(&phase.name.as_str()))
+            })
+        };
+        if blame != Blame::Builder || fault.kind == Kind::TryAgain || !in_phase(&attempt) {
+            return blame;
+        }
+        let mut hosts = BTreeSet::from([from]);
+        for other in self.farm.attempts_of(attempt.job) {
+            if let AttemptState::Ended { blame, fault } = &other.state
+                && *blame == Blame::Builder
+                && fault.kind != Kind::TryAgain
+                && in_phase(&other.id)
+            {
+                hosts.insert(other.builder);
+            }
+        }
+        match hosts.len() >= limit::HOSTS_FAILED_MAX {
+            true => Blame::Recipe,
+            false => blame,
+        }
+    }
+
+    /// Keeps how an attempt ended, and suspects a host on which one recipe after the other fails.
+    pub async fn note_end(
+        &mut self,
+        from: HostId,
+        attempt: AttemptId,
+        failed: Option<(Blame, Kind)>,
+    ) -> Done<()> {
+        let Some(job) = self.farm.jobs.get(&attempt.job).cloned() else {
+            return Ok(());
+        };
+        if let Some((blame, kind)) = failed {
+            let counts = matches!(blame, Blame::Builder | Blame::Recipe) && kind != Kind::TryAgain;
+            if !counts {
+                return Ok(());
+            }
+        }
+        let ends = self.wards.ends.entry(from).or_default();
+        ends.push_back(End {
+            job: job.id,
+            recipe: job.target.recipe.clone(),
+            blame: failed.map(|(blame, _)| blame),
+        });
+        if ends.len() > ENDS {
+            ends.pop_front();
+        }
+        let Some((why, jobs)) = self.suspicion(&from) else {
+            return Ok(());
+        };
+        if self.known_good().is_none() {
+            tracing::warn!(builder = %from.short(), why, "suspected, and there is no known-good recipe to test it with");
+            return Ok(());
+        }
+        let hold = Hold {
+            owner: Who::Farm,
+            reason: why,
+            since: crate::actors::now().wall,
+            until: None,
+        };
+        let event = Event::BuilderStopped {
+            builder: from,
+            kind: StopKind::Quarantine,
+            hold,
+            deadline: None,
+        };
+        if self.record_one(Who::Farm, event).await?.is_ok() {
+            self.wards.ends.remove(&from);
+            let events = jobs
+                .into_iter()
+                .map(|job| (Who::Farm, Event::Retried { job }))
+                .collect();
+            self.record(events).await?;
+        }
+        Ok(())
+    }
+
+    /// Why a host is suspected, and the jobs that were given up because of it.
+    fn suspicion(&self, host: &HostId) -> Option<(String, Vec<JobId>)> {
+        let ends = self.wards.ends.get(host)?;
+        let since_good: Vec<&End> = ends
+            .iter()
+            .rev()
+            .take_while(|end| end.blame.is_some())
+            .collect();
+        let recipes = |blame: Option<Blame>| {
+            let these = since_good
+                .iter()
+                .filter(|end| blame.is_none() || end.blame == blame);
+            these.map(|end| &end.recipe).collect::<BTreeSet<_>>()
+        };
+        let by_host = recipes(Some(Blame::Builder));
+        let all = recipes(None);
+        // With one builder only, many failing recipes may as well have one broken dependency.
+        let others = self.builders.iter().any(|(id, builder)| {
+            id != host
+                && matches!(
+                    builder.report.judgement.verdict,
+                    Verdict::Fit | Verdict::Stalled
+                )
+                && self.stop_word(id).is_none()
+        });
+        let names = if by_host.len() >= limit::SUSPECT_RECIPES {
+            by_host
+        } else if others && all.len() >= FAILING_RECIPES {
+            all
+        } else {
+            return None;
+        };
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let given_up = since_good.iter().map(|end| end.job).filter(|job| {
+            let job = self.farm.jobs.get(job);
+            job.is_some_and(|job| job.state == JobState::Failed)
+        });
+        Some((
+            format!(
+                "{} recipes failed on it one after the other: {}",
+                names.len(),
+                names.join(", ")
+            ),
+            given_up.collect::<BTreeSet<_>>().into_iter().collect(),
+        ))
+    }
+
+    /// The published job that was built in the shortest time, and is still what its recipe says.
+    fn known_good(&self) -> Option<JobId> {
+        let published = self.farm.jobs.values().filter(|job| {
+            job.state == JobState::Published
+                && self.farm.profiles.contains_key(&job.target.profile)
+                && self.farm.projects.contains_key(&job.target.project)
+                && self
+                    .farm
+                    .newest(&job.target)
+                    .is_some_and(|newest| newest.id == job.id)
+        });
+        let took = |job: &JobId| {
+            let attempt = self.farm.attempts_of(*job).next_back()?;
+            self.farm.measures.get(&attempt.id)?.usage.wall_ms
+        };
+        published
+            .map(|job| job.id)
+            .min_by_key(|job| (took(job).unwrap_or(u64::MAX), *job))
+    }
+
+    /// Whether this is the canary that this host has.
+    pub fn is_canary(&self, from: HostId, attempt: AttemptId) -> bool {
+        self.wards
+            .canaries
+            .get(&from)
+            .is_some_and(|canary| canary.attempt == Some(attempt))
+    }
+
+    /// By the clock: builders in quarantine get canaries, and what runs on a draining one past its deadline is given back.
+    pub async fn tend_builders(&mut self) -> Done<()> {
+        let now = crate::actors::now();
+        let stops: Vec<_> = self.farm.builder_stops.values().cloned().collect();
+        let quarantined: BTreeSet<HostId> = stops
+            .iter()
+            .filter(|stop| stop.quarantine.is_some())
+            .map(|stop| stop.builder)
+            .collect();
+        self.wards.canaries.retain(|id, _| quarantined.contains(id));
+        for stop in stops {
+            if stop.drain_deadline.is_some_and(|until| until <= now.wall) {
+                self.give_back_all(stop.builder).await?;
+            }
+        }
+        for builder in quarantined {
+            self.send_canary(builder);
+        }
+        Ok(())
+    }
+
+    async fn give_back_all(&mut self, builder: HostId) -> Done<()> {
+        let live: Vec<AttemptId> = self
+            .farm
+            .jobs
+            .values()
+            .filter(|job| job.state == JobState::Building)
+            .filter_map(|job| self.farm.live_attempt(job.id))
+            .filter(|attempt| attempt.builder == builder)
+            .map(|attempt| attempt.id)
+            .collect();
+        for attempt in live {
+            let fault = Fault::new(
+                Kind::TryAgain,
+                "its builder drains, and the deadline is over",
+            )
+            .next("nothing is to be done: the job goes elsewhere");
+            let event = Event::AttemptEnded {
+                attempt,
+                blame: Blame::Builder,
+                fault,
+                then: Then::Again {
+                    not_before: None,
+                    counts: false,
+                },
+            };
+            if self.record_one(Who::Farm, event).await?.is_ok() {
+                self.stop_attempt(attempt, builder, "the builder drains");
+            }
+        }
+        Ok(())
+    }
+
+    fn send_canary(&mut self, builder: HostId) {
+        let now = crate::actors::now();
+        let lease_ms = self.lease_ms();
+        let free = self.builders.get(&builder).is_some_and(|known| {
+            now.mono_ms.saturating_sub(known.heard_ms) <= lease_ms
+                && known.report.leaving.is_none()
+                && known.report.slots.iter().any(Option::is_none)
+                && matches!(
+                    known.report.judgement.verdict,
+                    Verdict::Fit | Verdict::Stalled
+                )
+        });
+        let drained = self
+            .farm
+            .builder_stops
+            .get(&builder)
+            .is_some_and(|stop| stop.drain.is_some());
+        let canary = self.wards.canaries.entry(builder).or_default();
+        // One that was lost on the way is sent again.
+        if canary.attempt.is_some() && now.mono_ms >= canary.since_ms + CANARY_MS_MAX {
+            canary.attempt = None;
+        }
+        if drained || !free || canary.attempt.is_some() || now.mono_ms < canary.not_before_ms {
+            return;
+        }
+        let Some(job) = self
+            .known_good()
+            .and_then(|id| self.farm.jobs.get(&id).cloned())
+        else {
+            return;
+        };
+        // Seconds tell it from one that an earlier process of summit sent.
+        let try_no = u32::try_from(now.wall.0 / 1000).unwrap_or(u32::MAX);
+        let attempt = AttemptId {
+            job: CANARY,
+            try_no,
+        };
+        if let Some(canary) = self.wards.canaries.get_mut(&builder) {
+            canary.attempt = Some(attempt);
+            canary.recipe = job.target.recipe.to_string();
+            canary.since_ms = now.mono_ms;
+            canary.tried += 1;
+        }
+        tracing::info!(builder = %builder.short(), recipe = %job.target.recipe, "a canary goes to a builder in quarantine");
+        self.prepare_canary(attempt, &job);
+    }
+
+    /// The order for a canary is ready, or cannot be made.
+    pub fn canary_ready(&mut self, attempt: AttemptId, order: Result<crate::model::BuildOrder>) {
+        let found = self
+            .wards
+            .canaries
+            .iter()
+            .find(|(_, canary)| canary.attempt == Some(attempt))
+            .map(|(builder, _)| *builder);
+        let Some(builder) = found else { return };
+        match order {
+            // Vessel is not told to expect it: what a suspect makes is published nowhere.
+            Ok(order) => {
+                let say = self.order_said(order);
+                self.args.post.say(builder, Role::Avalanche, say);
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "cannot make the order of a canary");
+                self.canary_again(builder);
+            }
+        }
+    }
+
+    fn canary_again(&mut self, builder: HostId) {
+        let now_ms = crate::actors::now().mono_ms;
+        if let Some(canary) = self.wards.canaries.get_mut(&builder) {
+            let pause = CANARY_MS << canary.tried.saturating_sub(1).min(10);
+            canary.not_before_ms = now_ms + pause.min(CANARY_MS_MAX);
+            canary.attempt = None;
+        }
+    }
+
+    /// A canary is over: it lets the builder go, or is sent again later.
+    pub async fn canary_ended(
+        &mut self,
+        from: HostId,
+        attempt: AttemptId,
+        outcome: &Outcome,
+    ) -> Done<()> {
+        let heard = Say::Heard { attempt };
+        self.args.post.say(from, Role::Avalanche, heard);
+        // Nobody fetches what it made.
+        self.stop_attempt(attempt, from, "it was a canary");
+        let recipe = self
+            .wards
+            .canaries
+            .get(&from)
+            .map(|canary| canary.recipe.clone())
+            .unwrap_or_default();
+        match outcome {
+            Outcome::Built { .. } => {
+                self.wards.canaries.remove(&from);
+                let event = Event::BuilderLetGo {
+                    builder: from,
+                    kind: StopKind::Quarantine,
+                    why: format!("it built {recipe}, which is known to be good"),
+                };
+                self.record_one(Who::Farm, event).await?.ok();
+            }
+            Outcome::Failed { fault, .. } => {
+                tracing::warn!(builder = %from.short(), recipe, %fault, "a canary failed");
+                self.canary_again(from);
+            }
+            Outcome::Cancelled => self.canary_again(from),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_follow_what_the_recipe_did_before_between_a_floor_and_a_ceiling() {
+        let profile = Profile::laptop("p".parse().unwrap(), "main".parse().unwrap());
+        let of = |silence_ms, wall_ms| {
+            let limits = limits(
+                &profile,
+                Expected {
+                    silence_ms,
+                    wall_ms,
+                    ..Expected::default()
+                },
+            );
+            (limits.silence_s, limits.time_s)
+        };
+        assert_eq!(of(None, None), (limit::SILENCE_S_MAX, limit::ATTEMPT_S_MAX));
+        assert_eq!(of(Some(1), Some(1)), (limit::SILENCE_S_MIN, 3_600));
+        assert_eq!(of(Some(200_000), Some(1_000_000)), (800, 10_000));
+        assert_eq!(
+            of(Some(u64::MAX / 8), Some(u64::MAX / 16)),
+            (limit::SILENCE_S_MAX, limit::ATTEMPT_S_MAX)
+        );
+    }
+
+    #[test]
+    fn ninety_five_of_a_hundred_are_not_above_it() {
+        assert_eq!(p95([].into_iter()), None);
+        assert_eq!(p95([7].into_iter()), Some(7));
+        assert_eq!(p95(1..=100), Some(95));
+        assert_eq!(p95(1..=20), Some(19));
+    }
+}

@@ -1,0 +1,503 @@
+//! `massif try`: a recipe that is in no repository, built on the farm with the same rules. A try is no job: it lives in
+//! memory until its owner has what came out, and what it made goes nowhere but to a channel that its owner named.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use super::builders::limits;
+use super::state::{Done, State};
+use crate::admin::summit::{Tried, Try, TryDone, TryPage, TryShow};
+use crate::admin::view::FaultView;
+use crate::fault::{Fault, Kind, Result};
+use crate::health::Verdict;
+use crate::id::{AttemptId, CommitId, HostId, JobId, ProfileName, ProjectName};
+use crate::limit;
+use crate::model::{
+    Blame, BlobRef, BuildOrder, Catalog, Entry, Expectation, Outcome, Profile, Reading, Role, Say,
+    Target,
+};
+use crate::recipe::{self, Facts, Recipe};
+
+/// Tries have numbers from here on, far above any job's.
+const FIRST: u64 = 1 << 62;
+/// Tries that are remembered; the oldest that ended goes first.
+const REMEMBERED: usize = 64;
+/// A try whose owner does not come back is forgotten after this long.
+const FORGET_MS: u64 = 3_600_000;
+/// Pause after a builder refused.
+const REFUSED_MS: u64 = 2_000;
+
+/// Whether this is the number of a try.
+pub fn is_try(job: JobId) -> bool {
+    job.0 >= FIRST && job.0 != u64::MAX
+}
+
+#[derive(Debug)]
+enum Standing {
+    Waiting(String),
+    Building,
+    Publishing,
+    Built,
+    Published(String),
+    Failed(Blame, Fault),
+}
+
+/// One try.
+#[derive(Debug)]
+struct Trial {
+    order: BuildOrder,
+    /// Only on this builder.
+    on: Option<HostId>,
+    /// It is published, into the channel of its order.
+    publishes: bool,
+    builder: Option<HostId>,
+    standing: Standing,
+    not_before_ms: u64,
+    changed_ms: u64,
+    phase: Option<String>,
+    log_bytes: u64,
+    refused: u32,
+}
+
+impl Trial {
+    fn is_over(&self) -> bool {
+        matches!(
+            self.standing,
+            Standing::Built | Standing::Published(_) | Standing::Failed(..)
+        )
+    }
+
+    fn stand(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.changed_ms = crate::actors::now().mono_ms;
+    }
+}
+
+/// All tries, by number.
+#[derive(Default)]
+pub struct Trials(BTreeMap<JobId, Trial>);
+
+/// The recipe in a packed directory.
+fn read_packed(tar: &[u8]) -> Result<Facts> {
+    let bad = |error: std::io::Error| {
+        Fault::new(Kind::Usage, "the packed recipe cannot be read").because(&error)
+    };
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries().map_err(bad)? {
+        let entry = entry.map_err(bad)?;
+        let is_recipe = entry
+            .path()
+            .is_ok_and(|path| path.as_os_str() == "stone.yaml");
+        if !is_recipe {
+            continue;
+        }
+        let mut text = String::new();
+        let max = limit::RECIPE_BYTES_MAX as u64;
+        entry.take(max).read_to_string(&mut text).map_err(bad)?;
+        let (recipe, warnings) = Recipe::parse(&text, "stone.yaml")?;
+        return recipe::facts(&recipe, None, warnings);
+    }
+    Err(Fault::new(
+        Kind::Usage,
+        "there is no stone.yaml in the packed directory",
+    )
+    .next("give the directory of a recipe"))
+}
+
+impl State {
+    /// `try`: takes a recipe whose packed directory was uploaded before.
+    pub async fn try_recipe(&mut self, wish: &Try) -> Done<Result<Tried>> {
+        let (blobs, tar) = (self.args.blobs.clone(), wish.recipe_tar);
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = blobs.read(&tar, limit::RECIPE_PACK_BYTES_MAX)?;
+            Ok::<_, Fault>((bytes.len() as u64, read_packed(&bytes)?))
+        });
+        let prepared = match read.await? {
+            Ok((size, facts)) => self.trial(wish, facts, size),
+            Err(fault) => Err(fault),
+        };
+        let trial = match prepared {
+            Ok(trial) => trial,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let id = trial.order.attempt.job;
+        if trial.publishes
+            && let Some(profile) = self.farm.profiles.get(&trial.order.profile.name).cloned()
+        {
+            self.open_channel(&Profile {
+                channel: trial.order.profile.channel.clone(),
+                ..profile
+            });
+        }
+        let over = self.trials.0.iter().find(|(_, trial)| trial.is_over());
+        if self.trials.0.len() >= REMEMBERED {
+            let Some(oldest) = over.map(|(id, _)| *id) else {
+                return Ok(Err(Fault::new(
+                    Kind::TryAgain,
+                    format!("{REMEMBERED} tries are under way"),
+                )));
+            };
+            self.forget_trial(oldest);
+        }
+        let (recipe, version) = (trial.order.recipe.clone(), trial.order.version.clone());
+        self.trials.0.insert(id, trial);
+        self.tend_trials();
+        Ok(Ok(Tried {
+            id,
+            recipe,
+            version,
+        }))
+    }
+
+    fn trial(&self, wish: &Try, facts: Facts, size: u64) -> Result<Trial> {
+        let known = self.farm.profiles.keys().map(ProfileName::as_str);
+        let profile = match &wish.profile {
+            Some(name) => self.farm.profiles.get(name).ok_or_else(|| {
+                super::lookup::unknown("profile", name.as_str(), known, "massif profile list")
+            })?,
+            None => self
+                .farm
+                .profiles
+                .values()
+                .next()
+                .ok_or_else(|| Fault::new(Kind::Operator, "the farm has no profile"))?,
+        };
+        let on = match &wish.on {
+            Some(name) => Some(self.locate_builder(name)?),
+            None => None,
+        };
+        let mut spec: crate::model::ProfileSpec = profile.into();
+        if let Some(channel) = &wish.channel {
+            let farms = self.farm.profiles.values();
+            if let Some(owner) = farms.into_iter().find(|other| other.channel == *channel) {
+                let what = format!("channel {channel} belongs to profile {}", owner.name);
+                return Err(Fault::new(Kind::Conflict, what)
+                    .next("name a channel of your own; a try never touches the farm's"));
+            }
+            spec.channel = channel.clone();
+        }
+        let now = crate::actors::now();
+        let mut number = FIRST + u64::try_from(now.wall.0).unwrap_or(0);
+        while self.trials.0.contains_key(&JobId(number)) {
+            number += 1;
+        }
+        let next = self
+            .args
+            .channels
+            .borrow()
+            .next_build_release(&facts.name, facts.release);
+        let target = Target {
+            project: try_project()?,
+            recipe: facts.name.clone(),
+            profile: profile.name.clone(),
+        };
+        let inputs = self.inputs_of_local(&target, &facts)?;
+        let order = BuildOrder {
+            attempt: AttemptId {
+                job: JobId(number),
+                try_no: 1,
+            },
+            recipe: facts.name.clone(),
+            version: facts.version.clone(),
+            release: facts.release,
+            build_release: next,
+            profile: spec,
+            recipe_tar: BlobRef {
+                sha256: wish.recipe_tar,
+                size,
+            },
+            source_date_epoch: now.wall.0 / 1000,
+            jobs: None,
+            inputs,
+            limits: limits(profile, super::builders::Expected::default()),
+        };
+        Ok(Trial {
+            order,
+            on,
+            publishes: wish.channel.is_some(),
+            builder: None,
+            standing: Standing::Waiting("it is about to be given to a builder".into()),
+            not_before_ms: 0,
+            changed_ms: now.mono_ms,
+            phase: None,
+            log_bytes: 0,
+            refused: 0,
+        })
+    }
+
+    /// The build root of a recipe that is in no repository: a copy of the planner takes it in, and is thrown away.
+    fn inputs_of_local(&self, target: &Target, facts: &Facts) -> Result<Vec<crate::model::Input>> {
+        let nothing = CommitId([0; 20]);
+        let entry = Entry {
+            dir: "try".into(),
+            tree: nothing,
+            reading: Reading::Good(Box::new(facts.clone())),
+        };
+        let mut planner = self.planner.clone();
+        planner.set_project(&target.project, self.rules());
+        planner.set_catalog(&Catalog {
+            project: target.project.clone(),
+            commit: nothing,
+            entries: vec![Arc::new(entry)],
+        });
+        let closure = planner.closure(target).map_err(|waits| {
+            let texts: Vec<String> = waits.iter().map(|wait| wait.text.clone()).collect();
+            Fault::new(
+                Kind::Recipe,
+                format!("{} cannot be built: {}", target.recipe, texts.join("; ")),
+            )
+            .next("publish what is missing first, or add a remote that has it to the profile")
+        })?;
+        super::orders::inputs_of(closure)
+    }
+
+    /// By the clock, and when something changed: gives waiting tries to builders, forgets old ones.
+    pub fn tend_trials(&mut self) {
+        let now_ms = crate::actors::now().mono_ms;
+        let old: Vec<JobId> = self
+            .trials
+            .0
+            .iter()
+            .filter(|(_, trial)| trial.is_over() && now_ms > trial.changed_ms + FORGET_MS)
+            .map(|(id, _)| *id)
+            .collect();
+        old.into_iter().for_each(|id| self.forget_trial(id));
+        let mut taken = Vec::new();
+        let waiting: Vec<JobId> = self
+            .trials
+            .0
+            .iter()
+            .filter(|(_, trial)| matches!(trial.standing, Standing::Waiting(_)))
+            .filter(|(_, trial)| trial.not_before_ms <= now_ms)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            let Some(trial) = self.trials.0.get(&id) else {
+                continue;
+            };
+            let found = self.builder_for(trial, &taken);
+            let Some(trial) = self.trials.0.get_mut(&id) else {
+                continue;
+            };
+            match found {
+                Ok(builder) => {
+                    taken.push(builder);
+                    trial.builder = Some(builder);
+                    trial.stand(Standing::Building);
+                    let order = trial.order.clone();
+                    let expectation = trial.publishes.then(|| Expectation {
+                        attempt: order.attempt,
+                        builder,
+                        source: order.recipe.clone(),
+                        version: order.version.clone(),
+                        release: order.release,
+                        build_release: order.build_release,
+                        arch: order.profile.arch,
+                        channel: order.profile.channel.clone(),
+                    });
+                    if let Some(expectation) = expectation {
+                        let say = Say::Expect(Box::new(expectation));
+                        self.args.post.say(self.args.vessel, Role::Vessel, say);
+                    }
+                    let say = self.order_said(order);
+                    self.args.post.say(builder, Role::Avalanche, say);
+                }
+                Err(why) => trial.standing = Standing::Waiting(why),
+            }
+        }
+    }
+
+    /// A builder with a free slot for this try, or what it waits for.
+    fn builder_for(&self, trial: &Trial, taken: &[HostId]) -> std::result::Result<HostId, String> {
+        let now_ms = crate::actors::now().mono_ms;
+        let mut why = "no builder is here".to_string();
+        for (id, builder) in &self.builders {
+            if trial.on.is_some_and(|on| on != *id) {
+                continue;
+            }
+            let (report, profile) = (&builder.report, &trial.order.profile);
+            let name = &report.name;
+            why = if now_ms.saturating_sub(builder.heard_ms) > self.lease_ms() {
+                format!("builder {name} is not heard of")
+            } else if report.arch != profile.arch || !report.levels.contains(&profile.level) {
+                format!("builder {name} cannot build for profile {}", profile.name)
+            } else if let Some(word) = self.stop_word(id) {
+                format!("builder {name} is {word}")
+            } else if !matches!(report.judgement.verdict, Verdict::Fit | Verdict::Stalled) {
+                format!(
+                    "builder {name} is {}: {}",
+                    report.judgement.verdict.as_str(),
+                    report.judgement.evidence.join("; ")
+                )
+            } else if taken.contains(id) || report.slots.iter().all(Option::is_some) {
+                format!("all slots of builder {name} are busy")
+            } else if !trial.publishes && *id != self.args.own {
+                format!(
+                    "what builder {name} makes comes back by way of a channel only: give one with --channel"
+                )
+            } else {
+                return Ok(*id);
+            };
+        }
+        Err(why)
+    }
+
+    /// What a builder or vessel says about a try.
+    pub fn trial_said(&mut self, from: HostId, attempt: AttemptId, say: Say) {
+        let vessel = self.args.vessel;
+        let Some(trial) = self.trials.0.get_mut(&attempt.job) else {
+            // Of an earlier summit, or forgotten: nobody waits for it.
+            if matches!(say, Say::Ended { .. }) {
+                let heard = Say::Heard { attempt };
+                self.args.post.say(from, Role::Avalanche, heard);
+                self.stop_attempt(attempt, from, "nobody waits for this try any more");
+            }
+            return;
+        };
+        if trial.builder != Some(from) && from != vessel {
+            return;
+        }
+        match say {
+            Say::Progress {
+                stage, log_bytes, ..
+            } => (trial.phase, trial.log_bytes) = (Some(stage), log_bytes),
+            Say::Refused { why, .. } => {
+                trial.refused += 1;
+                trial.builder = None;
+                trial.not_before_ms = crate::actors::now().mono_ms + REFUSED_MS;
+                trial.stand(Standing::Waiting(why.what));
+            }
+            Say::Ended { outcome, .. } => {
+                let publishes = trial.publishes;
+                match outcome {
+                    Outcome::Built { .. } if publishes => {
+                        if !trial.is_over() {
+                            trial.stand(Standing::Publishing);
+                        }
+                    }
+                    Outcome::Built { .. } => trial.stand(Standing::Built),
+                    Outcome::Failed { blame, fault, .. } => {
+                        trial.stand(Standing::Failed(blame, fault));
+                    }
+                    Outcome::Cancelled => {
+                        let fault = Fault::new(Kind::Operator, "the builder stopped it");
+                        trial.stand(Standing::Failed(Blame::Operator, fault));
+                    }
+                }
+                let heard = Say::Heard { attempt };
+                self.args.post.say(from, Role::Avalanche, heard);
+            }
+            Say::Published {
+                channel, version, ..
+            } if from == vessel => {
+                trial.stand(Standing::Published(format!(
+                    "version {version} of {channel}"
+                )));
+            }
+            Say::Rejected { blame, why, .. } if from == vessel => {
+                trial.stand(Standing::Failed(blame, why));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an attempt is a try that this host was given.
+    pub fn holds_trial(&self, host: HostId, attempt: AttemptId) -> bool {
+        self.trials
+            .0
+            .get(&attempt.job)
+            .is_some_and(|trial| trial.builder == Some(host))
+    }
+
+    /// Whether a try's log will not grow any more.
+    pub fn trial_is_over(&self, id: JobId) -> bool {
+        self.trials
+            .0
+            .get(&id)
+            .is_none_or(|trial| trial.is_over() || matches!(trial.standing, Standing::Publishing))
+    }
+
+    /// `TryShow`.
+    pub fn try_show(&self, wish: &TryShow) -> Result<TryPage> {
+        let trial = self.trials.0.get(&wish.id).ok_or_else(|| {
+            Fault::new(Kind::NotFound, "there is no such try")
+                .next("tries are forgotten after an hour")
+        })?;
+        let (state, text) = match &trial.standing {
+            Standing::Waiting(why) => ("waiting", Some(why.clone())),
+            Standing::Building => ("building", None),
+            Standing::Publishing => ("publishing", None),
+            Standing::Built => ("built", None),
+            Standing::Published(text) => ("published", Some(text.clone())),
+            Standing::Failed(..) => ("failed", None),
+        };
+        let (blame, fault) = match &trial.standing {
+            Standing::Failed(blame, fault) => (
+                Some(super::view::blame_view(*blame)),
+                Some(FaultView::from(fault)),
+            ),
+            _ => (None, None),
+        };
+        Ok(TryPage {
+            id: wish.id,
+            state: state.into(),
+            text,
+            builder: trial.builder.map(|builder| self.host_name(&builder)),
+            phase: trial.phase.clone(),
+            log_bytes: trial.log_bytes,
+            blame,
+            fault,
+            over: trial.is_over(),
+        })
+    }
+
+    /// `TryDone`: its owner has what it wants, or gives it up.
+    pub fn try_done(&mut self, wish: &TryDone) -> Result<TryPage> {
+        let shown = self.try_show(&TryShow { id: wish.id })?;
+        self.forget_trial(wish.id);
+        Ok(shown)
+    }
+
+    fn forget_trial(&mut self, id: JobId) {
+        let Some(trial) = self.trials.0.remove(&id) else {
+            return;
+        };
+        // What vessel has taken over it publishes by itself; everything else is thrown away.
+        let publishing = matches!(
+            trial.standing,
+            Standing::Publishing | Standing::Published(_)
+        );
+        if let Some(builder) = trial.builder.filter(|_| !publishing) {
+            self.stop_attempt(
+                trial.order.attempt,
+                builder,
+                "its owner has it, or gave it up",
+            );
+        }
+    }
+}
+
+fn try_project() -> Result<ProjectName> {
+    "massif-try"
+        .parse()
+        .map_err(|error| Fault::bug("a built-in name is none").because(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_tries_are_no_jobs_and_no_canary() {
+        assert!(!is_try(JobId(1)) && !is_try(JobId(u64::MAX)));
+        assert!(is_try(JobId(FIRST)));
+    }
+
+    #[test]
+    fn a_pack_without_a_recipe_is_refused_with_the_next_step() {
+        let empty = tar::Builder::new(Vec::new()).into_inner().unwrap();
+        assert_eq!(read_packed(&empty).unwrap_err().kind, Kind::Usage);
+        assert!(read_packed(b"no archive at all, but long enough to look like one").is_err());
+    }
+}

@@ -1,0 +1,223 @@
+//! `try`: packs a recipe's directory as it lies there, looks it over, has it built, and brings back what came out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine;
+use sha2::Digest as _;
+
+use super::Verdict;
+use super::args;
+use super::ask::Host;
+use super::files::{copy, print_log};
+use super::out::{Out, Style};
+use crate::admin::summit;
+use crate::admin::summit::TryPage;
+use crate::fault::{Fault, Kind, Result};
+use crate::id::{Digest, JobId};
+use crate::limit;
+use crate::recipe::Recipe;
+
+/// Bytes of one piece of an upload: its base64 fits a request.
+const PIECE_BYTES: usize = 512 * 1024;
+/// Between two looks at a try.
+const LOOK: Duration = Duration::from_millis(250);
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Fault {
+    Fault::new(Kind::Usage, format!("cannot {what} {}", path.display())).because(error)
+}
+
+/// Every file below a directory, relative and sorted; version control is left out.
+fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let (mut found, mut rest) = (Vec::new(), vec![PathBuf::new()]);
+    while let Some(below) = rest.pop() {
+        let at = dir.join(&below);
+        for entry in fs::read_dir(&at).map_err(|error| cannot("read", &at, &error))? {
+            let entry = entry.map_err(|error| cannot("read", &at, &error))?;
+            let path = below.join(entry.file_name());
+            let kind = entry
+                .file_type()
+                .map_err(|error| cannot("look at", &path, &error))?;
+            if kind.is_dir() && entry.file_name() != ".git" {
+                rest.push(path);
+            } else if kind.is_file() || kind.is_symlink() {
+                found.push(path);
+            }
+            if found.len() > limit::RECIPE_FILES_MAX {
+                return Err(Fault::new(
+                    Kind::Usage,
+                    format!(
+                        "{} holds more than {} files",
+                        dir.display(),
+                        limit::RECIPE_FILES_MAX
+                    ),
+                )
+                .next("give the directory of one recipe"));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The directory as it travels to a builder: sorted, modes 644 or 755, times and owners 0, as the farm packs its own.
+fn pack(dir: &Path) -> Result<Vec<u8>> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut room = limit::RECIPE_PACK_BYTES_MAX;
+    for file in files_below(dir)? {
+        let path = dir.join(&file);
+        let meta = fs::symlink_metadata(&path).map_err(|error| cannot("look at", &path, &error))?;
+        let mut header = tar::Header::new_ustar();
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        let added = if meta.is_symlink() {
+            let target = fs::read_link(&path).map_err(|error| cannot("read", &path, &error))?;
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            tar.append_link(&mut header, &file, target)
+        } else {
+            room = room.checked_sub(meta.len()).ok_or_else(|| {
+                let what = format!("{} is larger than a recipe may be", dir.display());
+                Fault::new(Kind::Usage, what).next("large files belong into upstreams")
+            })?;
+            let bytes = fs::read(&path).map_err(|error| cannot("read", &path, &error))?;
+            let runs = meta.permissions().mode() & 0o111 != 0;
+            header.set_entry_type(tar::EntryType::Regular);
+            header.set_mode(if runs { 0o755 } else { 0o644 });
+            header.set_size(bytes.len() as u64);
+            tar.append_data(&mut header, &file, bytes.as_slice())
+        };
+        added.map_err(|error| cannot("pack", &path, &error))?;
+    }
+    tar.into_inner()
+        .map_err(|error| cannot("pack", dir, &error))
+}
+
+/// Reads the recipe and says what is worth mending; an error is a recipe that cannot be built at all.
+fn look_over(dir: &Path, out: &Out) -> Result<()> {
+    let file = dir.join("stone.yaml");
+    let text = fs::read_to_string(&file).map_err(|error| {
+        cannot("read", &file, &error).next("give the directory that holds the recipe's stone.yaml")
+    })?;
+    let (recipe, warnings) = Recipe::parse(&text, &file.display().to_string())?;
+    let found = warnings
+        .into_iter()
+        .chain(crate::recipe::lint::lint(&recipe));
+    for fault in found {
+        if !matches!(out.style, Style::Json) {
+            eprintln!("massif: worth mending: {fault}");
+        }
+    }
+    Ok(())
+}
+
+async fn upload(host: &Host, bytes: &[u8]) -> Result<Digest> {
+    let sha256 = Digest(sha2::Sha256::digest(bytes).into());
+    let mut client = host.connect().await?;
+    let mut offset = 0;
+    for piece in bytes.chunks(PIECE_BYTES) {
+        let ask = summit::RecipeUpload {
+            sha256,
+            size: bytes.len() as u64,
+            offset,
+            base64: base64::engine::general_purpose::STANDARD.encode(piece),
+        };
+        client.call(&ask).await?;
+        offset += piece.len() as u64;
+    }
+    Ok(sha256)
+}
+
+pub(super) async fn try_recipe(host: &Host, wish: &args::Try, out: &Out) -> Result<Verdict> {
+    look_over(&wish.dir, out)?;
+    if let Some(to) = &wish.out {
+        fs::create_dir_all(to).map_err(|error| cannot("make", to, &error))?;
+    }
+    let recipe_tar = upload(host, &pack(&wish.dir)?).await?;
+    let ask = summit::Try {
+        recipe_tar,
+        profile: wish.profile.clone(),
+        on: wish.on.clone(),
+        channel: wish.channel.clone(),
+    };
+    let tried = host.ask(&ask).await?;
+    let people = matches!(out.style, Style::People);
+    let page = follow(host, tried.id, people, out).await?;
+    let failed = page.fault.is_some();
+    let mut made = Vec::new();
+    if !failed && wish.channel.is_none() {
+        let ask = summit::JobArtefacts {
+            job: tried.id.to_string(),
+            try_no: Some(1),
+        };
+        let to = wish.out.clone().unwrap_or_else(|| PathBuf::from("."));
+        for artefact in host.ask(&ask).await?.artefacts {
+            copy(host, tried.id, &artefact, &to).await?;
+            made.push(to.join(&artefact.name).display().to_string());
+        }
+    }
+    host.ask(&summit::TryDone { id: tried.id }).await?;
+    match out.style {
+        Style::Json => out.value(&serde_json::json!({
+            "recipe": tried.recipe, "version": tried.version, "state": page.state, "text": page.text,
+            "builder": page.builder, "blame": page.blame, "fault": page.fault, "files": made,
+        }))?,
+        Style::Ids => made.iter().for_each(|file| out.line(file)),
+        Style::People => {
+            made.iter().for_each(|file| out.line(&format!("made {file}")));
+            if let Some(text) = page.text.as_ref().filter(|_| page.state == "published") {
+                out.line(&format!("{} {} is {text}", tried.recipe, tried.version));
+            }
+        }
+    }
+    match page.fault {
+        None => Ok(Verdict::Done),
+        Some(fault) => {
+            if people {
+                let whose = page.blame.map_or("nobody", |blame| blame.as_str());
+                eprintln!(
+                    "massif: {} failed, by {whose}: {}",
+                    tried.recipe, fault.what
+                );
+                if !fault.next.is_empty() {
+                    eprintln!("next: {}", fault.next);
+                }
+            }
+            Ok(Verdict::Negative)
+        }
+    }
+}
+
+/// Waits for the end of a try; its log goes to the terminal meanwhile.
+async fn follow(host: &Host, id: JobId, live: bool, out: &Out) -> Result<TryPage> {
+    let mut client = host.connect().await?;
+    let mut told = String::new();
+    loop {
+        let page = client.call(&summit::TryShow { id }).await?;
+        if page.over {
+            return Ok(page);
+        }
+        if page.state == "building" && page.log_bytes > 0 && live {
+            print_log(host, id, out).await?;
+            // The log is at its end; the verdict follows in a moment.
+            loop {
+                let page = client.call(&summit::TryShow { id }).await?;
+                if page.over || page.state == "waiting" {
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            continue;
+        }
+        let text = page.text.unwrap_or_default();
+        if live && page.state == "waiting" && text != told {
+            eprintln!("massif: it waits: {text}");
+            told = text;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

@@ -1,0 +1,56 @@
+//! Builders that look after themselves: what a build may take, what is noticed, and what the owner of a builder sees.
+
+mod bad;
+mod farm;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A small file system of its own, in memory; `None`, said once, for who may not mount. It is gone with the value.
+pub struct Small(PathBuf);
+
+impl Small {
+    pub fn mount(at: &Path, options: &str) -> Option<Small> {
+        std::fs::create_dir_all(at).unwrap();
+        if !nix::unistd::geteuid().is_root() {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "tests under CI run as root, which may mount"
+            );
+            println!("skipped: only root may mount a small file system");
+            return None;
+        }
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "massif-test"])
+            .arg(at)
+            .status()
+            .unwrap();
+        assert!(done.success(), "mount: {done}");
+        Some(Small(at.to_owned()))
+    }
+
+    pub fn remount(&self, options: &str) {
+        let done = Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(&self.0)
+            .status()
+            .unwrap();
+        assert!(done.success(), "remount: {done}");
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: what still holds it open ends a moment later.
+        Command::new("umount").arg("-l").arg(&self.0).status().ok();
+    }
+}
+
+/// Whether a process with this in its command line runs on the machine.
+pub fn runs(word: &str) -> bool {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| String::from_utf8_lossy(&line).contains(word) && !line.is_empty())
+}
