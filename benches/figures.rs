@@ -1,5 +1,7 @@
 //! The figures of the README: `cargo bench --bench figures -- NAME...`, all without a name.
 
+#[path = "figures/builders.rs"]
+mod builders;
 #[path = "figures/intake.rs"]
 mod intake;
 #[path = "figures/plan.rs"]
@@ -15,6 +17,7 @@ mod store;
 
 /// One line each, so that two people who add one do not meet.
 const FIGURES: &[(&str, fn())] = &[
+    ("builders", builders::run),
     ("intake", intake::run),
     ("plan", plan::run),
     ("published", published::run),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::event::{Event, Recorded, Then};
 use super::job::{Attempt, AttemptState, Job, JobState, Target};
+use super::measure::{BuilderStop, Measures};
 use super::order::Usage;
-use super::measure::{BuilderStop, Measures, StopKind};
 use super::profile::Profile;
 use super::project::{BasePackage, Policy, Project};
 use super::who::Hold;
@@ -340,69 +340,6 @@ impl Farm {
             other => unreachable!("{other:?} is no declaration: weigh() sends only those here"),
         }
         Ok(change)
-    }
-
-    fn weigh_measured(&self, measures: &Measures) -> Result<Change, Refusal> {
-        let attempt = measures.attempt;
-        if !self.attempts.contains_key(&attempt) {
-            return Err(Refusal::Unknown {
-                what: "attempt",
-                name: attempt.to_string(),
-            });
-        }
-        if self.measures.contains_key(&attempt) {
-            return Err(Refusal::Repeat);
-        }
-        Ok(Change {
-            measures: vec![measures.clone()],
-            ..Change::default()
-        })
-    }
-
-    fn weigh_stop(&self, event: &Event) -> Result<Change, Refusal> {
-        let stop_of = |builder: &HostId| {
-            let known = self.builder_stops.get(builder).cloned();
-            known.unwrap_or_else(|| BuilderStop::none(*builder))
-        };
-        let stop = match event {
-            Event::BuilderStopped {
-                builder,
-                kind,
-                hold,
-                deadline,
-            } => {
-                let mut stop = stop_of(builder);
-                match kind {
-                    StopKind::Drain => {
-                        (stop.drain, stop.drain_deadline) = (Some(hold.clone()), *deadline);
-                    }
-                    StopKind::Quarantine if stop.quarantine.is_some() => {
-                        return Err(Refusal::Repeat);
-                    }
-                    StopKind::Quarantine => stop.quarantine = Some(hold.clone()),
-                }
-                stop
-            }
-            Event::BuilderLetGo { builder, kind, .. } => {
-                let mut stop = stop_of(builder);
-                let lifted = match kind {
-                    StopKind::Drain => {
-                        stop.drain_deadline = None;
-                        stop.drain.take()
-                    }
-                    StopKind::Quarantine => stop.quarantine.take(),
-                };
-                if lifted.is_none() {
-                    return Err(Refusal::Repeat);
-                }
-                stop
-            }
-            other => unreachable!("{other:?} stops no builder: weigh() sends only those here"),
-        };
-        Ok(Change {
-            builder_stops: vec![stop],
-            ..Change::default()
-        })
     }
 
     fn weigh_planned(&self, recorded: &Recorded) -> Result<Change, Refusal> {

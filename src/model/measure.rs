@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::event::Event;
+use super::farm::{Change, Farm, Refusal};
 use super::order::Usage;
 use super::who::Hold;
 use crate::id::{AttemptId, HostId, Stamp};
@@ -102,6 +104,73 @@ impl BuilderStop {
     /// Whether nothing stops it.
     pub fn is_none(&self) -> bool {
         self.drain.is_none() && self.quarantine.is_none()
+    }
+}
+
+impl Farm {
+    /// Weighs what a builder told; part of `Farm::weigh`.
+    pub(super) fn weigh_measured(&self, measures: &Measures) -> Result<Change, Refusal> {
+        let attempt = measures.attempt;
+        if !self.attempts.contains_key(&attempt) {
+            return Err(Refusal::Unknown {
+                what: "attempt",
+                name: attempt.to_string(),
+            });
+        }
+        if self.measures.contains_key(&attempt) {
+            return Err(Refusal::Repeat);
+        }
+        Ok(Change {
+            measures: vec![measures.clone()],
+            ..Change::default()
+        })
+    }
+
+    /// Weighs what a builder told; part of `Farm::weigh`.
+    pub(super) fn weigh_stop(&self, event: &Event) -> Result<Change, Refusal> {
+        let stop_of = |builder: &HostId| {
+            let known = self.builder_stops.get(builder).cloned();
+            known.unwrap_or_else(|| BuilderStop::none(*builder))
+        };
+        let stop = match event {
+            Event::BuilderStopped {
+                builder,
+                kind,
+                hold,
+                deadline,
+            } => {
+                let mut stop = stop_of(builder);
+                match kind {
+                    StopKind::Drain => {
+                        (stop.drain, stop.drain_deadline) = (Some(hold.clone()), *deadline);
+                    }
+                    StopKind::Quarantine if stop.quarantine.is_some() => {
+                        return Err(Refusal::Repeat);
+                    }
+                    StopKind::Quarantine => stop.quarantine = Some(hold.clone()),
+                }
+                stop
+            }
+            Event::BuilderLetGo { builder, kind, .. } => {
+                let mut stop = stop_of(builder);
+                let lifted = match kind {
+                    StopKind::Drain => {
+                        stop.drain_deadline = None;
+                        stop.drain.take()
+                    }
+                    StopKind::Quarantine => stop.quarantine.take(),
+                };
+                if lifted.is_none() {
+                    return Err(Refusal::Repeat);
+                }
+                stop
+            }
+            other => unreachable!("{other:?} stops no builder: weigh() sends only those here"),
+        };
+        Ok(Change {
+            builder_stops: vec![stop],
+            ..Change::default()
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::common::repo::Repo;
 use crate::ring::script_recipe;
 
 /// A farm whose `[builder]` says this. Its directory is the caller's.
-fn farm(dir: &std::path::Path, builder: &str, arguments: &[&str]) -> Farm {
+pub fn farm(dir: &std::path::Path, builder: &str, arguments: &[&str]) -> Farm {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(dir).unwrap();
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -24,7 +24,7 @@ fn farm(dir: &std::path::Path, builder: &str, arguments: &[&str]) -> Farm {
     })
 }
 
-fn place() -> tempfile::TempDir {
+pub fn place() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     let place = tempfile::Builder::new()
         .prefix("massif-test-")

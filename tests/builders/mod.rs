@@ -2,6 +2,8 @@
 
 mod bad;
 mod farm;
+mod nspawn;
+mod other;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -73,6 +73,12 @@ impl State {
             Say::Ended { attempt, outcome } if self.is_canary(from, attempt) => {
                 self.canary_ended(from, attempt, &outcome).await?
             }
+            // A canary of an earlier process of summit: nobody waits for it.
+            Say::Ended { attempt, .. } if attempt.job == super::builders::CANARY => {
+                let heard = Say::Heard { attempt };
+                self.args.post.say(from, Role::Avalanche, heard);
+                self.stop_attempt(attempt, from, "nobody waits for this canary any more");
+            }
             Say::Accepted { attempt } if self.owns(from, attempt) => {
                 match self
                     .record_one(Who::Key(from), Event::Accepted { attempt })

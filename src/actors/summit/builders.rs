@@ -33,7 +33,7 @@ const FAILING_RECIPES: usize = 5;
 const CANARY_MS: u64 = 60_000;
 const CANARY_MS_MAX: u64 = 3_600_000;
 /// Canaries are no jobs; this number is none's.
-const CANARY: JobId = JobId(u64::MAX);
+pub const CANARY: JobId = JobId(u64::MAX);
 
 /// How an attempt on a builder ended.
 #[derive(Debug, Clone)]
