@@ -133,11 +133,11 @@ async fn upload(host: &Host, bytes: &[u8]) -> Result<Digest> {
 }
 
 pub(super) async fn try_recipe(host: &Host, wish: &args::Try, out: &Out) -> Result<Verdict> {
-    look_over(&wish.dir, out)?;
+    look_over(&wish.recipe, out)?;
     if let Some(to) = &wish.out {
         fs::create_dir_all(to).map_err(|error| cannot("make", to, &error))?;
     }
-    let recipe_tar = upload(host, &pack(&wish.dir)?).await?;
+    let recipe_tar = upload(host, &pack(&wish.recipe)?).await?;
     let ask = summit::Try {
         recipe_tar,
         profile: wish.profile.clone(),

@@ -73,6 +73,7 @@ pub struct Change {
     pub usages: Vec<(AttemptId, Usage)>,
     /// New or changed.
     pub policies: Vec<Policy>,
+    /// New.
     pub measures: Vec<Measures>,
     /// New or changed; one without any stop is gone.
     pub builder_stops: Vec<BuilderStop>,

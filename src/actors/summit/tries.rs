@@ -235,7 +235,7 @@ impl State {
             reading: Reading::Good(Box::new(facts.clone())),
         };
         let mut planner = self.planner.clone();
-        planner.set_project(&target.project, self.rules());
+        planner.set_project(&target.project, self.rules(&target.project));
         planner.set_catalog(&Catalog {
             project: target.project.clone(),
             commit: nothing,

@@ -367,8 +367,8 @@ pub(in crate::cli) struct Why {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Try {
     /// The recipe's directory
-    #[arg(value_hint = clap::ValueHint::DirPath)]
-    pub(in crate::cli) dir: PathBuf,
+    #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(in crate::cli) recipe: PathBuf,
     /// Only on this builder
     #[arg(long, value_name = "BUILDER")]
     pub(in crate::cli) on: Option<String>,
