@@ -21,6 +21,8 @@ use crate::recipe::Recipe;
 
 /// Bytes of one piece of an upload: its base64 fits a request.
 const PIECE_BYTES: usize = 512 * 1024;
+/// A host that says `try again` is asked for this long.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at a try.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -144,7 +146,7 @@ pub(super) async fn try_recipe(host: &Host, wish: &args::Try, out: &Out) -> Resu
         on: wish.on.clone(),
         channel: wish.channel.clone(),
     };
-    let tried = host.ask(&ask).await?;
+    let tried = begin(host, &ask).await?;
     let people = matches!(out.style, Style::People);
     let page = follow(host, tried.id, people, out).await?;
     let failed = page.fault.is_some();
@@ -188,6 +190,19 @@ pub(super) async fn try_recipe(host: &Host, wish: &args::Try, out: &Out) -> Resu
                 }
             }
             Ok(Verdict::Negative)
+        }
+    }
+}
+
+/// Asks for a try; a host that has just started is given time to look around.
+async fn begin(host: &Host, ask: &summit::Try) -> Result<summit::Tried> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        match host.ask(ask).await {
+            Err(fault) if fault.kind == Kind::TryAgain && std::time::Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            answer => return answer,
         }
     }
 }

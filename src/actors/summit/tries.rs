@@ -108,6 +108,13 @@ fn read_packed(tar: &[u8]) -> Result<Facts> {
 impl State {
     /// `try`: takes a recipe whose packed directory was uploaded before.
     pub async fn try_recipe(&mut self, wish: &Try) -> Done<Result<Tried>> {
+        if self.bases_pending > 0 {
+            return Ok(Err(Fault::new(
+                Kind::TryAgain,
+                "what the bases of the profiles provide is still being looked at",
+            )
+            .next("try again in a moment")));
+        }
         let (blobs, tar) = (self.args.blobs.clone(), wish.recipe_tar);
         let read = tokio::task::spawn_blocking(move || {
             let bytes = blobs.read(&tar, limit::RECIPE_PACK_BYTES_MAX)?;
