@@ -2,6 +2,8 @@
 
 #[path = "figures/builders.rs"]
 mod builders;
+#[path = "figures/dash.rs"]
+mod dash;
 #[path = "figures/intake.rs"]
 mod intake;
 #[path = "figures/plan.rs"]
@@ -18,6 +20,7 @@ mod store;
 /// One line each, so that two people who add one do not meet.
 const FIGURES: &[(&str, fn())] = &[
     ("builders", builders::run),
+    ("dash", dash::run),
     ("intake", intake::run),
     ("plan", plan::run),
     ("published", published::run),

@@ -50,7 +50,7 @@ pub const STONE_TEXT_BYTES_MAX: usize = 1024 * 1024;
 pub const ADMIN_MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Rows in one page of an admin reply.
 pub const ADMIN_PAGE_ROWS_MAX: usize = 1_000;
-/// Connections to the admin socket at once; a dashboard holds two, a waiting command one.
+/// Connections to the admin socket at once; a dashboard holds four, a waiting command one.
 pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// A client of the admin socket that takes nothing for this long is cut off: it is stopped or gone.
 pub const ADMIN_WRITE_S: u64 = 20;

@@ -3,6 +3,7 @@
 mod admin;
 mod builders;
 mod common;
+mod dash;
 mod examples;
 mod intake;
 mod native;

@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::{avalanche, events, post, summit, vessel};
 use crate::admin::avalanche::Call as AvalancheCall;
 use crate::admin::host::{Call as HostCall, Events, Findings, HostStatus, StoreCopy, StoreReport};
-use crate::admin::summit::{Artefacts, Call as SummitCall, FilePiece, LogPiece};
+use crate::admin::summit::{Artefacts, Call as SummitCall, FilePiece, LogPiece, LogPlaces};
 use crate::admin::view::{
     AddressesView, ArtefactView, BackupView, DoctorView, HostView, StatusView,
 };
@@ -115,6 +115,19 @@ impl Desk {
                 };
                 self.log(attempt, piece, more, move |piece| wish.reply(piece))
                     .await
+            }
+            Call::Summit(SummitCall::JobLogSearch(wish)) => {
+                let located = ask(post::names::SUMMIT, |reply| {
+                    summit::Msg::Locate(wish.job.clone(), reply)
+                })
+                .await??;
+                let attempt = choose(&located, wish.try_no)?;
+                let over = is_over(attempt).await?;
+                let path = avalanche::builder::log_path(&self.0.dir, attempt);
+                let search = super::log_search::Search::of(&wish)?;
+                let places = blocking(move || search.run(&path, attempt.try_no)).await?;
+                let end = over && places.end;
+                one(&wish, &LogPlaces { end, ..places })
             }
             Call::Summit(SummitCall::JobArtefacts(wish)) if try_number(&wish.job).is_none() => {
                 let located = ask(post::names::SUMMIT, |reply| {

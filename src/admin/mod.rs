@@ -383,6 +383,7 @@ mod tests {
                 "Audit",
                 "Why",
                 "Plan",
+                "Search",
             ];
             let reads = looks.iter().any(|end| facts.short.ends_with(end));
             assert_eq!(facts.right == Right::View, reads, "{}", facts.name);

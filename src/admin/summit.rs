@@ -118,6 +118,20 @@ replies! {
         pub try_no: u32,
     }
 
+    /// Places in a log.
+    pub struct LogPlaces {
+        /// Where the lines begin that were found, in bytes.
+        pub lines: Vec<u64>,
+        /// The words of those lines, cut; of landmarks only.
+        pub words: Vec<String>,
+        /// Everything before this byte was looked at: search on from here.
+        pub looked: u64,
+        /// That is the end of the log, and the log is complete.
+        pub end: bool,
+        /// Which try it is of.
+        pub try_no: u32,
+    }
+
     /// Files that a job made.
     pub struct Artefacts {
         /// By name.
@@ -327,6 +341,12 @@ methods! {
         limit: Option<u32>,
     } -> Jobs;
 
+    /// Several jobs at once, as `JobList` shows them; those that do not exist are left out.
+    JobsShow: View {
+        /// Their numbers.
+        jobs: Vec<JobId>,
+    } -> Jobs;
+
     /// One job with its tries, reasons, neighbours and artefacts.
     JobShow: View {
         /// Its number, or a recipe: its newest job.
@@ -346,6 +366,20 @@ methods! {
         /// Answer with the bytes in base64 instead of text.
         base64: Option<bool>,
     } -> LogPiece;
+
+    /// Searches a log where it lies and answers with offsets: a part of a large one, then ask on from `looked`.
+    JobLogSearch: View {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+        /// Which try; null: the last.
+        try_no: Option<u32>,
+        /// A regular expression, in any case; null: what looks like an error.
+        pattern: Option<String>,
+        /// Lines where a phase begins instead.
+        phases: Option<bool>,
+        /// From this byte on.
+        offset: Option<u64>,
+    } -> LogPlaces;
 
     /// What a job made.
     JobArtefacts: View {

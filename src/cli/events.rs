@@ -23,7 +23,8 @@ pub(super) async fn status(host: &Host, out: &Out) -> Result<Verdict> {
     Ok(Verdict::Done)
 }
 
-fn show_status(status: &StatusView, out: &Out) {
+/// Who the host is and where it can be reached.
+pub(super) fn show_host(status: &StatusView, out: &Out) {
     out.field(
         "host",
         format!(
@@ -53,6 +54,13 @@ fn show_status(status: &StatusView, out: &Out) {
             .unwrap_or_default(),
     );
     out.field("hosts", status.addresses.quic.clone().unwrap_or_default());
+    if let Some(known) = &status.estimates {
+        out.field("predictions", show::accuracy(known));
+    }
+}
+
+fn show_status(status: &StatusView, out: &Out) {
+    show_host(status, out);
     let states: Vec<String> = JobState::ALL
         .iter()
         .filter_map(|state| {
@@ -83,9 +91,6 @@ fn show_status(status: &StatusView, out: &Out) {
             format!(", at worst {}", text::span(late))
         });
         out.field("done in", format!("about {}{late}", text::span(end)));
-    }
-    if let Some(known) = &status.estimates {
-        out.field("predictions", show::accuracy(known));
     }
     if status.alarms.is_empty() {
         out.toned(Tone::Good, "no alarms");

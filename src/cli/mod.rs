@@ -9,6 +9,7 @@ use crate::fault::{Fault, Kind, Result};
 
 mod args;
 mod ask;
+mod dash;
 mod difference;
 mod events;
 mod farm;
@@ -21,7 +22,7 @@ mod pages;
 mod plan_offline;
 mod repository;
 mod run;
-mod show;
+pub(crate) mod show;
 mod target;
 pub mod text;
 mod trying;
@@ -54,8 +55,12 @@ pub fn main() -> ExitCode {
         (false, true) => Style::Ids,
         (false, false) => Style::People,
     };
-    let runs = matches!(cli.verb, Some(Verb::Up(_) | Verb::Serve(_) | Verb::Demo(_)));
-    log::start(!runs || matches!(cli.verb, Some(Verb::Demo(_))));
+    log::start(match &cli.verb {
+        Some(Verb::Up(up)) if dash::fronts(up) => log::To::File(run::log_file(&cli.global)),
+        Some(Verb::Up(_) | Verb::Serve(_)) => log::To::Stderr { quiet: false },
+        Some(Verb::Dash(_)) if dash::on_terminal() => log::To::Nowhere,
+        _ => log::To::Stderr { quiet: true },
+    });
     let out = Out::new(style);
     let done = match (&cli.verb, cli.version) {
         (_, true) => version(&out),
@@ -105,6 +110,7 @@ fn version(out: &Out) -> Result<Verdict> {
 fn dispatch(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
     match verb {
         Verb::Up(up) => run::up(up, &cli.global),
+        Verb::Dash(wish) => dash::dash(wish, &cli.global, out),
         Verb::Demo(demo) => run::demo(demo, &cli.global),
         Verb::Serve(serve) => run::serve(serve, &cli.global),
         Verb::Init(init) => run::init(init, &cli.global, out),
@@ -132,7 +138,8 @@ fn client_runtime() -> Result<tokio::runtime::Runtime> {
 async fn ask_host(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
     let host = ask::Host::find(&cli.global)?;
     match verb {
-        Verb::Status => events::status(&host, out).await,
+        Verb::Dash(_) => Err(Fault::bug("the dashboard has a runtime of its own")),
+        Verb::Status => dash::status(host, out).await,
         Verb::Doctor => events::doctor(&host, &cli.global, out).await,
         Verb::Watch(watch) => events::watch(&host, watch, out).await,
         Verb::Audit(audit) => events::audit(&host, audit, out).await,

@@ -1,7 +1,6 @@
 //! The verbs that are a host, or need one's directory without a host: `up`, `serve`, `demo`, `init`, offline `store`.
 //! They read the configuration, put the command line on top, and hand over to `crate::host`.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use super::Verdict;
@@ -17,14 +16,22 @@ use crate::net::admin::{Places, socket_path, state_dir};
 
 pub(super) fn up(up: &args::Up, global: &Global) -> Result<Verdict> {
     let options = options(&up.host, global, None)?;
-    let dashboard =
-        !up.headless && std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
-    let front = if dashboard {
-        Front::Dashboard
-    } else {
-        Front::Headless
+    if !super::dash::fronts(up) {
+        return host::run(options).map(|()| Verdict::Done);
+    }
+    let options = HostOptions {
+        front: Front::Dashboard,
+        ..options
     };
-    host::run(HostOptions { front, ..options }).map(|()| Verdict::Done)
+    let looks = up.looks.clone();
+    let front = move |socket: PathBuf| super::dash::front(&looks, socket);
+    host::run_behind(options, front).map(|()| Verdict::Done)
+}
+
+/// Where the log goes while a dashboard has the terminal.
+pub(super) fn log_file(global: &Global) -> Option<PathBuf> {
+    let dir = state_dir(global.dir.as_deref(), &Places::of_this_process()).ok()?;
+    Some(dir.join("massif.log"))
 }
 
 pub(super) fn serve(serve: &args::Serve, global: &Global) -> Result<Verdict> {

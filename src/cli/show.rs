@@ -29,14 +29,14 @@ pub(super) fn tone_of_verdict(word: &str) -> Tone {
 }
 
 /// `7.2-1`, or `7.2-1.3` when it was built again.
-pub(super) fn release(version: &str, release: u64, build_release: u64) -> String {
+pub(crate) fn release(version: &str, release: u64, build_release: u64) -> String {
     match build_release {
         0 | 1 => format!("{version}-{release}"),
         _ => format!("{version}-{release}.{build_release}"),
     }
 }
 
-pub(super) fn published(view: &ReleaseView) -> String {
+pub(crate) fn published(view: &ReleaseView) -> String {
     format!(
         "{} in {}",
         release(&view.version, view.release, view.build_release),
@@ -45,7 +45,7 @@ pub(super) fn published(view: &ReleaseView) -> String {
 }
 
 /// The one thing to know about a job in a list: why it waits, what it does, why it failed.
-pub(super) fn job_note(job: &JobView) -> String {
+pub(crate) fn job_note(job: &JobView) -> String {
     let last = job.attempts.last();
     match job.state {
         JobState::Waiting | JobState::Ready => match (&job.hold, job.waits_for.as_slice()) {
@@ -68,7 +68,7 @@ pub(super) fn job_note(job: &JobView) -> String {
 }
 
 /// `recipe: build ended with code 2`
-pub(super) fn failure(attempt: &AttemptView) -> String {
+pub(crate) fn failure(attempt: &AttemptView) -> String {
     let why = attempt.why.as_deref().unwrap_or("no reason was recorded");
     match attempt.blame {
         Some(blame) => format!("{}: {why}", blame.as_str()),
@@ -76,7 +76,7 @@ pub(super) fn failure(attempt: &AttemptView) -> String {
     }
 }
 
-pub(super) fn hold_text(hold: &HoldView) -> String {
+pub(crate) fn hold_text(hold: &HoldView) -> String {
     match hold.expires {
         Some(expires) => format!(
             "held by {}: {} (until {})",
@@ -89,7 +89,7 @@ pub(super) fn hold_text(hold: &HoldView) -> String {
 }
 
 /// `2026-11-21 20:20:49`, in UTC.
-pub(super) fn moment(at: Stamp) -> String {
+pub(crate) fn moment(at: Stamp) -> String {
     let text = at.to_string();
     match (text.get(..10), text.get(11..19)) {
         (Some(day), Some(time)) if text.as_bytes().get(10) == Some(&b'T') => {
@@ -100,7 +100,7 @@ pub(super) fn moment(at: Stamp) -> String {
 }
 
 /// How long something took, or has taken until now.
-pub(super) fn took(from: Stamp, to: Option<Stamp>) -> String {
+pub(crate) fn took(from: Stamp, to: Option<Stamp>) -> String {
     text::span(to.unwrap_or_else(now).seconds_since(from))
 }
 
@@ -113,12 +113,12 @@ pub(super) fn now() -> Stamp {
 }
 
 /// An error in a row, in one sentence.
-pub(super) fn fault_text(view: &FaultView) -> String {
+pub(crate) fn fault_text(view: &FaultView) -> String {
     Fault::from(view.clone()).to_string()
 }
 
 /// `text (have 2 GiB, need 8 GiB); next`
-pub(super) fn reason_text(reason: &ReasonView) -> String {
+pub(crate) fn reason_text(reason: &ReasonView) -> String {
     let mut out = reason.text.clone();
     match (&reason.have, &reason.need) {
         (Some(have), Some(need)) => out.push_str(&format!(" (have {have}, need {need})")),
@@ -130,7 +130,7 @@ pub(super) fn reason_text(reason: &ReasonView) -> String {
 }
 
 /// `3 jobs`, `1 job`
-pub(super) fn count(number: impl TryInto<u64>, one: &str) -> String {
+pub(crate) fn count(number: impl TryInto<u64>, one: &str) -> String {
     match number.try_into() {
         Ok(1) => format!("1 {one}"),
         Ok(number) => format!("{number} {one}s"),

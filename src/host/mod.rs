@@ -586,6 +586,36 @@ async fn terminated(term: &mut tokio::signal::unix::Signal, drain: bool) {
     }
 }
 
+/// Runs a host behind something that a person sees: `front` gets the path of the admin socket, and the host stops in order
+/// when it returns.
+pub fn run_behind(
+    options: HostOptions,
+    front: impl FnOnce(std::path::PathBuf) -> Result<()> + Send + 'static,
+) -> Result<()> {
+    runtime()?.block_on(async {
+        eprintln!("starting the farm in {} ...", options.dir.display());
+        let host = Host::start(&options).await?;
+        let socket = host.socket.clone();
+        // It hears signals itself, and returns.
+        let mut seen = tokio::task::spawn_blocking(move || front(socket));
+        let broke = |error: tokio::task::JoinError| {
+            Err(Fault::bug("what stands in front of the host broke off").because(&error))
+        };
+        let ended = tokio::select! {
+            ended = &mut seen => ended.unwrap_or_else(broke),
+            () = host.failed() => {
+                nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).ok();
+                seen.await.unwrap_or_else(broke).and(Err(Fault::bug(
+                    "the host cannot go on; massif.log in its directory says why",
+                )))
+            }
+        };
+        eprintln!("stopping the farm ...");
+        host.stop().await;
+        ended
+    })
+}
+
 async fn serve(options: HostOptions) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let hear = |kind| {

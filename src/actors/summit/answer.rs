@@ -62,6 +62,14 @@ impl State {
                 })
             }
             Call::JobList(ask) => ask.reply(&self.jobs(ask)?),
+            Call::JobsShow(ask) => {
+                let wanted = ask.jobs.iter().take(limit::ADMIN_PAGE_ROWS_MAX);
+                ask.reply(&Jobs {
+                    jobs: wanted.filter_map(|id| self.job_view(*id).ok()).collect(),
+                    next: None,
+                    seq: self.farm.seq,
+                })
+            }
             Call::JobShow(ask) => {
                 let job = self.locate_job(&ask.job)?;
                 ask.reply(&JobPage {
@@ -109,6 +117,7 @@ impl State {
             | Call::RecipeShow(_)
             | Call::RecipeHistory(_)
             | Call::JobLog(_)
+            | Call::JobLogSearch(_)
             | Call::JobArtefacts(_)
             | Call::ArtefactRead(_) => Err(Fault::bug(format!(
                 "{} is answered elsewhere",

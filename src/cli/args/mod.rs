@@ -56,7 +56,8 @@ pub(super) struct Global {
 pub(super) enum Verb {
     /// Run a whole farm here: decide, build and publish in one process
     #[command(after_help = "\
-Prints `ready admin=PATH quic=ADDR http=ADDR` when it serves, and stops on SIGTERM or Ctrl-C within 5 s.
+On a terminal it shows the dashboard, and writes its log into massif.log in its directory. Elsewhere, and with
+--headless, it prints `ready admin=PATH quic=ADDR http=ADDR` when it serves, and stops on SIGTERM or Ctrl-C within 5 s.
 
 Examples:
   massif up --dir ~/farm
@@ -71,6 +72,15 @@ Examples:
     /// Write a massif.toml for a new host
     #[command(after_help = "Example:\n  massif init --dir /var/lib/massif --role avalanche")]
     Init(Init),
+    /// Watch the farm live, and act
+    #[command(after_help = "\
+Press ? for the keys. Where there is no terminal it prints its first page once.
+
+Examples:
+  massif dash
+  massif dash --once --format json
+  massif dash --open 'job log nano' --svg nano.svg")]
+    Dash(Dash),
     /// One page: jobs by state, alarms, addresses
     Status,
     /// What is wrong with this machine and how to mend it
@@ -198,6 +208,55 @@ pub(super) struct Up {
     /// No dashboard, also on a terminal
     #[arg(long)]
     pub(super) headless: bool,
+    #[command(flatten)]
+    pub(super) looks: Looks,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Dash {
+    #[command(flatten)]
+    pub(super) looks: Looks,
+    /// Begin with this command, as typed after `:`
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) open: Option<String>,
+    /// Print the screen once and leave
+    #[arg(long)]
+    pub(super) once: bool,
+    /// What --once prints
+    #[arg(long, value_name = "FORMAT", value_parser = ["text", "json"], default_value = "text")]
+    pub(super) format: String,
+    /// Write the screen as a picture and leave
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(super) svg: Option<PathBuf>,
+    /// Columns and rows of the screen that --once and --svg write
+    #[arg(long, value_name = "COLSxROWS", value_parser = parse_size)]
+    pub(super) size: Option<(u16, u16)>,
+}
+
+/// How the dashboard looks.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Looks {
+    /// Colours: dark, light, true-dark, true-light, mono or ascii
+    #[arg(long, env = "MASSIF_THEME", hide_env_values = true, value_parser = ["dark", "light", "true-dark", "true-light", "mono", "ascii"])]
+    pub(super) theme: Option<String>,
+    /// Graphs of braille dots, of blocks, or of letters
+    #[arg(long, value_parser = ["braille", "block", "plain"])]
+    pub(super) graphs: Option<String>,
+    /// Leave the mouse to the terminal
+    #[arg(long)]
+    pub(super) no_mouse: bool,
+}
+
+fn parse_size(text: &str) -> Result<(u16, u16), String> {
+    let wrong = || format!("{text:?} is no size; write 120x40");
+    let (columns, rows) = text.split_once('x').ok_or_else(wrong)?;
+    let number = |text: &str| {
+        text.parse::<u16>()
+            .ok()
+            .filter(|number| (1..=1_000).contains(number))
+            .ok_or_else(wrong)
+    };
+    Ok((number(columns)?, number(rows)?))
 }
 
 #[derive(Debug, Args)]

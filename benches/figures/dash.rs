@@ -1,0 +1,217 @@
+//! The dashboard: key to changed frame, one draw, bytes to the terminal of an idle and a busy farm, and the search of a log.
+//! The farm has 10,000 jobs and 500 builders; time is told to it, so that a minute takes a moment.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use massif::actors::log_search::Search;
+use massif::admin::summit::JobLogSearch;
+use massif::admin::view::{BuilderView, JobView};
+use massif::id::{JobId, Now, Stamp};
+use massif::tui::app::{App, Input};
+use massif::tui::data::{Link, News};
+use massif::tui::keys::Key;
+use massif::tui::theme::Theme;
+use massif::tui::{draw, terminal};
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use serde_json::json;
+
+const JOBS: u64 = 10_000;
+const BUILDERS: u64 = 500;
+/// Changes between two frames of a farm with 200 events a second and four frames a second.
+const CHANGES: u64 = 50;
+const BEGAN: i64 = 1_795_341_600_000;
+
+fn at(ms: u64) -> Now {
+    Now {
+        wall: Stamp(BEGAN + i64::try_from(ms).unwrap_or(0)),
+        mono_ms: ms,
+    }
+}
+
+fn job(id: u64, round: u64) -> JobView {
+    let building = (id + round).is_multiple_of(20);
+    let state = match (id + round) % 20 {
+        0 => "building",
+        1..3 => "ready",
+        3..12 => "waiting",
+        12 => "failed",
+        _ => "published",
+    };
+    let stamp = Stamp(BEGAN - 60_000).to_string();
+    let attempts = if building {
+        json!([{"try_no": 1, "builder": format!("b{:03}", id % BUILDERS), "state": "building", "started": stamp,
+            "ended": null, "blame": null, "why": null, "phase": "build", "log_bytes": round * 4_000}])
+    } else {
+        json!([])
+    };
+    let value = json!({
+        "id": id, "project": "main", "recipe": format!("recipe-{id}"), "version": "1.2.3", "release": 4, "build_release": 1,
+        "profile": "default", "state": state, "because": "newer release",
+        "waits_for": [{"kind": "job", "text": format!("recipe-{} 1.2.3-4 is not published (job {})", id / 2, id / 2)}],
+        "attempts": attempts, "commit": "0123456789abcdef0123456789abcdef01234567", "hold": null,
+        "priority": (id % 977) as f64, "estimate_s": 120.0, "created": stamp, "ended": null,
+    });
+    serde_json::from_value(value).expect("a job")
+}
+
+fn builder(number: u64) -> BuilderView {
+    let value = json!({
+        "id": format!("{number:064x}"), "name": format!("b{number:03}"), "trust": "trusted", "verdict": "fit", "evidence": [],
+        "last_heard_s": 1.0, "holds": [], "slots": [], "disks": [], "arch": "x86_64", "cores": 16,
+        "memory_total_bytes": null, "memory_free_bytes": null, "pressure_cpu": null, "pressure_memory": null,
+        "pressure_io": null, "load": null, "reclaimed_bytes": 0, "parked": 0, "history": [],
+    });
+    serde_json::from_value(value).expect("a builder")
+}
+
+fn farm(size: (u16, u16)) -> App {
+    let mut app = App::new(Theme::default(), size, at(0));
+    app.hear(News::Link(Link::Live));
+    app.hear(News::ReadingBegins);
+    app.hear(News::Jobs((1..=JOBS).map(|id| job(id, 0)).collect()));
+    app.hear(News::ReadingEnds);
+    app.hear(News::Builders((0..BUILDERS).map(builder).collect()));
+    app.input(Input::Key(Key::Char('2')));
+    app
+}
+
+fn at_99(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times
+        .get(times.len() * 99 / 100)
+        .copied()
+        .unwrap_or_default()
+}
+
+/// Keys while the farm is busy: the time from the key to the bytes of the frame.
+fn keys() {
+    let mut app = farm((200, 60));
+    let mut shown = Buffer::empty(Rect::ZERO);
+    let typed = ['j', 'k', '>', '<', 'r', 'j', 'o', 'j', '3', '2', '1', '2'];
+    let (mut times, mut draws) = (Vec::new(), Vec::new());
+    for round in 0..200_u64 {
+        app.tick(at(round * 250));
+        let changed = (0..CHANGES).map(|number| job(1 + (round * CHANGES + number) % JOBS, round));
+        app.hear(News::Jobs(changed.collect()));
+        let key = typed[round as usize % typed.len()];
+        let since = Instant::now();
+        app.input(Input::Key(Key::Char(key)));
+        let drawing = Instant::now();
+        let next = draw::render(&app);
+        draws.push(drawing.elapsed());
+        std::hint::black_box(terminal::frame(&shown, &next));
+        times.push(since.elapsed());
+        shown = next;
+    }
+    println!(
+        "dash: key to frame p99 {:.2} ms, draw of 200x60 p99 {:.2} ms ({JOBS} jobs, {BUILDERS} builders, 200 events/s)",
+        at_99(&mut times).as_secs_f64() * 1e3,
+        at_99(&mut draws).as_secs_f64() * 1e3
+    );
+}
+
+/// Bytes and work of a minute that nobody touches.
+fn minute(name: &str, busy: bool, page: char) {
+    let mut app = farm((120, 40));
+    if !busy {
+        app.hear(News::ReadingBegins);
+        app.hear(News::Jobs(
+            (1..=200).map(|id| job(id * 20 + 5, 0)).collect(),
+        ));
+        app.hear(News::ReadingEnds);
+    }
+    app.input(Input::Key(Key::Char(page)));
+    let mut shown = draw::render(&app);
+    let mut bytes = 0;
+    let mut work = Duration::ZERO;
+    for quarter in 1..=240_u64 {
+        let news = busy.then(|| {
+            let changed =
+                (0..CHANGES).map(|number| job(1 + (quarter * CHANGES + number) % JOBS, quarter));
+            News::Jobs(changed.collect())
+        });
+        let since = Instant::now();
+        app.now = at(quarter * 250);
+        if let Some(news) = news {
+            app.hear(news);
+        }
+        // A sign of life, as a host gives it.
+        if quarter % 40 == 0 {
+            app.hear(News::Events {
+                events: Vec::new(),
+                gap: false,
+                seq: massif::id::Seq(0),
+            });
+        }
+        if busy || quarter % 4 == 0 {
+            app.tick(at(quarter * 250));
+            let next = draw::render(&app);
+            bytes += terminal::frame(&shown, &next).len();
+            shown = next;
+        }
+        work += since.elapsed();
+    }
+    println!(
+        "dash: {name}: {:.2} kB/s to the terminal at 120x40, {:.2} % of a core without reading JSON",
+        bytes as f64 / 60.0 / 1e3,
+        work.as_secs_f64() / 60.0 * 100.0
+    );
+}
+
+/// The search of a large log, where it lies.
+fn search() {
+    let size: usize = if cfg!(debug_assertions) {
+        32 << 20
+    } else {
+        1 << 30
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("log");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("a file"));
+    let line = b"  CC       src/module/some_file_of_a_build.o -O2 -g -fstack-protector-strong\n";
+    for _ in 0..size / line.len() {
+        file.write_all(line).expect("a write");
+    }
+    file.write_all(b"browser.c:118: the needle\n")
+        .expect("a write");
+    file.flush().expect("a write");
+    for (name, pattern) in [("words", Some("the needle".to_owned())), ("errors", None)] {
+        let mut offset = 0;
+        let mut found = 0;
+        let since = Instant::now();
+        loop {
+            let wish = JobLogSearch {
+                job: JobId(1).to_string(),
+                try_no: None,
+                pattern: pattern.clone(),
+                phases: None,
+                offset: Some(offset),
+            };
+            let places = Search::of(&wish)
+                .and_then(|search| search.run(&path, 1))
+                .expect("a search");
+            found += places.lines.len();
+            offset = places.looked;
+            if places.end {
+                break;
+            }
+        }
+        println!(
+            "dash: search for {name} in a log of {} MiB: {:.0} MB/s, {found} found",
+            size >> 20,
+            size as f64 / since.elapsed().as_secs_f64() / 1e6
+        );
+    }
+}
+
+/// All of it.
+pub fn run() {
+    keys();
+    minute("idle farm, queue", false, '2');
+    minute("idle farm, first page", false, '1');
+    minute("busy farm, queue", true, '2');
+    minute("busy farm, first page", true, '1');
+    search();
+}

@@ -1,0 +1,285 @@
+//! What the dashboard asks of a host, what comes back, and what a person may do: each with the command line that does
+//! the same.
+
+use crate::admin::Right;
+use crate::admin::summit::JobPage;
+use crate::admin::view::{
+    ChangeView, ChannelVersionView, ChannelView, EventView, PackageView, RecipeDetail, RecipeView,
+    WhyView,
+};
+use crate::id::{JobId, RecipeName, Seq, VersionId};
+
+/// One question, for one page.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Question {
+    /// A job with its neighbours.
+    Job(JobId),
+    /// Why something is as it is.
+    Why(String),
+    /// All recipes.
+    Recipes,
+    /// One recipe with its history.
+    Recipe(String),
+    /// All channels.
+    Channels,
+    /// A channel's newest versions, and its packages.
+    Channel(String),
+    /// Events older than this one.
+    Older(Seq),
+    /// Bytes of a log.
+    Log {
+        /// The job.
+        job: JobId,
+        /// Which try; none: the last.
+        try_no: Option<u32>,
+        /// From here; negative: from the end.
+        offset: i64,
+        /// At most.
+        bytes: u32,
+    },
+    /// Places in a log.
+    Search {
+        /// The job.
+        job: JobId,
+        /// Which try; none: the last.
+        try_no: Option<u32>,
+        /// A pattern; none: what looks like an error, or a landmark of ours.
+        pattern: Wanted,
+        /// From here on.
+        offset: u64,
+    },
+    /// Do something.
+    Act(Action),
+}
+
+/// What is searched for in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// A person's words.
+    Pattern(String),
+    /// What looks like an error.
+    Errors,
+    /// Where phases begin.
+    Phases,
+}
+
+/// A piece of a log, as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it begins.
+    pub offset: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The log is complete and this is its end.
+    pub end: bool,
+    /// Which try it is of.
+    pub try_no: u32,
+}
+
+/// Places that a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What was wanted.
+    pub wanted: Wanted,
+    /// Where the lines begin.
+    pub lines: Vec<u64>,
+    /// The words of those lines, cut; only for landmarks.
+    pub words: Vec<String>,
+    /// How far it looked.
+    pub looked: u64,
+    /// That was the end of the log.
+    pub end: bool,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// Of [`Question::Job`].
+    Job(Box<JobPage>),
+    /// Of [`Question::Why`].
+    Why(Box<WhyView>),
+    /// Of [`Question::Recipes`].
+    Recipes(Vec<RecipeView>),
+    /// Of [`Question::Recipe`].
+    Recipe {
+        /// In short.
+        recipe: Box<RecipeView>,
+        /// The rest, when it can be read.
+        detail: Option<Box<RecipeDetail>>,
+        /// Its commits.
+        changes: Vec<ChangeView>,
+    },
+    /// Of [`Question::Channels`].
+    Channels(Vec<ChannelView>),
+    /// Of [`Question::Channel`].
+    Channel {
+        /// Its newest versions.
+        versions: Vec<ChannelVersionView>,
+        /// Its packages.
+        packages: Vec<PackageView>,
+    },
+    /// Of [`Question::Older`].
+    Older(Vec<EventView>),
+    /// Of [`Question::Log`].
+    Log(Piece),
+    /// Of [`Question::Search`].
+    Found(Found),
+    /// Of [`Question::Act`]: what happened, in a sentence.
+    Done(String),
+}
+
+/// Something that changes the farm.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Try a failed or cancelled job again.
+    Retry(JobId, RecipeName),
+    /// Stop a job for good.
+    Cancel(JobId, RecipeName),
+    /// Keep a job from starting.
+    Hold {
+        /// The job.
+        job: JobId,
+        /// Its recipe.
+        recipe: RecipeName,
+        /// Why.
+        reason: String,
+    },
+    /// End a hold.
+    Release(JobId, RecipeName),
+    /// Move a job forward.
+    Raise(JobId, RecipeName, i64),
+    /// Build a recipe.
+    Build {
+        /// Its name; none: all that is missing.
+        recipe: Option<String>,
+        /// Although it is published.
+        rebuild: bool,
+    },
+    /// Bring an older version's content back.
+    Rollback {
+        /// The channel.
+        channel: String,
+        /// Whose content.
+        to: VersionId,
+        /// Why.
+        reason: String,
+    },
+    /// Look at a project's repository now.
+    Refresh(String),
+}
+
+/// Words for a shell: quoted when they need it.
+fn quoted(words: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+@,=".contains(c);
+    if !words.is_empty() && words.chars().all(plain) {
+        words.to_owned()
+    } else {
+        format!("'{}'", words.replace('\'', "'\\''"))
+    }
+}
+
+impl Action {
+    /// The command line that does the same.
+    pub fn command(&self) -> String {
+        match self {
+            Action::Retry(job, _) => format!("massif job retry {job}"),
+            Action::Cancel(job, _) => format!("massif job cancel {job}"),
+            Action::Hold { job, reason, .. } => {
+                format!("massif job hold {job} --reason {}", quoted(reason))
+            }
+            Action::Release(job, _) => format!("massif job release {job}"),
+            Action::Raise(job, _, by) => format!("massif job raise {job} --by={by}"),
+            Action::Build { recipe, rebuild } => {
+                let what = recipe.as_deref().map_or_else(|| "--all".to_owned(), quoted);
+                let again = if *rebuild { " --rebuild" } else { "" };
+                format!("massif build {what}{again}")
+            }
+            Action::Rollback {
+                channel,
+                to,
+                reason,
+            } => {
+                let why = if reason.is_empty() {
+                    String::new()
+                } else {
+                    format!(" --reason {}", quoted(reason))
+                };
+                format!("massif channel rollback {} --to {to}{why}", quoted(channel))
+            }
+            Action::Refresh(project) => {
+                format!("massif project refresh {} --no-wait", quoted(project))
+            }
+        }
+    }
+
+    /// What it does, and to what, in a sentence.
+    pub fn effect(&self) -> String {
+        match self {
+            Action::Retry(job, recipe) => {
+                format!("Try job {job} ({recipe}) again: it goes back into the queue.")
+            }
+            Action::Cancel(job, recipe) => {
+                format!("Cancel job {job} ({recipe}) for good: a running build of it is killed.")
+            }
+            Action::Hold {
+                job,
+                recipe,
+                reason,
+            } => format!(
+                "Hold job {job} ({recipe}): it will not start until released. Reason: {reason}"
+            ),
+            Action::Release(job, recipe) => {
+                format!("Release job {job} ({recipe}): it starts when its turn comes.")
+            }
+            Action::Raise(job, recipe, by) => {
+                format!("Move job {job} ({recipe}) forward: {by} more to its priority.")
+            }
+            Action::Build {
+                recipe: Some(recipe),
+                rebuild: false,
+            } => format!("Build {recipe}, unless it is published or queued already."),
+            Action::Build {
+                recipe: Some(recipe),
+                rebuild: true,
+            } => format!(
+                "Build {recipe} again although it is published, with the next build release."
+            ),
+            Action::Build { recipe: None, .. } => {
+                "Build everything that is missing or newer.".into()
+            }
+            Action::Rollback { channel, to, .. } => format!(
+                "Roll {channel} back: a new version with the content of version {to}. Clients get it at their next update; recipes whose packages went back are held."
+            ),
+            Action::Refresh(project) => format!("Look at the repository of {project} now."),
+        }
+    }
+
+    /// What the caller must be allowed to do.
+    pub fn right(&self) -> Right {
+        Right::Operate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_pasted_into_a_shell() {
+        let hold = Action::Hold {
+            job: JobId(7),
+            recipe: "nano".parse().unwrap(),
+            reason: "it's $(broken)".into(),
+        };
+        assert_eq!(
+            hold.command(),
+            r"massif job hold 7 --reason 'it'\''s $(broken)'"
+        );
+        let back = Action::Rollback {
+            channel: "main".into(),
+            to: VersionId(3),
+            reason: String::new(),
+        };
+        assert_eq!(back.command(), "massif channel rollback main --to 3");
+    }
+}

@@ -1,0 +1,304 @@
+//! Commands typed after `:`, in the words of the command line, with completion.
+
+use super::ask::Action;
+use super::data::Data;
+use super::page::Page;
+use super::theme::THEMES;
+use crate::fault::nearest;
+use crate::id::JobId;
+
+/// What a command does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Look at something.
+    Open(Page),
+    /// Change something, once confirmed.
+    Act(Action),
+    /// Other looks.
+    Theme(String),
+    /// Write the screen as a picture.
+    Picture(String),
+    /// Show the keys.
+    Help,
+    /// Leave.
+    Quit,
+}
+
+/// What stands in a place of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Word(&'static str),
+    Job,
+    Recipe,
+    Builder,
+    Thing,
+    Theme,
+    Rest,
+}
+
+use Slot::{Builder, Job, Recipe, Rest, Theme, Thing, Word};
+
+/// Every command by its words.
+const COMMANDS: &[&[Slot]] = &[
+    &[Word("farm")],
+    &[Word("status")],
+    &[Word("queue")],
+    &[Word("job"), Word("list")],
+    &[Word("builders")],
+    &[Word("builder"), Word("list")],
+    &[Word("recipes")],
+    &[Word("recipe"), Word("list")],
+    &[Word("repository")],
+    &[Word("channel"), Word("list")],
+    &[Word("events")],
+    &[Word("watch")],
+    &[Word("audit")],
+    &[Word("job"), Word("show"), Job],
+    &[Word("job"), Word("log"), Job],
+    &[Word("job"), Word("tree"), Job],
+    &[Word("job"), Word("retry"), Job],
+    &[Word("job"), Word("cancel"), Job],
+    &[Word("job"), Word("hold"), Job, Rest],
+    &[Word("job"), Word("release"), Job],
+    &[Word("job"), Word("raise"), Job],
+    &[Word("why"), Thing],
+    &[Word("build"), Recipe],
+    &[Word("recipe"), Word("show"), Recipe],
+    &[Word("builder"), Word("show"), Builder],
+    &[Word("channel"), Word("versions"), Rest],
+    &[Word("package"), Word("list"), Rest],
+    &[Word("project"), Word("refresh"), Rest],
+    &[Word("theme"), Theme],
+    &[Word("svg"), Rest],
+    &[Word("help")],
+    &[Word("quit")],
+    &[Word("q")],
+];
+
+/// Names that may be typed.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Recipes with their newest job.
+    pub recipes: Vec<(String, JobId)>,
+    /// Builders.
+    pub builders: Vec<String>,
+}
+
+impl Names {
+    /// What is known.
+    pub fn of(data: &Data) -> Names {
+        let mut recipes: Vec<(String, JobId)> = data
+            .jobs()
+            .rev()
+            .map(|job| (job.recipe.to_string(), job.id))
+            .collect();
+        recipes.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+        recipes.dedup_by(|a, b| a.0 == b.0);
+        Names {
+            recipes,
+            builders: data
+                .builders
+                .iter()
+                .map(|builder| builder.name.to_string())
+                .collect(),
+        }
+    }
+
+    fn job(&self, data: &Data, word: &str) -> Result<(JobId, crate::id::RecipeName), String> {
+        let id = match word.parse::<JobId>() {
+            Ok(id) => Some(id),
+            Err(_) => self
+                .recipes
+                .binary_search_by(|(name, _)| name.as_str().cmp(word))
+                .ok()
+                .and_then(|at| self.recipes.get(at))
+                .map(|(_, id)| *id),
+        };
+        match id.and_then(|id| data.job(id)) {
+            Some(job) => Ok((job.id, job.recipe.clone())),
+            None => {
+                let known = self.recipes.iter().map(|(name, _)| name.as_str());
+                Err(match nearest(word, known) {
+                    Some(near) => format!("no job {word}; did you mean {near}?"),
+                    None => format!("no job {word}"),
+                })
+            }
+        }
+    }
+}
+
+/// Endings that fit the words typed so far: whole lines.
+pub fn completions(typed: &str, names: &Names) -> Vec<String> {
+    let mut words: Vec<&str> = typed.split(' ').filter(|word| !word.is_empty()).collect();
+    let last = if typed.ends_with(' ') || words.is_empty() {
+        ""
+    } else {
+        words.pop().unwrap_or_default()
+    };
+    let lead = if words.is_empty() {
+        String::new()
+    } else {
+        words.join(" ") + " "
+    };
+    let mut found: Vec<String> = Vec::new();
+    for command in COMMANDS {
+        let fits = command.len() > words.len()
+            && words.iter().zip(*command).all(|(word, slot)| match slot {
+                Word(own) => own == word,
+                _ => true,
+            });
+        if !fits {
+            continue;
+        }
+        let mut offer = |word: &str| {
+            if word.starts_with(last) {
+                found.push(format!("{lead}{word}"));
+            }
+        };
+        match command.get(words.len()) {
+            Some(Word(word)) => offer(word),
+            Some(Job | Recipe) => names.recipes.iter().for_each(|(name, _)| offer(name)),
+            Some(Builder) => names.builders.iter().for_each(|name| offer(name)),
+            Some(Thing) => {
+                names.recipes.iter().for_each(|(name, _)| offer(name));
+                names.builders.iter().for_each(|name| offer(name));
+            }
+            Some(Theme) => THEMES.iter().for_each(|name| offer(name)),
+            Some(Rest) | None => {}
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Reads a command.
+///
+/// # Errors
+///
+/// A sentence that says what is wrong with it.
+pub fn parse(typed: &str, data: &Data) -> Result<Command, String> {
+    let typed = typed.trim();
+    let typed = typed.strip_prefix("massif ").unwrap_or(typed);
+    let words: Vec<&str> = typed.split_whitespace().collect();
+    let names = Names::of(data);
+    let job = |word: &str| names.job(data, word);
+    Ok(match words.as_slice() {
+        ["farm" | "status" | "dash"] => Command::Open(Page::Farm),
+        ["queue" | "jobs"] | ["job", "list"] => Command::Open(Page::Queue),
+        ["builders"] | ["builder", "list"] => Command::Open(Page::Builders),
+        ["recipes"] | ["recipe", "list"] => Command::Open(Page::Recipes),
+        ["repository" | "repo" | "channels"] | ["channel", "list"] => {
+            Command::Open(Page::Repository)
+        }
+        ["events" | "watch" | "audit"] => Command::Open(Page::Events),
+        ["job", "show", word] => Command::Open(Page::Job(job(word)?.0)),
+        ["job", "log", word] | ["log", word] => Command::Open(Page::Log(job(word)?.0, None)),
+        ["job", "tree", word] => Command::Open(Page::Graph(job(word)?.0)),
+        ["job", "retry", word] => job(word)
+            .map(|(id, name)| Action::Retry(id, name))
+            .map(Command::Act)?,
+        ["job", "cancel", word] => job(word)
+            .map(|(id, name)| Action::Cancel(id, name))
+            .map(Command::Act)?,
+        ["job", "release", word] => job(word)
+            .map(|(id, name)| Action::Release(id, name))
+            .map(Command::Act)?,
+        ["job", "raise", word] => job(word)
+            .map(|(id, name)| Action::Raise(id, name, 100))
+            .map(Command::Act)?,
+        ["job", "hold", word, reason @ ..] => {
+            let reason = reason
+                .strip_prefix(&["--reason"])
+                .unwrap_or(reason)
+                .join(" ");
+            if reason.is_empty() {
+                return Err("say why: job hold NAME REASON".into());
+            }
+            let (job, recipe) = job(word)?;
+            Command::Act(Action::Hold {
+                job,
+                recipe,
+                reason: reason.trim_matches('\'').to_owned(),
+            })
+        }
+        ["why", thing] => Command::Open(Page::Why((*thing).to_owned())),
+        ["build", "--all"] => Command::Act(Action::Build {
+            recipe: None,
+            rebuild: false,
+        }),
+        ["build", recipe] => Command::Act(Action::Build {
+            recipe: Some((*recipe).to_owned()),
+            rebuild: false,
+        }),
+        ["build", recipe, "--rebuild"] => Command::Act(Action::Build {
+            recipe: Some((*recipe).to_owned()),
+            rebuild: true,
+        }),
+        ["recipe", "show", name] => Command::Open(Page::Recipe((*name).to_owned())),
+        ["builder", "show", name] => Command::Open(Page::Builder((*name).to_owned())),
+        ["channel", "versions", name] => Command::Open(Page::Channel((*name).to_owned())),
+        ["package", "list"] | ["packages"] => Command::Open(Page::Packages("main".into())),
+        ["package", "list", name] => Command::Open(Page::Packages((*name).to_owned())),
+        ["project", "refresh", name] => Command::Act(Action::Refresh((*name).to_owned())),
+        ["theme", name] => Command::Theme((*name).to_owned()),
+        ["svg", file] => Command::Picture((*file).to_owned()),
+        ["help" | "h"] => Command::Help,
+        ["quit" | "q" | "q!" | "exit"] => Command::Quit,
+        _ => {
+            let known = COMMANDS.iter().map(|command| {
+                let words: Vec<&str> = command
+                    .iter()
+                    .filter_map(|slot| match slot {
+                        Word(word) => Some(*word),
+                        _ => None,
+                    })
+                    .collect();
+                words.join(" ")
+            });
+            let known: Vec<String> = known.collect();
+            return Err(match nearest(typed, known.iter().map(String::as_str)) {
+                Some(near) => format!("no command {typed:?} here; did you mean {near}?"),
+                None => format!("no command {typed:?} here; Tab shows what there is"),
+            });
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_the_command_lines_and_completed_word_by_word() {
+        let names = Names {
+            recipes: vec![("nano".into(), JobId(3)), ("ncurses".into(), JobId(2))],
+            builders: vec!["east".into()],
+        };
+        for (typed, expected) in [
+            ("qu", &["queue", "quit"][..]),
+            ("job sh", &["job show"]),
+            ("job show n", &["job show nano", "job show ncurses"]),
+            ("builder show ", &["builder show east"]),
+            ("why e", &["why east"]),
+            ("theme tr", &["theme true-dark", "theme true-light"]),
+            ("nothing ", &[]),
+        ] {
+            assert_eq!(completions(typed, &names), expected, "{typed}");
+        }
+        let data = Data::default();
+        assert_eq!(
+            parse("massif builder list", &data),
+            Ok(Command::Open(Page::Builders))
+        );
+        assert_eq!(parse("q", &data), Ok(Command::Quit));
+        let wrong = parse("qeue", &data).unwrap_err();
+        assert!(wrong.contains("did you mean queue"), "{wrong}");
+        assert!(parse("job hold 3", &data).is_err());
+        assert!(
+            parse("job log zzz", &data)
+                .unwrap_err()
+                .contains("no job zzz")
+        );
+    }
+}

@@ -1,0 +1,388 @@
+//! What a person stands on, and what can be done about it.
+
+use serde::Serialize;
+
+use super::app::App;
+use super::ask::{Action, Reply};
+use super::keys::Deed;
+use super::list::Line;
+use super::page::Page;
+use super::views;
+use crate::admin::view::{BuilderView, JobState, JobView};
+use crate::id::{JobId, Seq, VersionId};
+
+/// Something that has JSON.
+pub enum Raw<'a> {
+    /// A job.
+    Job(&'a JobView),
+    /// A builder.
+    Builder(&'a BuilderView),
+    /// Anything else, by its name.
+    Other(String, &'a dyn erased::Json),
+}
+
+/// Anything that has JSON, without naming its type.
+pub mod erased {
+    /// Has JSON.
+    pub trait Json {
+        /// Lines of it.
+        fn json(&self) -> String;
+    }
+
+    impl<T: serde::Serialize> Json for T {
+        fn json(&self) -> String {
+            super::pretty(self)
+        }
+    }
+}
+
+fn pretty<T: Serialize>(value: &T) -> String {
+    serde_json::to_string_pretty(value)
+        .unwrap_or_else(|error| format!("cannot be written: {error}"))
+}
+
+impl Raw<'_> {
+    /// What it is.
+    pub fn name(&self) -> String {
+        match self {
+            Raw::Job(job) => format!("job {}", job.id),
+            Raw::Builder(builder) => builder.name.to_string(),
+            Raw::Other(name, _) => name.clone(),
+        }
+    }
+
+    /// Its JSON in lines.
+    pub fn text(&self) -> String {
+        match self {
+            Raw::Job(job) => pretty(job),
+            Raw::Builder(builder) => pretty(builder),
+            Raw::Other(_, value) => value.json(),
+        }
+    }
+}
+
+impl App {
+    fn row(&self) -> Option<u64> {
+        self.sheet().key()
+    }
+
+    /// The job that a person stands on.
+    pub fn job_here(&self) -> Option<JobId> {
+        let data = self.shown();
+        match &self.sheet().page {
+            Page::Farm => self
+                .row()
+                .filter(|key| *key < views::farm::ALARM)
+                .map(JobId),
+            Page::Queue => self.row().map(JobId),
+            Page::Graph(_) => self
+                .row()
+                .and_then(|key| self.sheet().branches.get(key as usize))
+                .map(|branch| branch.job),
+            Page::Job(job) | Page::Log(job, _) => Some(*job),
+            Page::Why(thing) => thing.parse().ok(),
+            Page::Events => views::events::of(self, self.row().map(Seq)?)?.job,
+            Page::Event(event) => event.job,
+            Page::Recipes => views::recipes::of(self.sheet(), self.row()?)?.job,
+            Page::Recipe(_) => match &self.sheet().content {
+                Some(Reply::Recipe { recipe, .. }) => recipe.job,
+                _ => None,
+            },
+            _ => None,
+        }
+        .filter(|job| {
+            data.job(*job).is_some()
+                || !data.whole
+                || matches!(self.sheet().page, Page::Job(_) | Page::Log(..))
+        })
+    }
+
+    /// The recipe that a person stands on, as `project/name`.
+    pub fn recipe_here(&self) -> Option<String> {
+        match &self.sheet().page {
+            Page::Recipes => {
+                let recipe = views::recipes::of(self.sheet(), self.row()?)?;
+                Some(format!("{}/{}", recipe.project, recipe.name))
+            }
+            Page::Recipe(_) => None,
+            _ => {
+                let job = self.shown().job(self.job_here()?)?;
+                Some(format!("{}/{}", job.project, job.recipe))
+            }
+        }
+    }
+
+    /// The builder that a person stands on.
+    pub fn builder_here(&self) -> Option<String> {
+        match &self.sheet().page {
+            Page::Builders => {
+                let at = usize::try_from(self.row()?).ok()?;
+                let builder = self.shown().builders.get(at)?;
+                Some(builder.name.to_string())
+            }
+            Page::Builder(name) => Some(name.clone()),
+            _ => None,
+        }
+    }
+
+    /// The channel that a person stands on.
+    pub fn channel_here(&self) -> Option<String> {
+        match &self.sheet().page {
+            Page::Repository => match &self.sheet().content {
+                Some(Reply::Channels(channels)) => channels
+                    .get(usize::try_from(self.row()?).ok()?)
+                    .map(|channel| channel.name.to_string()),
+                _ => None,
+            },
+            Page::Channel(name) | Page::Packages(name) | Page::Version(_, name) => {
+                Some(name.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The version of a channel that a person stands on.
+    fn version_here(&self) -> Option<(String, VersionId)> {
+        match &self.sheet().page {
+            Page::Channel(name) => Some((name.clone(), VersionId(self.row()?))),
+            Page::Version(version, name) => Some((name.clone(), version.id)),
+            _ => None,
+        }
+    }
+
+    /// Where Enter leads.
+    pub fn target(&self) -> Option<Page> {
+        let sheet = self.sheet();
+        let at = || self.row().and_then(|key| usize::try_from(key).ok());
+        match &sheet.page {
+            Page::Farm => match self.row()? {
+                key if key >= views::farm::ALARM => views::farm::alarm_page(self, key),
+                key => Some(Page::Job(JobId(key))),
+            },
+            Page::Queue => self.row().map(|key| Page::Job(JobId(key))),
+            Page::Graph(_) => self.job_here().map(Page::Job),
+            Page::Builders => self.builder_here().map(Page::Builder),
+            Page::Recipes => self.recipe_here().map(Page::Recipe),
+            Page::Repository => self.channel_here().map(Page::Channel),
+            Page::Channel(name) => {
+                let version = views::repository::version(sheet, self.row()?)?;
+                Some(Page::Version(Box::new(version.clone()), name.clone()))
+            }
+            Page::Events => {
+                let event = views::events::of(self, Seq(self.row()?))?;
+                Some(Page::Event(Box::new(event.clone())))
+            }
+            Page::Packages(_) | Page::Log(..) => None,
+            Page::Builder(_)
+            | Page::Recipe(_)
+            | Page::Version(..)
+            | Page::Event(_)
+            | Page::Job(_)
+            | Page::Why(_)
+            | Page::Raw(..)
+            | Page::History => sheet.doc.lines.get(at()?)?.link.clone(),
+        }
+    }
+
+    /// The page that tells all about what a person stands on.
+    pub fn described(&self) -> Option<Page> {
+        let page = match &self.sheet().page {
+            Page::Builders => self.builder_here().map(Page::Builder),
+            Page::Recipes | Page::Repository | Page::Channel(_) | Page::Events => self.target(),
+            Page::Job(_) => None,
+            _ => self.job_here().map(Page::Job),
+        };
+        page.filter(|page| *page != self.sheet().page)
+    }
+
+    /// The log of what a person stands on: of the attempt, where the line is about one.
+    pub fn log_here(&self) -> Option<Page> {
+        if let Page::Event(event) = &self.sheet().page {
+            return Some(Page::Log(event.job?, event.try_no));
+        }
+        self.job_here().map(|job| Page::Log(job, None))
+    }
+
+    /// What `why` can be asked about here.
+    pub fn why_here(&self) -> Option<String> {
+        match &self.sheet().page {
+            Page::Why(_) => None,
+            Page::Recipes | Page::Recipe(_) => {
+                let name = match &self.sheet().page {
+                    Page::Recipe(name) => name.clone(),
+                    _ => self.recipe_here()?,
+                };
+                Some(format!("recipe:{name}"))
+            }
+            Page::Builders | Page::Builder(_) => {
+                self.builder_here().map(|name| format!("builder:{name}"))
+            }
+            Page::Repository | Page::Channel(_) | Page::Version(..) => {
+                self.channel_here().map(|name| format!("channel:{name}"))
+            }
+            Page::Packages(_) => {
+                let package = views::repository::package(self.sheet(), self.row()?)?;
+                Some(format!("package:{}", package.name))
+            }
+            _ => self.job_here().map(|job| job.to_string()),
+        }
+    }
+
+    /// What has JSON here.
+    pub fn raw_here(&self) -> Option<Raw<'_>> {
+        let sheet = self.sheet();
+        let other = |value: &'static str| value.to_owned();
+        match (&sheet.page, &sheet.content) {
+            (Page::Raw(..) | Page::History | Page::Log(..), _) => None,
+            (Page::Job(_), Some(Reply::Job(page))) => {
+                Some(Raw::Other(sheet.page.name(), page.as_ref()))
+            }
+            (Page::Why(_), Some(Reply::Why(why))) => {
+                Some(Raw::Other(sheet.page.name(), why.as_ref()))
+            }
+            (Page::Recipe(_), Some(Reply::Recipe { detail, .. })) => {
+                Some(Raw::Other(sheet.page.name(), detail))
+            }
+            (Page::Builders | Page::Builder(_), _) => {
+                let builder = self.shown().builder(&self.builder_here()?)?;
+                Some(Raw::Builder(builder))
+            }
+            (Page::Recipes, _) => {
+                let recipe = views::recipes::of(sheet, self.row()?)?;
+                Some(Raw::Other(recipe.name.to_string(), recipe))
+            }
+            (Page::Repository, Some(Reply::Channels(channels))) => {
+                let channel = channels.get(usize::try_from(self.row()?).ok()?)?;
+                Some(Raw::Other(channel.name.to_string(), channel))
+            }
+            (Page::Channel(_), _) => {
+                let version = views::repository::version(sheet, self.row()?)?;
+                Some(Raw::Other(format!("version {}", version.id), version))
+            }
+            (Page::Version(version, _), _) => Some(Raw::Other(
+                format!("version {}", version.id),
+                version.as_ref(),
+            )),
+            (Page::Packages(_), _) => {
+                let package = views::repository::package(sheet, self.row()?)?;
+                Some(Raw::Other(package.name.to_string(), package))
+            }
+            (Page::Event(event), _) => {
+                Some(Raw::Other(format!("event {}", event.seq), event.as_ref()))
+            }
+            (Page::Events, _) => {
+                let event = views::events::of(self, Seq(self.row()?))?;
+                Some(Raw::Other(format!("event {}", event.seq), event))
+            }
+            (Page::Farm, _)
+                if matches!(
+                    sheet.lines.get(sheet.spot.at),
+                    None | Some(Line::Heading(_))
+                ) =>
+            {
+                let status = self.shown().status.as_ref()?;
+                Some(Raw::Other(other("status"), status.as_ref()))
+            }
+            (Page::Farm, _) if self.row()? >= views::farm::ALARM => {
+                let status = self.shown().status.as_ref()?;
+                Some(Raw::Other(other("alarms"), &status.alarms))
+            }
+            _ => self.shown().job(self.job_here()?).map(|job| Raw::Job(job)),
+        }
+    }
+
+    /// What this key would do here.
+    pub fn action_of(&self, deed: Deed) -> Option<Action> {
+        if deed == Deed::Rollback {
+            let (channel, to) = self.version_here()?;
+            return Some(Action::Rollback {
+                channel,
+                to,
+                reason: String::new(),
+            });
+        }
+        if deed == Deed::Build {
+            return self.build_here();
+        }
+        let job = self.data.job(self.job_here()?)?;
+        let (id, recipe) = (job.id, job.recipe.clone());
+        let open = matches!(job.state, JobState::Waiting | JobState::Ready);
+        let stopped = matches!(job.state, JobState::Failed | JobState::Cancelled);
+        match deed {
+            Deed::Retry if stopped => Some(Action::Retry(id, recipe)),
+            Deed::Cancel if !job.state.is_final() => Some(Action::Cancel(id, recipe)),
+            Deed::Hold if open && job.hold.is_none() => Some(Action::Hold {
+                job: id,
+                recipe,
+                reason: String::new(),
+            }),
+            Deed::Release if job.hold.is_some() => Some(Action::Release(id, recipe)),
+            Deed::Raise if open => Some(Action::Raise(id, recipe, 100)),
+            _ => None,
+        }
+    }
+
+    fn build_here(&self) -> Option<Action> {
+        let sheet = self.sheet();
+        let (name, published) = match &sheet.page {
+            Page::Recipes => {
+                let recipe = views::recipes::of(sheet, self.row()?)?;
+                (self.recipe_here()?, is_newest(recipe))
+            }
+            Page::Recipe(name) => match &sheet.content {
+                Some(Reply::Recipe { recipe, .. }) => (name.clone(), is_newest(recipe)),
+                _ => return None,
+            },
+            _ => {
+                let job = self.shown().job(self.job_here()?)?;
+                let done = job.state == JobState::Published;
+                (self.recipe_here().filter(|_| done)?, done)
+            }
+        };
+        Some(Action::Build {
+            recipe: Some(name),
+            rebuild: published,
+        })
+    }
+
+    /// Whether this key does something here.
+    pub fn is_offered(&self, deed: Deed) -> bool {
+        self.action_of(deed).is_some()
+    }
+
+    /// Why this key does nothing here.
+    pub fn why_not(&self, deed: Deed) -> String {
+        let job = self.job_here().and_then(|job| self.data.job(job));
+        let Some(job) = job else {
+            return match deed {
+                Deed::Build => "there is no recipe on this line to build".into(),
+                _ => "there is no job on this line".into(),
+            };
+        };
+        let state = job.state.as_str();
+        let name = format!("job {} ({})", job.id, job.recipe);
+        match deed {
+            Deed::Retry => {
+                format!("{name} is {state}: only failed and cancelled jobs are tried again")
+            }
+            Deed::Cancel => format!("{name} is {state}: there is nothing to cancel"),
+            Deed::Hold if job.hold.is_some() => format!("{name} is held already; U releases it"),
+            Deed::Hold => format!("{name} is {state}: only waiting and ready jobs can be held"),
+            Deed::Release => format!("{name} is not held"),
+            Deed::Raise => {
+                format!("{name} is {state}: only waiting and ready jobs have a place in the queue")
+            }
+            Deed::Build => format!(
+                "{name} is {state}: B builds what is published again; R retries what failed"
+            ),
+            _ => "that does nothing here".into(),
+        }
+    }
+}
+
+fn is_newest(recipe: &crate::admin::view::RecipeView) -> bool {
+    recipe.published.as_ref().is_some_and(|published| {
+        Some(&published.version) == recipe.version.as_ref()
+            && Some(published.release) == recipe.release
+    })
+}

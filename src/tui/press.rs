@@ -1,0 +1,515 @@
+//! What keys do: a person's input on its way into the state.
+
+use super::app::{App, Effect, Input, Pending, Prompt, PromptFor};
+use super::ask::{Action, Question, Wanted};
+use super::command::{self, Command, Names};
+use super::draw;
+use super::keys::{self, Deed, Key};
+use super::log::Way;
+use super::page::{Filter, Grouping, Page, Shape, TABS};
+use super::theme::{Environment, Ink, Theme};
+use super::views;
+use crate::admin::Right;
+
+/// Characters of a line that is typed.
+const TYPED_MAX: usize = 500;
+
+impl App {
+    /// Takes what a person or the terminal did.
+    pub fn input(&mut self, input: Input) {
+        match input {
+            Input::Resize(columns, rows) => {
+                self.size = (columns, rows);
+                self.effects.push(Effect::Redraw);
+            }
+            Input::Key(key) => self.key(key),
+            Input::Paste(text) => {
+                if self.prompt.is_some() {
+                    let line: String = text.chars().filter(|c| !c.is_control()).collect();
+                    line.chars().for_each(|c| self.type_key(Key::Char(c)));
+                }
+            }
+            Input::Wheel(up) => {
+                if self.help.is_some() {
+                    self.help_key(if up { Key::Up } else { Key::Down });
+                } else if self.pending.is_none() {
+                    self.step(if up { -3 } else { 3 });
+                }
+            }
+            Input::Click(x, y) => self.click(x, y),
+        }
+        self.settle(true);
+    }
+
+    fn key(&mut self, key: Key) {
+        if let Some(pending) = self.pending.take() {
+            self.answer(pending, key);
+            return;
+        }
+        if self.prompt.is_some() {
+            self.type_key(key);
+            return;
+        }
+        if self.help.is_some() {
+            self.help_key(key);
+            return;
+        }
+        let second_g = std::mem::take(&mut self.g_typed);
+        if key == Key::Char('g') && !second_g {
+            self.g_typed = true;
+            return;
+        }
+        if let Some(deed) = keys::deed_of(self, key) {
+            self.notice = None;
+            self.perform(deed);
+        } else if let Some(words) = keys::BINDINGS
+            .iter()
+            .find(|binding| binding.keys.contains(&key) && binding.part == keys::Part::Act)
+            .map(|binding| self.why_not(binding.deed))
+        {
+            self.say(words, Ink::Warn);
+        }
+    }
+
+    /// Yes is `y`; everything else is no.
+    fn answer(&mut self, pending: Pending, key: Key) {
+        match (pending, key) {
+            (Pending::Act(action), Key::Char('y' | 'Y')) => self.act(action),
+            (Pending::Quit, Key::Char('y' | 'Y')) => self.effects.push(Effect::Quit),
+            (Pending::Act(_), _) => self.say("nothing was changed", Ink::Faint),
+            (Pending::Quit, _) => {}
+        }
+    }
+
+    fn help_key(&mut self, key: Key) {
+        let lines = draw::help_lines(self);
+        let last = lines.saturating_sub(usize::from(draw::body(self.size).height));
+        let at = self.help.unwrap_or(0);
+        let page = usize::from(draw::body(self.size).height);
+        self.help = match key {
+            Key::Up | Key::Char('k') => Some(at.saturating_sub(1)),
+            Key::Down | Key::Char('j') => Some((at + 1).min(last)),
+            Key::PageUp | Key::Ctrl('u') => Some(at.saturating_sub(page)),
+            Key::PageDown | Key::Ctrl('d') | Key::Char(' ') => Some((at + page).min(last)),
+            Key::Char('g') | Key::Home => Some(0),
+            Key::Char('G') | Key::End => Some(last),
+            Key::Ctrl('c') => {
+                self.perform(Deed::Quit);
+                None
+            }
+            _ => None,
+        };
+    }
+
+    fn type_key(&mut self, key: Key) {
+        let Some(mut prompt) = self.prompt.take() else {
+            return;
+        };
+        match key {
+            Key::Enter => {
+                self.typed(prompt);
+                return;
+            }
+            Key::Esc | Key::Ctrl('c') => {
+                if prompt.kind == PromptFor::Filter {
+                    self.set_filter(&prompt.before);
+                }
+                return;
+            }
+            Key::Backspace | Key::Ctrl('h') => {
+                if prompt.typed.pop().is_none() {
+                    return;
+                }
+                prompt.endings = None;
+            }
+            Key::Ctrl('u') => {
+                prompt.typed.clear();
+                prompt.endings = None;
+            }
+            Key::Ctrl('w') => {
+                let kept = prompt.typed.trim_end().rfind(' ').map_or(0, |at| at + 1);
+                prompt.typed.truncate(kept);
+                prompt.endings = None;
+            }
+            Key::Tab | Key::BackTab if prompt.kind == PromptFor::Command => {
+                self.complete(&mut prompt, key == Key::BackTab);
+            }
+            Key::Char(c) if prompt.typed.chars().count() < TYPED_MAX => {
+                prompt.typed.push(c);
+                prompt.endings = None;
+            }
+            _ => {}
+        }
+        if prompt.kind == PromptFor::Filter && self.sheet().page.shape() == Shape::Table {
+            self.set_filter(&prompt.typed);
+        }
+        self.prompt = Some(prompt);
+    }
+
+    fn complete(&self, prompt: &mut Prompt, back: bool) {
+        let (endings, at) = match prompt.endings.take() {
+            Some((endings, at)) => {
+                let count = endings.len().max(1);
+                (endings, if back { at + count - 1 } else { at + 1 } % count)
+            }
+            None => (
+                command::completions(&prompt.typed, &Names::of(&self.data)),
+                0,
+            ),
+        };
+        if let Some(ending) = endings.get(at) {
+            prompt.typed = ending.clone();
+        }
+        // A single ending is taken; Tab goes on behind it.
+        if endings.len() > 1 {
+            prompt.endings = Some((endings, at));
+        } else if endings.len() == 1 {
+            prompt.typed.push(' ');
+        }
+    }
+
+    fn set_filter(&mut self, typed: &str) {
+        if let Some(sheet) = self.stack.last_mut() {
+            sheet.filter = Filter::parse(typed);
+        }
+        self.relist();
+    }
+
+    /// Enter was pressed in a prompt.
+    fn typed(&mut self, prompt: Prompt) {
+        match prompt.kind {
+            PromptFor::Filter => match self.stack.last_mut().and_then(|sheet| sheet.log.as_mut()) {
+                Some(log) => {
+                    log.search(&prompt.typed);
+                    self.tick(self.now);
+                }
+                None => self.set_filter(&prompt.typed),
+            },
+            PromptFor::Reason(action) => {
+                let reason = prompt.typed.trim().to_owned();
+                let action = match action {
+                    Action::Hold { .. } if reason.is_empty() => {
+                        self.say("a hold needs a reason; nothing was changed", Ink::Warn);
+                        return;
+                    }
+                    Action::Hold { job, recipe, .. } => Action::Hold {
+                        job,
+                        recipe,
+                        reason,
+                    },
+                    Action::Rollback { channel, to, .. } => Action::Rollback {
+                        channel,
+                        to,
+                        reason,
+                    },
+                    other => other,
+                };
+                self.pending = Some(Pending::Act(action));
+            }
+            PromptFor::Command => self.command(&prompt.typed),
+        }
+    }
+
+    fn command(&mut self, typed: &str) {
+        if typed.trim().is_empty() {
+            return;
+        }
+        match command::parse(typed, &self.data) {
+            Err(words) => self.say(words, Ink::Warn),
+            Ok(Command::Open(page)) => {
+                let tab = TABS.iter().any(|(_, _, tab)| *tab == page);
+                if tab {
+                    self.go_to_tab(page)
+                } else {
+                    self.open(page)
+                }
+            }
+            Ok(Command::Act(action)) => self.propose(action),
+            Ok(Command::Theme(name)) => {
+                let rich = Environment {
+                    locale: "UTF-8".into(),
+                    ..Environment::default()
+                };
+                match Theme::of(Some(&name), &rich) {
+                    Some(theme) => {
+                        self.theme = Theme {
+                            ascii: theme.ascii || self.theme.ascii && name != "dark",
+                            ..theme
+                        };
+                        self.effects.push(Effect::Redraw);
+                    }
+                    None => self.say(format!("no theme {name}"), Ink::Warn),
+                }
+            }
+            Ok(Command::Picture(file)) => self.effects.push(Effect::Picture(file)),
+            Ok(Command::Help) => self.help = Some(0),
+            Ok(Command::Quit) => self.perform(Deed::Quit),
+        }
+    }
+
+    /// Asks before something is done, or says why it may not be.
+    pub fn propose(&mut self, action: Action) {
+        if self.frozen.is_some() {
+            self.say(
+                "the screen is frozen: what you see may be old. Press f first",
+                Ink::Warn,
+            );
+            return;
+        }
+        if self.data.right() == Right::View.as_str() {
+            self.say(
+                "you may only look here; ask to be added to the group `massif`, or run it as the farm's owner",
+                Ink::Warn,
+            );
+            return;
+        }
+        match action {
+            Action::Hold { ref reason, .. } if reason.is_empty() => self.ask_reason(action),
+            Action::Rollback { ref reason, .. } if reason.is_empty() => self.ask_reason(action),
+            action => self.pending = Some(Pending::Act(action)),
+        }
+    }
+
+    fn ask_reason(&mut self, action: Action) {
+        self.prompt = Some(Prompt {
+            kind: PromptFor::Reason(action),
+            typed: String::new(),
+            before: String::new(),
+            endings: None,
+        });
+    }
+
+    fn step(&mut self, by: isize) {
+        let height = self.height();
+        let Some(sheet) = self.stack.last_mut() else {
+            return;
+        };
+        if let Some(log) = &mut sheet.log {
+            log.step(by, height);
+        } else if sheet.page.shape() == Shape::Text {
+            // Texts are read: the screen moves, and the spot with it to the next link.
+            views::read_on(sheet, by, height);
+        } else {
+            sheet.spot.step(by, &sheet.lines, height);
+        }
+        if self.sheet().log.is_some() {
+            self.tick(self.now);
+        }
+    }
+
+    fn click(&mut self, x: u16, y: u16) {
+        if self.pending.is_some() || self.prompt.is_some() {
+            return;
+        }
+        if self.help.take().is_some() {
+            return;
+        }
+        if let Some(tab) = draw::tab_at(x, y) {
+            self.go_to_tab(tab);
+            return;
+        }
+        let body = draw::body(self.size);
+        let Some(row) = y.checked_sub(body.y).filter(|row| *row < body.height) else {
+            return;
+        };
+        let Some(line) = views::line_at(self, usize::from(row), x) else {
+            return;
+        };
+        let same = self.sheet().spot.at == line;
+        let height = self.height();
+        if let Some(sheet) = self.stack.last_mut() {
+            let by = line as isize - sheet.spot.at as isize;
+            sheet.spot.step(by, &sheet.lines, height);
+        }
+        if same && self.target().is_some() {
+            self.perform(Deed::Enter);
+        }
+    }
+
+    /// Does what a key of the table says.
+    pub fn perform(&mut self, deed: Deed) {
+        let height = self.height() as isize;
+        match deed {
+            Deed::Quit if self.farm_here => self.pending = Some(Pending::Quit),
+            Deed::Quit => self.effects.push(Effect::Quit),
+            Deed::Help => self.help = Some(0),
+            Deed::Suspend => self.effects.push(Effect::Suspend),
+            Deed::Redraw => self.effects.push(Effect::Redraw),
+            Deed::Picture => {
+                let name = format!("massif-{}.svg", self.clock().0 / 1_000);
+                self.effects.push(Effect::Picture(name));
+            }
+            Deed::Back => self.back(),
+            Deed::Step(by) => self.step(isize::from(by)),
+            Deed::HalfPage(by) => self.step(isize::from(by) * (height / 2).max(1)),
+            Deed::PageBy(by) => self.step(isize::from(by) * (height - 1).max(1)),
+            Deed::Top | Deed::Bottom => self.to_edge(deed == Deed::Top),
+            Deed::Tab(at) => {
+                if let Some((_, _, page)) = TABS.get(usize::from(at)) {
+                    self.go_to_tab(page.clone());
+                }
+            }
+            Deed::NextTab(by) => {
+                let first = self.stack.first().map(|sheet| &sheet.page);
+                let at = TABS.iter().position(|(_, _, page)| Some(page) == first);
+                let count = TABS.len() as isize;
+                let next = (at.unwrap_or(0) as isize + isize::from(by)).rem_euclid(count);
+                if let Some((_, _, page)) = TABS.get(next as usize) {
+                    self.go_to_tab(page.clone());
+                }
+            }
+            Deed::Filter | Deed::Command => self.start_prompt(deed),
+            Deed::Freeze => {
+                self.frozen = match self.frozen.take() {
+                    Some(_) => None,
+                    None => Some((Box::new(self.data.clone()), self.now)),
+                };
+                self.relist();
+            }
+            Deed::Used => self.open(Page::History),
+            Deed::Older => {
+                let first = views::events::oldest(self);
+                if let Some(first) = first {
+                    self.ask_for_page(Question::Older(first));
+                }
+            }
+            Deed::Enter
+            | Deed::Describe
+            | Deed::Log
+            | Deed::Why
+            | Deed::Raw
+            | Deed::Recipe
+            | Deed::Graph
+            | Deed::Packages => self.look(deed),
+            Deed::Expand | Deed::Sort(_) | Deed::Reverse | Deed::Group => self.arrange(deed),
+            Deed::Wrap
+            | Deed::Sideways(_)
+            | Deed::Next
+            | Deed::Previous
+            | Deed::NextError
+            | Deed::PreviousError
+            | Deed::NextPhase
+            | Deed::PreviousPhase => self.in_log(deed),
+            Deed::Retry
+            | Deed::Cancel
+            | Deed::Hold
+            | Deed::Release
+            | Deed::Raise
+            | Deed::Build
+            | Deed::Rollback => {
+                if let Some(action) = self.action_of(deed) {
+                    self.propose(action);
+                }
+            }
+        }
+    }
+
+    fn back(&mut self) {
+        if self.sheet().filter.is_on() {
+            self.set_filter("");
+        } else if self.stack.len() > 1 {
+            self.stack.pop();
+            self.relist();
+        }
+    }
+
+    fn to_edge(&mut self, top: bool) {
+        let height = self.height();
+        let Some(sheet) = self.stack.last_mut() else {
+            return;
+        };
+        match (&mut sheet.log, top) {
+            (Some(log), true) => log.to_start(),
+            (Some(log), false) => log.follow_end(height),
+            (None, true) => sheet.spot.to_top(&sheet.lines, height),
+            (None, false) => sheet.spot.step(isize::MAX, &sheet.lines, height),
+        }
+        if self.sheet().log.is_some() {
+            self.tick(self.now);
+        }
+    }
+
+    fn start_prompt(&mut self, deed: Deed) {
+        let kind = match deed {
+            Deed::Filter => PromptFor::Filter,
+            _ => PromptFor::Command,
+        };
+        let before = match kind {
+            PromptFor::Filter => self.sheet().filter.typed(),
+            _ => String::new(),
+        };
+        self.prompt = Some(Prompt {
+            kind,
+            typed: before.clone(),
+            before,
+            endings: None,
+        });
+    }
+
+    fn look(&mut self, deed: Deed) {
+        if deed == Deed::Enter && matches!(self.sheet().page, Page::Graph(_)) {
+            views::graph::toggle(self);
+            return;
+        }
+        let page = match deed {
+            Deed::Enter => self.target(),
+            Deed::Describe => self.described(),
+            Deed::Log => self.log_here(),
+            Deed::Why => self.why_here().map(Page::Why),
+            Deed::Raw => self.raw_here().map(|raw| Page::Raw(raw.name(), raw.text())),
+            Deed::Recipe => self.recipe_here().map(Page::Recipe),
+            Deed::Graph => self.job_here().map(Page::Graph),
+            Deed::Packages => self.channel_here().map(Page::Packages),
+            _ => None,
+        };
+        if let Some(page) = page {
+            self.open(page);
+        }
+    }
+
+    fn arrange(&mut self, deed: Deed) {
+        let Some(sheet) = self.stack.last_mut() else {
+            return;
+        };
+        match deed {
+            Deed::Expand => sheet.expanded = !sheet.expanded,
+            Deed::Reverse => sheet.reverse = !sheet.reverse,
+            Deed::Group => {
+                sheet.grouping = match sheet.grouping {
+                    Grouping::State => Grouping::Batch,
+                    Grouping::Batch => Grouping::None,
+                    Grouping::None => Grouping::State,
+                }
+            }
+            Deed::Sort(by) => {
+                let count = views::columns(&sheet.page).len() as isize;
+                let next = (sheet.sort as isize + isize::from(by)).rem_euclid(count.max(1));
+                sheet.sort = next as usize;
+            }
+            _ => {}
+        }
+        self.relist();
+    }
+
+    fn in_log(&mut self, deed: Deed) {
+        let now = self.now;
+        let Some(log) = self.stack.last_mut().and_then(|sheet| sheet.log.as_mut()) else {
+            return;
+        };
+        let words = Wanted::Pattern(String::new());
+        match deed {
+            Deed::Wrap => log.wrap = !log.wrap,
+            Deed::Sideways(by) => {
+                log.left = log.left.saturating_add_signed(isize::from(by) * 8);
+            }
+            Deed::Next => log.hunt(&words, Way::Forward),
+            Deed::Previous => log.hunt(&words, Way::Back),
+            Deed::NextError => log.hunt(&Wanted::Errors, Way::Forward),
+            Deed::PreviousError => log.hunt(&Wanted::Errors, Way::Back),
+            Deed::NextPhase => log.hunt(&Wanted::Phases, Way::Forward),
+            Deed::PreviousPhase => log.hunt(&Wanted::Phases, Way::Back),
+            _ => {}
+        }
+        self.tick(now);
+    }
+}

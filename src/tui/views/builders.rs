@@ -1,0 +1,382 @@
+//! Builders: what each does, its disks, memory and pressure, and what somebody holds against it.
+
+use super::queue::whole_span;
+use super::{Rank, bar, sorted};
+use crate::admin::view::{BuilderView, DiskView, SlotView};
+use crate::cli::{show, text};
+use crate::tui::app::App;
+use crate::tui::doc::Doc;
+use crate::tui::list::Line;
+use crate::tui::page::{Page, Sheet};
+use crate::tui::table::{Column, Row, field, fixed, number, words};
+use crate::tui::theme::Ink;
+
+/// The columns.
+pub const COLUMNS: &[Column] = &[
+    fixed("s", 2, 0),
+    words("builder", 10, 1, 0),
+    fixed("verdict", 11, 6),
+    number("slots", 5, 0),
+    words("builds", 14, 4, 1),
+    number("disk free", 9, 2),
+    number("full in", 8, 3),
+    number("mem free", 9, 5),
+    number("cpu wait", 8, 8),
+    fixed("trust", 7, 9),
+    number("heard", 6, 4),
+];
+
+/// Less than this of a disk is worth a look, whatever the builder says.
+const DISK_LOW: f64 = 0.05;
+/// A slot that is silent for longer is shown as such.
+const SILENT_S: f64 = 300.0;
+
+fn disk_low(disk: &DiskView) -> bool {
+    match (disk.free_bytes, disk.total_bytes) {
+        (Some(free), Some(total)) if total > 0 => (free as f64) < total as f64 * DISK_LOW,
+        _ => false,
+    }
+}
+
+fn busy(builder: &BuilderView) -> usize {
+    builder
+        .slots
+        .iter()
+        .filter(|slot| slot.job.is_some())
+        .count()
+}
+
+fn work(slot: &SlotView) -> Option<String> {
+    let recipe = slot.recipe.as_deref().unwrap_or("?");
+    slot.job?;
+    Some(match &slot.phase {
+        Some(phase) => format!("{recipe}: {phase}"),
+        None => recipe.to_owned(),
+    })
+}
+
+fn doing(builder: &BuilderView) -> String {
+    let work: Vec<String> = builder.slots.iter().filter_map(work).collect();
+    work.join(", ")
+}
+
+fn least_free(builder: &BuilderView) -> Option<&DiskView> {
+    // A disk that could not be read is not free: it stands first.
+    builder
+        .disks
+        .iter()
+        .min_by_key(|disk| disk.free_bytes.unwrap_or(0))
+}
+
+fn full_in(builder: &BuilderView) -> Option<f64> {
+    builder
+        .disks
+        .iter()
+        .filter_map(|disk| disk.full_in_s)
+        .min_by(f64::total_cmp)
+}
+
+fn rank(sort: usize, builder: &BuilderView) -> Rank {
+    let of = |value: Option<f64>| Rank::of(value);
+    match sort {
+        0 | 2 => Rank::Words(format!(
+            "{} {}",
+            u8::from(builder.verdict == "fit"),
+            builder.verdict
+        )),
+        1 => Rank::Words(builder.name.to_string()),
+        3 => Rank::Number(-(busy(builder) as i64)),
+        4 => Rank::Words(doing(builder)),
+        5 => of(least_free(builder).map(|disk| disk.free_bytes.unwrap_or(0) as f64 / 1e6)),
+        6 => of(full_in(builder)),
+        7 => of(builder.memory_free_bytes.map(|bytes| bytes as f64 / 1e6)),
+        8 => of(builder.pressure_cpu.map(|part| -part)),
+        9 => Rank::Words(builder.trust.clone()),
+        _ => of(builder.last_heard_s),
+    }
+}
+
+/// The rows: places in the list of builders.
+pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
+    let rows = app
+        .shown()
+        .builders
+        .iter()
+        .zip(0_u64..)
+        .filter(|(builder, _)| {
+            !sheet.filter.is_on() || {
+                let words = format!(
+                    "{} {} {} {}",
+                    builder.name,
+                    builder.verdict,
+                    builder.trust,
+                    doing(builder)
+                );
+                sheet.filter.takes(&words)
+            }
+        })
+        .map(|(builder, at)| (rank(sheet.sort, builder), at))
+        .collect();
+    sorted(rows, sheet.reverse)
+}
+
+/// One row.
+pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
+    let builder = app.shown().builders.get(usize::try_from(key).ok()?)?;
+    let (sign, ink) = app.theme.verdict(&builder.verdict);
+    let disk = least_free(builder);
+    let low = builder.disks.iter().any(disk_low);
+    let held = match builder.holds.first() {
+        Some(hold) => format!("held by {}: {}", hold.owner, hold.reason),
+        None => doing(builder),
+    };
+    let idle = held.is_empty();
+    Some(Row::Fields(vec![
+        field(sign, ink),
+        field(builder.name.as_str(), Ink::Strong),
+        field(builder.verdict.as_str(), ink),
+        field(
+            format!("{}/{}", busy(builder), builder.slots.len()),
+            Ink::Plain,
+        ),
+        field(
+            if idle { "idle".to_owned() } else { held },
+            if idle { Ink::Faint } else { Ink::Busy },
+        ),
+        field(
+            disk.and_then(|disk| disk.free_bytes)
+                .map_or("unknown".to_owned(), text::bytes),
+            if low { Ink::Warn } else { Ink::Plain },
+        ),
+        field(
+            full_in(builder).map_or(String::new(), whole_span),
+            Ink::Warn,
+        ),
+        field(
+            builder
+                .memory_free_bytes
+                .map_or("unknown".to_owned(), text::bytes),
+            Ink::Plain,
+        ),
+        field(
+            builder.pressure_cpu.map_or("unknown".to_owned(), |part| {
+                format!("{:.0} %", part * 100.0)
+            }),
+            Ink::Faint,
+        ),
+        field(builder.trust.as_str(), Ink::Faint),
+        field(
+            builder.last_heard_s.map_or("never".to_owned(), whole_span),
+            Ink::Faint,
+        ),
+    ]))
+}
+
+/// A builder's page.
+pub fn doc(app: &App, name: &str, doc: &mut Doc) {
+    let data = app.shown();
+    let Some(builder) = data.builder(name) else {
+        let words = if data.builders_known {
+            format!("no builder {name} is known any more")
+        } else {
+            "asking the host ...".to_owned()
+        };
+        doc.words(Ink::Faint, words);
+        return;
+    };
+    let (sign, ink) = app.theme.verdict(&builder.verdict);
+    doc.line(
+        vec![
+            (ink, format!("{sign} {}", builder.verdict)),
+            (Ink::Strong, format!("  {}", builder.name)),
+            (
+                Ink::Faint,
+                format!("  {}  {}", builder.id.short(), builder.arch),
+            ),
+        ],
+        None,
+    );
+    for evidence in &builder.evidence {
+        doc.item(&[(Ink::Plain, "   ")], Ink::Plain, evidence, None);
+    }
+    doc.gap();
+    doc.field("trust", &builder.trust);
+    doc.field(
+        "last heard",
+        builder.last_heard_s.map_or("never".to_owned(), |heard| {
+            format!("{} ago", whole_span(heard))
+        }),
+    );
+    doc.field(
+        "cores",
+        builder
+            .cores
+            .map_or("unknown".to_owned(), |cores| cores.to_string()),
+    );
+    for hold in &builder.holds {
+        doc.field_as("held", Ink::Warn, show::hold_text(hold), None);
+    }
+    slots(app, builder, doc);
+    disks(app, builder, doc);
+    machine(app, builder, doc);
+    past(app, builder, doc);
+}
+
+fn slots(app: &App, builder: &BuilderView, doc: &mut Doc) {
+    doc.title(format!("Slots {}", builder.slots.len()));
+    for slot in &builder.slots {
+        let Some(job) = slot.job else {
+            doc.line(vec![(Ink::Faint, format!("{:>3}  idle", slot.slot))], None);
+            continue;
+        };
+        let took = slot.since.map_or_else(String::new, |since| {
+            format!("for {}", whole_span(app.clock().seconds_since(since)))
+        });
+        let silent = slot.silent_s.map_or_else(
+            || "silence unknown".to_owned(),
+            |silent| format!("silent {}", whole_span(silent)),
+        );
+        let silent_ink = match slot.silent_s {
+            Some(silent) if silent >= SILENT_S => Ink::Warn,
+            _ => Ink::Faint,
+        };
+        let part = slot.progress.map_or_else(String::new, |part| {
+            format!("{} {:>3.0} %  ", bar(&app.theme, part, 12), part * 100.0)
+        });
+        let cpu = slot.cpu_s.map_or_else(String::new, |cpu| {
+            format!("  {} of processor", text::span(cpu))
+        });
+        let memory = slot.memory_peak_bytes.map_or_else(String::new, |bytes| {
+            format!("  {} at most", text::bytes(bytes))
+        });
+        doc.line(
+            vec![
+                (Ink::Faint, format!("{:>3}  ", slot.slot)),
+                (
+                    Ink::Key,
+                    format!("{} (job {job})  ", slot.recipe.as_deref().unwrap_or("?")),
+                ),
+                (
+                    Ink::Busy,
+                    format!("{}  ", slot.phase.as_deref().unwrap_or("starting")),
+                ),
+                (Ink::Plain, format!("{took}  ")),
+                (Ink::Busy, part),
+                (silent_ink, silent),
+                (Ink::Faint, cpu + &memory),
+            ],
+            Some(Page::Job(job)),
+        );
+    }
+}
+
+fn disks(app: &App, builder: &BuilderView, doc: &mut Doc) {
+    doc.title("Disks");
+    for disk in &builder.disks {
+        let (used, words) = match (disk.free_bytes, disk.total_bytes) {
+            (Some(free), Some(total)) if total > 0 => (
+                Some(1.0 - free as f64 / total as f64),
+                format!("{} free of {}", text::bytes(free), text::bytes(total)),
+            ),
+            (Some(free), _) => (None, format!("{} free", text::bytes(free))),
+            _ => (None, "could not be read: not counted as free".to_owned()),
+        };
+        let ink = if disk_low(disk) || disk.free_bytes.is_none() {
+            Ink::Warn
+        } else {
+            Ink::Plain
+        };
+        let gauge = used.map_or_else(|| "?".repeat(16), |used| bar(&app.theme, used, 16));
+        let inodes = disk.free_inodes.map_or_else(
+            || "  inodes unknown".to_owned(),
+            |free| format!("  {free} inodes"),
+        );
+        let full = disk.full_in_s.map_or_else(String::new, |full| {
+            format!("  full in {}", whole_span(full))
+        });
+        doc.line(
+            vec![
+                (ink, gauge),
+                (ink, format!("  {words}")),
+                (Ink::Warn, full),
+                (Ink::Plain, format!("  {}", disk.path)),
+                (Ink::Faint, inodes),
+            ],
+            None,
+        );
+    }
+    if builder.disks.is_empty() {
+        doc.words(Ink::Warn, "unknown: nothing was reported");
+    }
+}
+
+fn machine(app: &App, builder: &BuilderView, doc: &mut Doc) {
+    doc.title("Machine");
+    let memory = match (builder.memory_free_bytes, builder.memory_total_bytes) {
+        (Some(free), Some(total)) if total > 0 => format!(
+            "{}  {} free of {}",
+            bar(&app.theme, 1.0 - free as f64 / total as f64, 16),
+            text::bytes(free),
+            text::bytes(total)
+        ),
+        _ => "unknown".into(),
+    };
+    doc.field("memory", memory);
+    for (name, part) in [
+        ("cpu wait", builder.pressure_cpu),
+        ("memory wait", builder.pressure_memory),
+        ("disk wait", builder.pressure_io),
+    ] {
+        let words = part.map_or("unknown".to_owned(), |part| {
+            format!(
+                "{}  {:.0} % of the last ten seconds",
+                bar(&app.theme, part, 16),
+                part * 100.0
+            )
+        });
+        doc.field(name, words);
+    }
+    doc.field(
+        "load",
+        builder
+            .load
+            .map_or("unknown".to_owned(), |load| format!("{load:.1}")),
+    );
+}
+
+/// What it built last, as far as the snapshot knows.
+fn past(app: &App, builder: &BuilderView, doc: &mut Doc) {
+    let mut shown = 0;
+    for job in app.shown().jobs().rev() {
+        let Some(attempt) =
+            job.attempts.iter().rev().find(|attempt| {
+                attempt.builder == builder.name.as_str() && attempt.ended.is_some()
+            })
+        else {
+            continue;
+        };
+        if shown == 0 {
+            doc.title("Built last");
+        }
+        let (sign, ink) = app.theme.state(job.state);
+        let took = show::took(attempt.started, attempt.ended);
+        doc.line(
+            vec![
+                (ink, format!("{sign} ")),
+                (Ink::Key, format!("{} {}", job.recipe, job.version)),
+                (Ink::Plain, format!("  {}  {took}", attempt.state)),
+                (
+                    Ink::Faint,
+                    attempt.ended.map_or_else(String::new, |ended| {
+                        format!("  {} ago", whole_span(app.clock().seconds_since(ended)))
+                    }),
+                ),
+            ],
+            Some(Page::Job(job.id)),
+        );
+        shown += 1;
+        if shown == 10 {
+            break;
+        }
+    }
+}

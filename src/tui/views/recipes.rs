@@ -1,0 +1,306 @@
+//! Recipes: what git, the recipe and its manifest say.
+
+use super::queue::whole_span;
+use super::{Rank, sorted};
+use crate::admin::view::{ChangeView, RecipeDetail, RecipeView};
+use crate::cli::show;
+use crate::tui::app::App;
+use crate::tui::ask::Reply;
+use crate::tui::doc::Doc;
+use crate::tui::list::Line;
+use crate::tui::page::{Page, Sheet};
+use crate::tui::table::{Column, Row, field, fixed, words};
+use crate::tui::theme::Ink;
+
+/// The columns.
+pub const COLUMNS: &[Column] = &[
+    fixed("s", 2, 0),
+    words("recipe", 14, 2, 0),
+    words("version", 10, 1, 1),
+    words("published", 10, 1, 2),
+    words("summary, or what is wrong", 20, 4, 3),
+    words("licences", 10, 1, 5),
+    words("project", 8, 0, 4),
+];
+
+fn rows(sheet: &Sheet) -> &[RecipeView] {
+    match &sheet.content {
+        Some(Reply::Recipes(recipes)) => recipes,
+        _ => &[],
+    }
+}
+
+/// The recipe of a row.
+pub fn of(sheet: &Sheet, key: u64) -> Option<&RecipeView> {
+    rows(sheet).get(usize::try_from(key).ok()?)
+}
+
+fn version(recipe: &RecipeView) -> String {
+    match (&recipe.version, recipe.release) {
+        (Some(version), Some(release)) => format!("{version}-{release}"),
+        _ => String::new(),
+    }
+}
+
+fn published(recipe: &RecipeView) -> String {
+    recipe
+        .published
+        .as_ref()
+        .map_or_else(String::new, |published| {
+            show::release(
+                &published.version,
+                published.release,
+                published.build_release,
+            )
+        })
+}
+
+fn words_of(recipe: &RecipeView) -> String {
+    match (&recipe.fault, recipe.warnings.first()) {
+        (Some(fault), _) => show::fault_text(fault),
+        (None, Some(warning)) if recipe.summary.is_empty() => show::fault_text(warning),
+        _ => recipe.summary.clone(),
+    }
+}
+
+/// The rows.
+pub fn lines(sheet: &Sheet) -> Vec<Line> {
+    let taken = |recipe: &RecipeView| {
+        !sheet.filter.is_on() || {
+            let state = recipe.state.map_or("", |state| state.as_str());
+            let fault = if recipe.fault.is_some() { "faulty" } else { "" };
+            let words = format!(
+                "{} {} {} {} {state} {fault} {}",
+                recipe.name,
+                version(recipe),
+                recipe.summary,
+                recipe.project,
+                recipe.licenses.join(" ")
+            );
+            sheet.filter.takes(&words)
+        }
+    };
+    let ranked = rows(sheet)
+        .iter()
+        .zip(0_u64..)
+        .filter(|(recipe, _)| taken(recipe))
+        .map(|(recipe, at)| {
+            let rank = match sheet.sort {
+                0 => Rank::Words(match (&recipe.fault, recipe.state) {
+                    (Some(_), _) => "0".into(),
+                    (None, Some(state)) => format!("1 {}", state.as_str()),
+                    (None, None) => "2".into(),
+                }),
+                2 => Rank::Words(version(recipe)),
+                3 => Rank::Words(published(recipe)),
+                4 => Rank::Words(words_of(recipe)),
+                5 => Rank::Words(recipe.licenses.join(" ")),
+                6 => Rank::Words(recipe.project.to_string()),
+                _ => Rank::Words(recipe.name.to_string()),
+            };
+            (rank, at)
+        })
+        .collect();
+    sorted(ranked, sheet.reverse)
+}
+
+/// One row.
+pub fn row<'a>(app: &App, sheet: &'a Sheet, key: u64) -> Option<Row<'a>> {
+    let recipe = of(sheet, key)?;
+    let (sign, ink) = match (&recipe.fault, recipe.state) {
+        (Some(_), _) => ("!!", Ink::Bad),
+        (None, Some(state)) => app.theme.state(state),
+        (None, None) if recipe.published.is_some() => {
+            app.theme.state(crate::admin::view::JobState::Published)
+        }
+        (None, None) => ("", Ink::Faint),
+    };
+    let bad = recipe.fault.is_some();
+    Some(Row::Fields(vec![
+        field(sign, ink),
+        field(recipe.name.as_str(), Ink::Strong),
+        field(version(recipe), Ink::Plain),
+        field(published(recipe), Ink::Good),
+        field(words_of(recipe), if bad { Ink::Bad } else { Ink::Plain }),
+        field(recipe.licenses.join(" "), Ink::Faint),
+        field(recipe.project.as_str(), Ink::Faint),
+    ]))
+}
+
+/// A recipe's page.
+pub fn doc(app: &App, sheet: &Sheet, doc: &mut Doc) {
+    let Some(Reply::Recipe {
+        recipe,
+        detail,
+        changes,
+    }) = &sheet.content
+    else {
+        if sheet.fault.is_none() {
+            doc.words(Ink::Faint, "asking the host ...");
+        }
+        return;
+    };
+    doc.line(
+        vec![
+            (Ink::Strong, recipe.name.to_string()),
+            (Ink::Plain, format!(" {}", version(recipe))),
+        ],
+        None,
+    );
+    doc.words(Ink::Plain, &recipe.summary);
+    doc.gap();
+    if let Some(fault) = &recipe.fault {
+        doc.field_as("cannot be read", Ink::Bad, show::fault_text(fault), None);
+    }
+    for warning in &recipe.warnings {
+        doc.field_as("warning", Ink::Warn, show::fault_text(warning), None);
+    }
+    doc.field("licences", recipe.licenses.join(", "));
+    doc.field(
+        "published",
+        recipe
+            .published
+            .as_ref()
+            .map_or("not yet".to_owned(), show::published),
+    );
+    if let (Some(job), Some(state)) = (recipe.job, recipe.state) {
+        doc.field_as(
+            "newest job",
+            Ink::Plain,
+            format!("{job}, {}", state.as_str()),
+            Some(Page::Job(job)),
+        );
+    }
+    doc.field("project", format!("{}, in {}", recipe.project, recipe.dir));
+    if let Some(detail) = detail {
+        details(app, detail, doc);
+    }
+    history(app, changes, doc);
+}
+
+fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
+    doc.field("homepage", &detail.homepage);
+    doc.field("build with", detail.build_systems.join(", "));
+    if detail.networking {
+        doc.field_as(
+            "network",
+            Ink::Warn,
+            "its phases may reach the network",
+            None,
+        );
+    }
+    if !detail.description.trim().is_empty() {
+        doc.gap();
+        doc.words(Ink::Plain, detail.description.trim());
+    }
+    if !detail.upstreams.is_empty() {
+        doc.title("Made from");
+    }
+    for upstream in &detail.upstreams {
+        let cached = match upstream.cached {
+            Some(true) => (Ink::Good, "here     "),
+            Some(false) => (Ink::Plain, "not here "),
+            None => (Ink::Faint, "unknown  "),
+        };
+        let reference = upstream
+            .reference
+            .as_ref()
+            .map_or_else(String::new, |reference| format!(" at {reference}"));
+        doc.item(
+            &[cached],
+            Ink::Plain,
+            format!("{}{reference}", upstream.url),
+            None,
+        );
+    }
+    if !detail.needs.is_empty() {
+        doc.title(format!("Needs to build {}", detail.needs.len()));
+    }
+    for need in &detail.needs {
+        let ink = if need.from == "nothing" {
+            Ink::Bad
+        } else {
+            Ink::Faint
+        };
+        let provider = need.provider.as_deref().unwrap_or("");
+        let link = (need.from == "recipe")
+            .then(|| need.provider.clone().map(Page::Recipe))
+            .flatten();
+        doc.line(
+            vec![
+                (Ink::Faint, format!("{:<9} ", need.origin)),
+                (Ink::Plain, format!("{:<36} ", need.dependency)),
+                (ink, format!("{} {provider}", need.from)),
+            ],
+            link,
+        );
+    }
+    if !detail.packages.is_empty() {
+        doc.title("Makes");
+    }
+    for package in &detail.packages {
+        doc.line(
+            vec![
+                (Ink::Strong, package.name.clone()),
+                (Ink::Faint, format!("  {}", package.summary)),
+            ],
+            None,
+        );
+        for (name, words) in [
+            ("provides ", &package.provides),
+            ("needs    ", &package.depends),
+        ] {
+            if !words.is_empty() {
+                let lead = format!("  {name}");
+                doc.item(&[(Ink::Faint, &lead)], Ink::Plain, words.join(", "), None);
+            }
+        }
+    }
+    if !detail.jobs.is_empty() {
+        doc.title("Last jobs");
+    }
+    for id in &detail.jobs {
+        let Some(job) = app.shown().job(*id) else {
+            doc.line(vec![(Ink::Key, format!("job {id}"))], Some(Page::Job(*id)));
+            continue;
+        };
+        let (sign, ink) = app.theme.state(job.state);
+        let took = job.attempts.last().and_then(|attempt| {
+            let ended = attempt.ended?;
+            Some(format!(
+                "  {}",
+                crate::cli::text::span(ended.seconds_since(attempt.started))
+            ))
+        });
+        doc.line(
+            vec![
+                (ink, format!("{sign} ")),
+                (Ink::Key, format!("job {id}  ")),
+                (
+                    Ink::Plain,
+                    show::release(&job.version, job.release, job.build_release),
+                ),
+                (Ink::Plain, took.unwrap_or_default()),
+            ],
+            Some(Page::Job(*id)),
+        );
+    }
+}
+
+fn history(app: &App, changes: &[ChangeView], doc: &mut Doc) {
+    if changes.is_empty() {
+        return;
+    }
+    doc.title("History");
+    for change in changes {
+        let ago = whole_span(app.clock().seconds_since(change.at));
+        doc.line(
+            vec![
+                (Ink::Faint, format!("{}  {ago:>7}  ", change.commit.short())),
+                (Ink::Plain, change.title.clone()),
+                (Ink::Faint, format!("  {}", change.author)),
+            ],
+            None,
+        );
+    }
+}

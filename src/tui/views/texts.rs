@@ -1,0 +1,125 @@
+//! Pages of words: why something is as it is, and the commands that were used.
+
+use super::queue::whole_span;
+use crate::cli::show;
+use crate::tui::app::App;
+use crate::tui::ask::Reply;
+use crate::tui::doc::Doc;
+use crate::tui::page::{Page, Sheet};
+use crate::tui::theme::Ink;
+
+/// Why something is as it is: all reasons.
+pub fn why(sheet: &Sheet, doc: &mut Doc) {
+    let Some(Reply::Why(why)) = &sheet.content else {
+        if sheet.fault.is_none() {
+            doc.words(Ink::Faint, "asking the host ...");
+        }
+        return;
+    };
+    doc.line(
+        vec![
+            (
+                Ink::Faint,
+                match why.thing.starts_with(&why.kind) {
+                    true => String::new(),
+                    false => format!("{} ", why.kind),
+                },
+            ),
+            (Ink::Strong, why.thing.clone()),
+            (Ink::Plain, format!(" is {}", why.state)),
+        ],
+        None,
+    );
+    doc.words(Ink::Plain, &why.summary);
+    if !why.reasons.is_empty() {
+        doc.title("Reasons, the one that would lift first before the others");
+    }
+    for (at, reason) in why.reasons.iter().enumerate() {
+        let lead = format!("{:>2}  ", at + 1);
+        doc.item(
+            &[(Ink::Faint, &lead)],
+            Ink::Strong,
+            show::reason_text(reason),
+            None,
+        );
+        let whose = format!("{} - whose move: {}", reason.kind, reason.whose);
+        doc.item(&[(Ink::Plain, "    ")], Ink::Faint, whose, None);
+        if let Some(next) = &reason.next {
+            doc.item(
+                &[(Ink::Plain, "    "), (Ink::Faint, "do: ")],
+                Ink::Plain,
+                next,
+                None,
+            );
+        }
+    }
+    if let Some(cheapest) = &why.cheapest {
+        doc.title("The smallest change that would start it");
+        doc.words(Ink::Plain, cheapest);
+    }
+    let times = [
+        ("starts", why.start_p50_s, why.start_p90_s),
+        ("ends", why.end_p50_s, why.end_p90_s),
+    ];
+    if times.iter().any(|(_, half, _)| half.is_some()) {
+        doc.title("When");
+        for (name, half, late) in times {
+            let known = |time: Option<f64>| time.map_or("unknown".to_owned(), whole_span);
+            doc.field(
+                name,
+                format!("in {} (9 of 10: {})", known(half), known(late)),
+            );
+        }
+    }
+    if !why.builders.is_empty() {
+        doc.title("Builders");
+    }
+    for test in &why.builders {
+        let ink = match test.verdict.as_str() {
+            "fits" => Ink::Good,
+            "postpone" => Ink::Warn,
+            _ => Ink::Bad,
+        };
+        doc.line(
+            vec![
+                (ink, format!("{:<9} ", test.verdict)),
+                (Ink::Key, test.builder.clone()),
+            ],
+            Some(Page::Builder(test.builder.clone())),
+        );
+        for failed in &test.failed {
+            doc.item(
+                &[(Ink::Plain, "          ")],
+                Ink::Plain,
+                show::reason_text(failed),
+                None,
+            );
+        }
+    }
+}
+
+/// The commands that were used so far, the newest first.
+pub fn history(app: &App, doc: &mut Doc) {
+    if app.used.is_empty() {
+        doc.words(
+            Ink::Faint,
+            "Nothing was changed from here yet. What you do is listed here as the command line that does the same.",
+        );
+        return;
+    }
+    for used in app.used.iter().rev() {
+        let (ink, outcome) = match &used.outcome {
+            None => (Ink::Busy, "under way"),
+            Some(Ok(words)) => (Ink::Good, words.as_str()),
+            Some(Err(words)) => (Ink::Bad, words.as_str()),
+        };
+        doc.line(
+            vec![
+                (Ink::Faint, format!("{}  ", show::moment(used.at))),
+                (Ink::Strong, used.command.clone()),
+            ],
+            None,
+        );
+        doc.item(&[(Ink::Plain, "                     ")], ink, outcome, None);
+    }
+}

@@ -1,0 +1,6 @@
+//! The dashboard: its screens as text, its manners with hostile names, and the real program on a pseudo terminal.
+
+mod hostile;
+mod pty;
+mod sample;
+mod screens;

@@ -1,0 +1,266 @@
+//! Every view at three sizes, in three situations, as text. `MASSIF_SCREENS=write` writes them anew; look at the difference
+//! before you commit it.
+
+use std::path::Path;
+
+use massif::id::JobId;
+use massif::tui::app::{App, Effect, Input};
+use massif::tui::data::{Link, News};
+use massif::tui::keys::Key;
+use massif::tui::page::{Page, TABS};
+use massif::tui::theme::{Palette, Theme};
+use massif::tui::{draw, once, svg};
+
+use super::sample::{self, NOW, Situation};
+
+pub const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
+
+/// Answers all that the dashboard asks.
+pub fn serve(app: &mut App, situation: Situation) {
+    for _ in 0..20 {
+        let effects = app.take_effects();
+        if effects.is_empty() {
+            return;
+        }
+        for effect in effects {
+            if let Effect::Ask(ticket, question) = effect {
+                let result = sample::answer(situation, &question);
+                app.hear(News::Answer { ticket, result });
+            }
+        }
+    }
+}
+
+pub fn app(situation: Situation, size: (u16, u16), theme: Theme) -> App {
+    let mut app = App::new(theme, size, NOW);
+    for news in sample::news(situation) {
+        app.hear(news);
+    }
+    app.relist();
+    app
+}
+
+pub fn open(app: &mut App, page: Page, situation: Situation) {
+    if TABS.iter().any(|(_, _, tab)| *tab == page) {
+        app.go_to_tab(page);
+    } else {
+        app.open(page);
+    }
+    serve(app, situation);
+    app.relist();
+}
+
+pub fn keys(app: &mut App, typed: &str, situation: Situation) {
+    for c in typed.chars() {
+        let key = match c {
+            '\n' => Key::Enter,
+            '\u{1b}' => Key::Esc,
+            '\t' => Key::Tab,
+            c => Key::Char(c),
+        };
+        app.input(Input::Key(key));
+        serve(app, situation);
+    }
+}
+
+pub fn shown(app: &App) -> String {
+    once::lines(&draw::render(app))
+}
+
+fn check(name: &str, screens: &str) -> Result<(), String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/dash/screens/{name}.txt"));
+    if std::env::var_os("MASSIF_SCREENS").is_some_and(|value| value == "write") {
+        std::fs::write(&path, screens).unwrap();
+        return Ok(());
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if expected == screens {
+        return Ok(());
+    }
+    let mut differences = String::new();
+    for (number, (was, is)) in expected
+        .lines()
+        .chain(std::iter::repeat(""))
+        .zip(screens.lines())
+        .enumerate()
+    {
+        if was != is {
+            differences.push_str(&format!("{:>4} - {was}\n     + {is}\n", number + 1));
+        }
+    }
+    Err(format!("{name} is another screen now:\n{differences}"))
+}
+
+fn views() -> Vec<(&'static str, Page)> {
+    vec![
+        ("farm", Page::Farm),
+        ("queue", Page::Queue),
+        ("builders", Page::Builders),
+        ("builder", Page::Builder("east".into())),
+        ("recipes", Page::Recipes),
+        ("recipe", Page::Recipe("main/nano".into())),
+        ("repository", Page::Repository),
+        ("channel", Page::Channel("main".into())),
+        ("packages", Page::Packages("main".into())),
+        ("events", Page::Events),
+        ("job", Page::Job(JobId(30))),
+        ("log", Page::Log(JobId(32), None)),
+        ("why", Page::Why("35".into())),
+        ("graph", Page::Graph(JobId(35))),
+        ("history", Page::History),
+    ]
+}
+
+#[test]
+fn every_view_has_its_screens_at_three_sizes_in_three_situations() {
+    let mut wrong = Vec::new();
+    for (name, page) in views() {
+        for (situation, word) in [
+            (Situation::Normal, "normal"),
+            (Situation::Empty, "empty"),
+            (Situation::Trouble, "trouble"),
+        ] {
+            let mut screens = String::new();
+            for size in SIZES {
+                let mut app = app(situation, size, Theme::default());
+                open(&mut app, page.clone(), situation);
+                let screen = shown(&app);
+                for line in screen.lines() {
+                    assert!(
+                        massif::cli::text::width(line) <= usize::from(size.0),
+                        "{name}: {line}"
+                    );
+                }
+                screens.push_str(&format!("--- {}x{} ---\n{screen}", size.0, size.1));
+            }
+            wrong.extend(check(&format!("{name}-{word}"), &screens).err());
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_lies_over_a_page_has_its_screens() {
+    let mut wrong = Vec::new();
+    for (name, page, typed) in [
+        ("help", Page::Queue, "?"),
+        ("cancel", Page::Queue, "C"),
+        ("reason", Page::Job(JobId(34)), "Hnot"),
+        ("command", Page::Farm, ":job sh\t"),
+        ("filter", Page::Queue, "/!published\n"),
+        ("batches", Page::Queue, "o"),
+        ("done", Page::Queue, "Cy"),
+        ("search", Page::Log(JobId(32), None), "]"),
+        ("raw", Page::Queue, "y"),
+        ("version", Page::Channel("main".into()), "\n"),
+        ("event", Page::Events, "\n"),
+    ] {
+        let mut app = app(Situation::Normal, (80, 24), Theme::default());
+        open(&mut app, page, Situation::Normal);
+        keys(&mut app, typed, Situation::Normal);
+        wrong.extend(check(name, &shown(&app)).err());
+    }
+    let mut plain = app(Situation::Trouble, (80, 24), Theme::plain());
+    open(&mut plain, Page::Farm, Situation::Trouble);
+    let screen = shown(&plain);
+    assert!(screen.is_ascii(), "{screen}");
+    wrong.extend(check("farm-ascii", &screen).err());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_pictures_of_the_readme_are_what_the_program_draws() {
+    let theme = Theme {
+        palette: Palette::TrueDark,
+        ..Theme::default()
+    };
+    let mut wrong = Vec::new();
+    for (name, page, size, typed) in [
+        ("farm", Page::Farm, (110, 26), "j"),
+        ("builders", Page::Builders, (110, 15), ""),
+        ("stall", Page::Builder("west".into()), (110, 24), ""),
+        ("log", Page::Log(JobId(32), None), (110, 18), "]"),
+    ] {
+        let mut app = app(Situation::Trouble, size, theme);
+        app.hear(News::Link(Link::Live));
+        open(&mut app, page, Situation::Normal);
+        keys(&mut app, typed, Situation::Normal);
+        let picture = svg::picture(&draw::render(&app), theme.palette);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/dash-{name}.svg"));
+        if std::env::var_os("MASSIF_SCREENS").is_some_and(|value| value == "write") {
+            std::fs::write(&path, &picture).unwrap();
+        }
+        if std::fs::read_to_string(&path).unwrap_or_default() != picture {
+            wrong.push(path);
+        }
+    }
+    assert!(wrong.is_empty(), "other pictures now: {wrong:?}");
+}
+
+#[test]
+fn no_is_the_default_and_yes_does_what_the_question_said() {
+    let situation = Situation::Normal;
+    let mut app = app(situation, (80, 24), Theme::default());
+    open(&mut app, Page::Queue, situation);
+    for refusal in ["C\n", "C\u{1b}", "Cn", "Cq"] {
+        keys(&mut app, refusal, situation);
+        assert!(app.used.is_empty() && app.pending.is_none(), "{refusal:?}");
+    }
+    keys(&mut app, "C", situation);
+    assert!(
+        shown(&app).contains("the same: massif job cancel"),
+        "{}",
+        shown(&app)
+    );
+    keys(&mut app, "y", situation);
+    assert_eq!(app.used.len(), 1);
+    let outcome = app.used[0].outcome.clone();
+    assert_eq!(outcome, Some(Ok(format!("done: {}", app.used[0].command))));
+    keys(&mut app, "@", situation);
+    assert!(shown(&app).contains("massif job cancel"));
+}
+
+#[test]
+fn who_may_only_look_is_told_so_and_nothing_is_asked() {
+    let mut app = app(Situation::Normal, (80, 24), Theme::default());
+    let mut status = sample::status(Situation::Normal);
+    status.right = "view".into();
+    app.hear(News::Status(Box::new(status)));
+    open(&mut app, Page::Queue, Situation::Normal);
+    keys(&mut app, "C", Situation::Normal);
+    assert!(app.pending.is_none());
+    let screen = shown(&app);
+    assert!(
+        screen.contains("read-only") && screen.contains("you may only look"),
+        "{screen}"
+    );
+}
+
+#[test]
+fn a_frozen_screen_stays_and_says_how_old_it_is() {
+    let mut app = app(Situation::Normal, (80, 24), Theme::default());
+    open(&mut app, Page::Queue, Situation::Normal);
+    keys(&mut app, "f", Situation::Normal);
+    let before = shown(&app);
+    app.hear(News::Jobs(Vec::new()));
+    app.hear(News::ReadingBegins);
+    app.hear(News::ReadingEnds);
+    let later = massif::id::Now {
+        wall: massif::id::Stamp(NOW.wall.0 + 5_000),
+        mono_ms: NOW.mono_ms + 5_000,
+    };
+    app.tick(later);
+    let after = shown(&app);
+    assert!(after.contains("FROZEN 5s ago"), "{after}");
+    let body = |screen: &str| {
+        screen
+            .lines()
+            .skip(2)
+            .take(20)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(body(&before), body(&after));
+    keys(&mut app, "f", Situation::Normal);
+    assert!(!shown(&app).contains("nano"), "{}", shown(&app));
+}
