@@ -61,11 +61,17 @@ fn a_plan_has_times_and_two_plans_have_a_difference() {
         "none",
         "--second-pass",
         "on",
+        "--weight",
+        "3",
     ];
     let project = farm.json(set);
     assert_eq!(
-        (&project["rebuild"], &project["second_pass"]),
-        (&"none".into(), &true.into())
+        (
+            &project["rebuild"],
+            &project["second_pass"],
+            &project["weight"]
+        ),
+        (&"none".into(), &true.into(), &3.into())
     );
     let alone = farm.json(&["plan", "base", "--rebuild"]);
     assert_eq!(alone["builds"], 1, "{alone:#}");

@@ -265,9 +265,10 @@ fn tell(event: &Event) -> Told {
             "policy_set",
             &policy.project,
             format!(
-                "recipes of {} are built again: {}{}",
+                "recipes of {} are built again: {}; its share is {}{}",
                 policy.project,
                 policy.rebuild.as_str(),
+                policy.weight.max(1),
                 if policy.second_pass {
                     ", with a second pass after cycles"
                 } else {

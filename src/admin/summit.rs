@@ -243,6 +243,8 @@ methods! {
         rebuild: Option<String>,
         /// Build what was built before its provider, because of a cycle, once more; null: as it is.
         second_pass: Option<bool>,
+        /// Its share of the builders beside other projects, from 1 on; null: as it is.
+        weight: Option<u32>,
     } -> Project;
 
     /// Forgets a project: its waiting jobs are cancelled, what it published stays.

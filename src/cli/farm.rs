@@ -27,13 +27,16 @@ pub(super) async fn project(host: &Host, project: &args::Project, out: &Out) -> 
             name,
             rebuild,
             second_pass,
+            weight,
         } => {
             let ask = summit::ProjectPolicy {
                 name: name.clone(),
                 rebuild: rebuild.clone(),
                 second_pass: second_pass.as_deref().map(|word| word == "on"),
+                weight: *weight,
             };
-            let found = match ask.rebuild.is_none() && ask.second_pass.is_none() {
+            let asks = ask.rebuild.is_none() && ask.second_pass.is_none() && ask.weight.is_none();
+            let found = match asks {
                 true => {
                     let show = summit::ProjectShow { name: name.clone() };
                     host.ask(&show).await?.project
@@ -176,6 +179,7 @@ fn show_project(project: &ProjectView, out: &Out) -> Result<()> {
                 ""
             };
             out.field("built again", format!("{}{second}", project.rebuild));
+            out.field("share", project.weight.to_string());
             out.field("url", &project.url);
             out.field(
                 "branch",

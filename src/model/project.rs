@@ -84,7 +84,7 @@ impl Rebuild {
     }
 }
 
-/// What an operator decided about building a project's recipes again.
+/// What an operator decided about a project: when its recipes are built again, and its share of the builders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// The project.
@@ -94,4 +94,6 @@ pub struct Policy {
     /// What was built against an older version of a provider, because a cycle was cut there, is built once more when that provider
     /// is published.
     pub second_pass: bool,
+    /// Its share of the builders beside other projects; 1 is normal, 0 counts as 1.
+    pub weight: u32,
 }

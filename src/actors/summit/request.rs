@@ -15,6 +15,9 @@ use crate::fault::{Fault, Kind, Result};
 use crate::id::{ChannelName, JobId, ProjectName, RecipeName, Stamp};
 use crate::model::{Because, Event, Hold, JobState, Policy, Reading, Rebuild, Target, Who};
 
+/// Shares beyond this are no longer shares.
+const WEIGHT_MAX: u32 = 1_000;
+
 fn who(caller: &Caller) -> Who {
     Who::Uid(caller.uid)
 }
@@ -205,10 +208,15 @@ impl State {
         let second_pass = wish
             .second_pass
             .unwrap_or(known.is_some_and(|policy| policy.second_pass));
+        let weight = wish
+            .weight
+            .unwrap_or(known.map_or(1, |policy| policy.weight))
+            .clamp(1, WEIGHT_MAX);
         let policy = Policy {
             project: project.clone(),
             rebuild,
             second_pass,
+            weight,
         };
         match self
             .record_one(who(caller), Event::PolicySet { policy })

@@ -343,6 +343,7 @@ impl State {
             Event::PolicySet { policy } => {
                 let rules = self.rules(&policy.project);
                 self.planner.set_project(&policy.project, rules);
+                self.weigh_accounts(&policy.project);
                 self.replan = true;
             }
             Event::JobReleased { job } => self.schedule.take(Happened::Held(*job, None), now),
@@ -396,6 +397,9 @@ impl State {
         let now = crate::actors::now();
         self.planner.open(&job.target, id, &job.because);
         if let Some(spec) = self.job_spec(&job) {
+            let weight = self.weight(&job.target.project);
+            self.schedule
+                .take(Happened::Weight(spec.account.clone(), weight), now);
             self.schedule.take(Happened::Added(spec), now);
         }
         let seconds = self.expected_s(&job.target);
@@ -410,6 +414,26 @@ impl State {
         }
         self.open.insert(id);
         self.of_target.insert(job.target.clone(), id);
+    }
+
+    /// A project's share, and that of those who ask for its recipes.
+    fn weight(&self, project: &ProjectName) -> f64 {
+        let policy = self.farm.policies.get(project);
+        f64::from(policy.map_or(1, |policy| policy.weight.max(1)))
+    }
+
+    /// Tells the schedule the share of all accounts of a project.
+    fn weigh_accounts(&mut self, project: &ProjectName) {
+        let weight = self.weight(project);
+        let open = self.open.iter().filter_map(|id| self.farm.jobs.get(id));
+        let accounts: BTreeSet<Arc<str>> = open
+            .filter(|job| job.target.project == *project)
+            .map(|job| account_of(job))
+            .collect();
+        for account in accounts {
+            self.schedule
+                .take(Happened::Weight(account, weight), crate::actors::now());
+        }
     }
 
     /// Tells the schedule of a hold, and remembers when it ends.
@@ -633,7 +657,7 @@ impl State {
         Some(JobSpec {
             job: job.id,
             label: format!("{} {}-{}", job.target.recipe, job.version, job.release).into(),
-            account: job.target.project.as_str().into(),
+            account: account_of(job),
             needs: self.needs_of(&job.target),
             seconds,
             path_s: seconds,
@@ -733,6 +757,15 @@ fn release_of(channel: &ChannelName, package: &PublishedPackage) -> (RecipeName,
         channel: channel.clone(),
     };
     (package.source.clone(), release)
+}
+
+/// Whose share a job uses: its project's, or that of the person who asked for it there.
+fn account_of(job: &Job) -> Arc<str> {
+    let project = &job.target.project;
+    match &job.because {
+        Because::Asked { by, .. } if *by != Who::Farm => format!("{project} for {by}").into(),
+        _ => project.as_str().into(),
+    }
 }
 
 /// Gives planned jobs their numbers, in order.

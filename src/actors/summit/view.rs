@@ -160,7 +160,7 @@ impl State {
                 .collect(),
             commit: job.commit,
             hold: job.hold.as_ref().map(hold_view),
-            priority: f64::from(job.raise),
+            priority: self.schedule.priority_s(id).unwrap_or(0.0),
             estimate_s: self.estimate(&job.target).map(|estimate| estimate.seconds),
             created: job.created,
             ended: job.state.is_over().then_some(job.changed),
@@ -237,6 +237,7 @@ impl State {
                 .as_str()
                 .into(),
             second_pass: policy.is_some_and(|policy| policy.second_pass),
+            weight: policy.map_or(1, |policy| policy.weight.max(1)),
         })
     }
 

@@ -101,6 +101,8 @@ views! {
         pub rebuild: String,
         /// What was built before its provider, because of a cycle, is built once more.
         pub second_pass: bool,
+        /// Its share of the builders beside other projects; 1 is normal.
+        pub weight: u32,
     }
 
     /// One recipe, short.

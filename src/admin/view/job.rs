@@ -116,7 +116,7 @@ views! {
         pub commit: CommitId,
         /// Somebody's stop.
         pub hold: Option<HoldView>,
-        /// What it is worth among the ready ones: the higher the sooner.
+        /// What it is worth among the ready ones, in seconds: the higher the sooner. `job show` tells its terms.
         pub priority: f64,
         /// How long it will build, in seconds, as far as known.
         pub estimate_s: Option<f64>,

@@ -64,6 +64,9 @@ pub(in crate::cli) enum Project {
         /// Build what was built before its provider, because of a cycle, once more when that provider is published
         #[arg(long, value_name = "ON", value_parser = ["on", "off"])]
         second_pass: Option<String>,
+        /// Its share of the builders beside other projects; 1 is normal
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        weight: Option<u32>,
     },
     /// Forget a project; what it published stays
     Remove {

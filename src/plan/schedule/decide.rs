@@ -472,6 +472,14 @@ impl Schedule {
         self.jobs.get(&job).map(|row| row.ready)
     }
 
+    /// A job's place among those that are ready, in seconds: the sum of the terms that `explain` names, but for the limit of waiting.
+    pub fn priority_s(&self, job: JobId) -> Option<f64> {
+        let row = self.jobs.get(&job)?;
+        let used = self.queue.used(row.account) - self.queue.least_used().unwrap_or(0);
+        let raise = f64::from(row.spec.raise) * super::RAISE_STEP_S as f64;
+        Some(row.spec.path_s + raise - used.max(0) as f64 / 1000.0)
+    }
+
     /// Predicted seconds to the end of the longest chain behind a job.
     pub fn path_s(&self, job: JobId) -> Option<f64> {
         self.jobs.get(&job).map(|row| row.spec.path_s)
