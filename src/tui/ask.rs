@@ -166,6 +166,24 @@ pub enum Action {
     },
     /// Look at a project's repository now.
     Refresh(String),
+    /// A builder takes no new builds and ends those that run.
+    Drain {
+        /// The builder.
+        builder: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// A builder that was drained takes builds again.
+    Resume(String),
+    /// A builder gets no builds until it is released.
+    Quarantine {
+        /// The builder.
+        builder: String,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// A builder leaves quarantine.
+    ReleaseBuilder(String),
 }
 
 /// Words for a shell: quoted when they need it.
@@ -175,6 +193,14 @@ fn quoted(words: &str) -> String {
         words.to_owned()
     } else {
         format!("'{}'", words.replace('\'', "'\\''"))
+    }
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(" --reason {}", quoted(reason))
     }
 }
 
@@ -199,15 +225,27 @@ impl Action {
                 to,
                 reason,
             } => {
-                let why = if reason.is_empty() {
-                    String::new()
-                } else {
-                    format!(" --reason {}", quoted(reason))
-                };
+                let why = because(reason);
                 format!("massif channel rollback {} --to {to}{why}", quoted(channel))
             }
             Action::Refresh(project) => {
                 format!("massif project refresh {} --no-wait", quoted(project))
+            }
+            Action::Drain { builder, reason } => {
+                format!(
+                    "massif builder drain {}{}",
+                    quoted(builder),
+                    because(reason)
+                )
+            }
+            Action::Resume(builder) => format!("massif builder resume {}", quoted(builder)),
+            Action::Quarantine { builder, reason } => format!(
+                "massif builder quarantine {}{}",
+                quoted(builder),
+                because(reason)
+            ),
+            Action::ReleaseBuilder(builder) => {
+                format!("massif builder release {}", quoted(builder))
             }
         }
     }
@@ -251,6 +289,16 @@ impl Action {
                 "Roll {channel} back: a new version with the content of version {to}. Clients get it at their next update; recipes whose packages went back are held."
             ),
             Action::Refresh(project) => format!("Look at the repository of {project} now."),
+            Action::Drain { builder, .. } => format!(
+                "Drain builder {builder}: it takes no new builds; those that run are finished. It stays so until resumed."
+            ),
+            Action::Resume(builder) => format!("Resume builder {builder}: it takes builds again."),
+            Action::Quarantine { builder, .. } => format!(
+                "Put builder {builder} into quarantine: it gets no builds until it is released."
+            ),
+            Action::ReleaseBuilder(builder) => {
+                format!("Release builder {builder} from quarantine: it gets builds again.")
+            }
         }
     }
 

@@ -301,8 +301,10 @@ impl App {
                 reason: String::new(),
             });
         }
-        if deed == Deed::Build {
-            return self.build_here();
+        match deed {
+            Deed::Build => return self.build_here(),
+            Deed::Drain | Deed::Quarantine | Deed::Resume => return self.builder_action(deed),
+            _ => {}
         }
         let job = self.data.job(self.job_here()?)?;
         let (id, recipe) = (job.id, job.recipe.clone());
@@ -318,6 +320,20 @@ impl App {
             }),
             Deed::Release if job.hold.is_some() => Some(Action::Release(id, recipe)),
             Deed::Raise if open => Some(Action::Raise(id, recipe, 100)),
+            _ => None,
+        }
+    }
+
+    fn builder_action(&self, deed: Deed) -> Option<Action> {
+        let builder = self.builder_here()?;
+        let verdict = self.data.builder(&builder)?.verdict.as_str();
+        let stopped = matches!(verdict, "draining" | "quarantined");
+        let reason = String::new();
+        match deed {
+            Deed::Drain if !stopped => Some(Action::Drain { builder, reason }),
+            Deed::Quarantine if !stopped => Some(Action::Quarantine { builder, reason }),
+            Deed::Resume if verdict == "draining" => Some(Action::Resume(builder)),
+            Deed::Resume if stopped => Some(Action::ReleaseBuilder(builder)),
             _ => None,
         }
     }
@@ -352,6 +368,14 @@ impl App {
 
     /// Why this key does nothing here.
     pub fn why_not(&self, deed: Deed) -> String {
+        if let Deed::Drain | Deed::Quarantine | Deed::Resume = deed {
+            return match self.builder_here() {
+                None => "there is no builder on this line".into(),
+                Some(name) => {
+                    format!("builder {name} is drained or quarantined already; U undoes it")
+                }
+            };
+        }
         let job = self.job_here().and_then(|job| self.data.job(job));
         let Some(job) = job else {
             return match deed {

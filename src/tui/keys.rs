@@ -126,6 +126,12 @@ pub enum Deed {
     Build,
     /// Bring an older version back.
     Rollback,
+    /// A builder takes no new builds.
+    Drain,
+    /// A builder gets no builds.
+    Quarantine,
+    /// It does again.
+    Resume,
     /// Write the screen as a picture.
     Picture,
     /// Stop the program until the shell brings it back.
@@ -249,6 +255,12 @@ pub const BINDINGS: &[Binding] = &[
         .is_offered(Deed::Hold)),
     binding!(&[Key::Char('U')], "U", Deed::Release, Act, "Unhold", "release a job that is held", |app| app
         .is_offered(Deed::Release)),
+    binding!(&[Key::Char('U')], "U", Deed::Resume, Act, "Undo", "a drained or quarantined builder takes builds again", |app| app
+        .is_offered(Deed::Resume)),
+    binding!(&[Key::Char('D')], "D", Deed::Drain, Act, "Drain", "a builder ends what it builds and takes nothing new", |app| app
+        .is_offered(Deed::Drain)),
+    binding!(&[Key::Char('Q')], "Q", Deed::Quarantine, Act, "Quarantine", "a builder gets no builds until released", |app| app
+        .is_offered(Deed::Quarantine)),
     binding!(&[Key::Char('P')], "P", Deed::Raise, Act, "Prefer", "move a job forward", |app| app
         .is_offered(Deed::Raise)),
     binding!(&[Key::Char('B')], "B", Deed::Build, Act, "Build", "build a recipe, again when it is published", |app| app

@@ -566,6 +566,33 @@ async fn act(client: &mut Client, action: &Action) -> Result<Reply> {
                 version.id
             ))
         }
+        Action::Drain { builder, reason } => {
+            let ask = summit::BuilderDrain {
+                name: builder.clone(),
+                deadline_s: None,
+                reason: Some(reason.clone()).filter(|reason| !reason.is_empty()),
+            };
+            client.call(&ask).await?;
+            Reply::Done(format!("builder {builder} takes no new builds"))
+        }
+        Action::Quarantine { builder, reason } => {
+            let ask = summit::BuilderQuarantine {
+                name: builder.clone(),
+                reason: Some(reason.clone()).filter(|reason| !reason.is_empty()),
+            };
+            client.call(&ask).await?;
+            Reply::Done(format!("builder {builder} is in quarantine"))
+        }
+        Action::Resume(builder) => {
+            let name = builder.clone();
+            client.call(&summit::BuilderResume { name }).await?;
+            Reply::Done(format!("builder {builder} takes builds again"))
+        }
+        Action::ReleaseBuilder(builder) => {
+            let name = builder.clone();
+            client.call(&summit::BuilderRelease { name }).await?;
+            Reply::Done(format!("builder {builder} is released"))
+        }
         Action::Refresh(project) => {
             let name = project.clone();
             client.call(&summit::ProjectRefresh { name }).await?;

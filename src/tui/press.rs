@@ -202,6 +202,8 @@ impl App {
                         to,
                         reason,
                     },
+                    Action::Drain { builder, .. } => Action::Drain { builder, reason },
+                    Action::Quarantine { builder, .. } => Action::Quarantine { builder, reason },
                     other => other,
                 };
                 self.pending = Some(Pending::Act(action));
@@ -265,7 +267,13 @@ impl App {
         }
         match action {
             Action::Hold { ref reason, .. } if reason.is_empty() => self.ask_reason(action),
-            Action::Rollback { ref reason, .. } if reason.is_empty() => self.ask_reason(action),
+            Action::Rollback { ref reason, .. }
+            | Action::Drain { ref reason, .. }
+            | Action::Quarantine { ref reason, .. }
+                if reason.is_empty() =>
+            {
+                self.ask_reason(action);
+            }
             action => self.pending = Some(Pending::Act(action)),
         }
     }
@@ -396,7 +404,10 @@ impl App {
             | Deed::Release
             | Deed::Raise
             | Deed::Build
-            | Deed::Rollback => {
+            | Deed::Rollback
+            | Deed::Drain
+            | Deed::Quarantine
+            | Deed::Resume => {
                 if let Some(action) = self.action_of(deed) {
                     self.propose(action);
                 }

@@ -152,6 +152,7 @@ fn what_lies_over_a_page_has_its_screens() {
         ("done", Page::Queue, "Cy"),
         ("search", Page::Log(JobId(32), None), "]"),
         ("raw", Page::Queue, "y"),
+        ("drain", Page::Builders, "Dnew disk\n"),
         ("version", Page::Channel("main".into()), "\n"),
         ("event", Page::Events, "\n"),
     ] {

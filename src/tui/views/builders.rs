@@ -219,6 +219,7 @@ pub fn doc(app: &App, name: &str, doc: &mut Doc) {
     slots(app, builder, doc);
     disks(app, builder, doc);
     machine(app, builder, doc);
+    history(app, builder, doc);
     past(app, builder, doc);
 }
 
@@ -342,6 +343,91 @@ fn machine(app: &App, builder: &BuilderView, doc: &mut Doc) {
             .load
             .map_or("unknown".to_owned(), |load| format!("{load:.1}")),
     );
+    if let Some(degrees) = builder.temperature_c {
+        doc.field("hottest", format!("{degrees:.0} degrees Celsius"));
+    }
+    if builder.reclaimed_bytes > 0 || builder.parked > 0 {
+        let words = format!(
+            "{} of caches thrown away, {} builds given back since its start",
+            text::bytes(builder.reclaimed_bytes),
+            builder.parked
+        );
+        doc.field_as("short of room", Ink::Warn, words, None);
+    }
+}
+
+/// How it was lately: one column for each moment.
+fn history(app: &App, builder: &BuilderView, doc: &mut Doc) {
+    let room = usize::from(super::body_width(app).saturating_sub(16));
+    let from = builder.history.len().saturating_sub(room);
+    let moments = builder.history.get(from..).unwrap_or_default();
+    let Some(first) = moments.first() else { return };
+    let ago = whole_span(app.clock().seconds_since(first.at));
+    doc.title(format!("Lately, from {ago} ago until now"));
+    let free = |bytes: Option<u64>| bytes.map_or(0.0, |bytes| bytes as f64);
+    for (name, values) in [
+        (
+            "builds",
+            moments
+                .iter()
+                .map(|moment| f64::from(moment.busy))
+                .collect(),
+        ),
+        (
+            "load",
+            moments
+                .iter()
+                .map(|moment| moment.load.unwrap_or(0.0))
+                .collect(),
+        ),
+        (
+            "disk free",
+            moments
+                .iter()
+                .map(|moment| free(moment.free_bytes))
+                .collect(),
+        ),
+        (
+            "memory free",
+            moments
+                .iter()
+                .map(|moment| free(moment.memory_free_bytes))
+                .collect::<Vec<f64>>(),
+        ),
+    ] {
+        doc.field_as(name, Ink::Busy, spark(app, &values), None);
+    }
+    let verdicts: String = moments
+        .iter()
+        .map(|moment| {
+            app.theme
+                .verdict(&moment.verdict)
+                .0
+                .chars()
+                .last()
+                .unwrap_or('?')
+        })
+        .collect();
+    doc.field("verdict", verdicts);
+}
+
+/// Small bars in text; what is nothing is a dot, so that nothing is cut off at the end.
+fn spark(app: &App, values: &[f64]) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const PLAIN: [char; 4] = ['_', '-', '=', '#'];
+    let largest = values.iter().copied().fold(0.0_f64, f64::max);
+    let steps: &[char] = if app.theme.ascii { &PLAIN } else { &BLOCKS };
+    let mark = |value: &f64| {
+        if *value <= 0.0 || largest <= 0.0 {
+            return '.';
+        }
+        let at = (value / largest * steps.len() as f64).ceil() as usize;
+        steps
+            .get(at.clamp(1, steps.len()) - 1)
+            .copied()
+            .unwrap_or('.')
+    };
+    values.iter().map(mark).collect()
 }
 
 /// What it built last, as far as the snapshot knows.

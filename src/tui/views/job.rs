@@ -184,6 +184,12 @@ fn details(app: &App, page: &JobPage, doc: &mut Doc) {
             );
         }
     }
+    if !detail.evidence.is_empty() {
+        doc.title("Evidence of the last try, before it was stopped");
+        for line in &detail.evidence {
+            doc.words(Ink::Plain, line);
+        }
+    }
     neighbours(app, "Needs first", &detail.depends_on, doc);
     neighbours(app, "Is needed by", &detail.needed_by, doc);
     if !detail.artefacts.is_empty() {
