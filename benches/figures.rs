@@ -4,6 +4,8 @@
 mod builders;
 #[path = "figures/dash.rs"]
 mod dash;
+#[path = "figures/hosts.rs"]
+mod hosts;
 #[path = "figures/intake.rs"]
 mod intake;
 #[path = "figures/plan.rs"]
@@ -21,6 +23,7 @@ mod store;
 const FIGURES: &[(&str, fn())] = &[
     ("builders", builders::run),
     ("dash", dash::run),
+    ("hosts", hosts::run),
     ("intake", intake::run),
     ("plan", plan::run),
     ("published", published::run),

@@ -90,6 +90,8 @@ pub struct Config {
     pub poll_s: u64,
     /// Seconds that a builder may be silent before its attempts go elsewhere.
     pub lease_s: u64,
+    /// Bytes a second that this host sends to others at most; `None`: as fast as it goes.
+    pub upload_bytes_s: Option<u64>,
     /// What builds may take of this machine.
     pub builder: BuilderConfig,
     /// Build targets, added at start when they are not known yet.
@@ -109,6 +111,7 @@ impl Default for Config {
             mirrors: Vec::new(),
             poll_s: limit::POLL_S,
             lease_s: limit::LEASE_S,
+            upload_bytes_s: None,
             builder: BuilderConfig::default(),
             profiles: Vec::new(),
         }
@@ -395,6 +398,9 @@ poll_s = {}
 
 # Seconds that a builder may be silent before its attempts go elsewhere.
 lease_s = {}
+
+# Bytes a second that are sent to other hosts at most; without it: as fast as it goes.
+# upload_bytes_s = 10000000
 
 # What builds may take of this machine; see the README's page for the owner of a builder.
 # [builder]

@@ -178,3 +178,29 @@ pub const GLANCE_MS: u64 = 2_000;
 pub const HOSTS_FAILED_MAX: usize = 2;
 /// Recipes that fail one after the other on one host, by the builder's doing, before it goes to quarantine.
 pub const SUSPECT_RECIPES: usize = 3;
+/// A transfer between hosts that moved nothing for this long is taken up again; a link may stand still for its idle time.
+pub const TRANSFER_STALL_S: u64 = 30;
+/// Files of one attempt that are fetched over a link at the same time.
+pub const LINK_FETCHES_MAX: usize = 8;
+/// Messages that wait for a link; a peer that does not keep up is told again when its link is new.
+pub const LINK_QUEUE_MAX: usize = 4_096;
+/// Entries of the audit trail that strangers and misbehaving peers can cause in a minute, all together.
+pub const REFUSALS_NOTED_PER_MIN: usize = 60;
+/// What a peer may do wrong on one link before the link is closed.
+pub const MISDEEDS_MAX: u32 = 20;
+/// How long a ticket lives unless said otherwise.
+pub const TICKET_S: u64 = 900;
+/// The longest life of a ticket: a month.
+pub const TICKET_S_MAX: u64 = 30 * 86_400;
+/// Tickets and peers that are kept.
+pub const PEERS_MAX: usize = 4_096;
+/// A link that broke is dialled again after this long at most.
+pub const REDIAL_MS_MAX: u64 = 5_000;
+/// Time for one try to dial.
+pub const DIAL_S: u64 = 5;
+/// A transfer waits this long for a link that broke before its offer fails for now.
+pub const LINK_WAIT_S: u64 = 60;
+/// Connections of one operator at a time; a dashboard holds two.
+pub const OPERATOR_LINKS_MAX: usize = 32;
+/// A peer's clock that is further off than this is told; up to two days nothing depends on it.
+pub const CLOCK_OFF_S: i64 = 60;

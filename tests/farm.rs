@@ -5,6 +5,7 @@ mod builders;
 mod common;
 mod dash;
 mod examples;
+mod hosts;
 mod intake;
 mod native;
 mod order;

@@ -64,6 +64,8 @@ pub struct Inner {
     pub recorded: broadcast::Sender<Recorded>,
     /// Vessel's channels.
     pub channels: watch::Receiver<vessel::View>,
+    /// Other hosts.
+    pub links: super::links::Links,
 }
 
 /// Asks an actor, with a deadline.
@@ -235,6 +237,10 @@ impl Desk {
     }
 
     async fn host(&self, caller: Caller, call: HostCall, more: bool) -> Result<Answer> {
+        if super::links::is_ours(&call) {
+            let answered = super::links::answer(&self.0.links, &caller, call).await;
+            return answered.map(Answer::One);
+        }
         match call {
             HostCall::Status(wish) => one(
                 &wish,
@@ -295,6 +301,7 @@ impl Desk {
                 let backup = blocking(move || backup(&inner, path)).await?;
                 one(&wish, &StoreCopy { backup })
             }
+            _ => Err(Fault::bug("nobody answers this call")),
         }
     }
 
@@ -327,6 +334,7 @@ impl Desk {
                 },
             );
         }
+        alarms.extend(links_alarms(&self.0.links));
         StatusView {
             schema: SCHEMA,
             host: HostView {
@@ -361,7 +369,15 @@ impl Desk {
     async fn doctor(&self) -> Result<Vec<DoctorView>> {
         let dir = self.0.dir.clone();
         let findings = blocking(move || Ok(crate::build::probe::probe(&dir))).await?;
-        Ok(findings.into_iter().map(doctor_view).collect())
+        let mut all: Vec<DoctorView> = findings.into_iter().map(doctor_view).collect();
+        all.extend(links_alarms(&self.0.links).into_iter().map(|alarm| DoctorView {
+            check: alarm.kind,
+            verdict: "warning".into(),
+            have: alarm.text,
+            need: String::new(),
+            next: alarm.next,
+        }));
+        Ok(all)
     }
 
     /// Events after `since`, and then each as it happens. A caller that does not keep up gets the rest from the rows, so
@@ -490,6 +506,11 @@ impl Desk {
             .bytes_max
             .map_or(PIECE_BYTES, u64::from)
             .clamp(1, PIECE_BYTES_MAX);
+        let links = self.0.links.clone();
+        // A log on another host may still be on its way when its build is over.
+        let is_over = async move |attempt| -> Result<bool> {
+            Ok(is_over(attempt).await? && !links.is_copying(attempt))
+        };
         if !more {
             let over = is_over(attempt).await?;
             let piece = read_piece(path, offset, max, wish.base64, attempt).await?;
@@ -534,6 +555,29 @@ impl Desk {
         });
         Ok(Answer::Stream(receive))
     }
+}
+
+/// Hosts that should be linked and are not, and clocks that are off.
+fn links_alarms(links: &super::links::Links) -> Vec<crate::admin::view::AlarmView> {
+    let alarm = |kind: &str, name: &HostName, text: String, next: &str| {
+        crate::admin::view::AlarmView {
+            kind: kind.into(),
+            subject: Some(name.to_string()),
+            text,
+            next: next.into(),
+            since: None,
+        }
+    };
+    let missing = links.missing().into_iter().map(|(peer, why)| {
+        let text = format!("no link to {}: {why}", peer.name);
+        let next = format!("look at that host, and at `massif peer show {}`", peer.name);
+        alarm("link_down", &peer.name, text, &next)
+    });
+    let off = links.clocks_off().into_iter().map(|(peer, off_s)| {
+        let text = format!("the clock of {} is {off_s} s off this one", peer.name);
+        alarm("clock_off", &peer.name, text, "set both by NTP; up to two days are borne")
+    });
+    missing.chain(off).collect()
 }
 
 struct PieceWish {

@@ -3,7 +3,7 @@
 use crate::admin::view::EventView;
 use crate::fault::{Fault, Result};
 use crate::id::{AttemptId, Digest, JobId};
-use crate::model::{Event, Recorded, StopKind, Who};
+use crate::model::{Event, PeerChange, Recorded, StopKind, Who};
 use crate::store::events::EventRow;
 
 /// What the log holds of an event, beside its place, time and hash.
@@ -311,6 +311,24 @@ fn tell(event: &Event) -> Told {
                 format!("builder {} {did}: {why}", builder.short()),
             )
         }
+        Event::Peer {
+            name, change, text, ..
+        } => plain(
+            match change {
+                PeerChange::Invited => "peer_invited",
+                PeerChange::TicketRevoked => "ticket_revoked",
+                PeerChange::TicketBurnt => "ticket_burnt",
+                PeerChange::Joined => "peer_joined",
+                PeerChange::Approved => "peer_approved",
+                PeerChange::Revoked => "peer_revoked",
+                PeerChange::Renamed => "peer_renamed",
+                PeerChange::Refused => "peer_refused",
+                PeerChange::Misbehaved => "peer_misbehaved",
+                PeerChange::Rotated => "peer_rotated",
+            },
+            name,
+            text.clone(),
+        ),
         Event::HostSeen { host, name } => plain(
             "host_seen",
             name,

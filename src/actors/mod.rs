@@ -4,6 +4,7 @@
 pub mod avalanche;
 pub mod desk;
 pub mod events;
+pub mod links;
 pub mod log_search;
 pub mod post;
 pub mod root;

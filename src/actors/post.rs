@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use ractor::ActorRef;
 
+use super::links::{LinkSource, Links};
 use super::{avalanche, summit, vessel};
-use crate::id::HostId;
-use crate::model::{Role, Say};
+use crate::id::{HostId, HostName};
+use crate::model::{PeerTrust, Role, Say};
 
 /// Names under which the actors of a host are registered. Neighbours find each other by name, so that a restarted actor
 /// is found too.
@@ -27,6 +28,8 @@ pub struct Post {
     pub own: HostId,
     /// Its state directory, where its builds leave their artefacts.
     pub dir: PathBuf,
+    /// To other hosts; `None`: there are none.
+    pub links: Option<Links>,
 }
 
 /// The running actor of this name, if there is one.
@@ -37,11 +40,17 @@ pub fn find<M: ractor::Message>(name: &str) -> Option<ActorRef<M>> {
 impl Post {
     /// Says something to an actor of a host. A loss is repaired when that peer is up again, so there is no answer.
     pub fn say(&self, to: HostId, role: Role, say: Say) {
-        if to != self.own {
-            tracing::warn!(host = %to.short(), role = role.as_str(), "no link to that host; it will be told when it is there");
-            return;
+        if to == self.own {
+            return self.deliver(self.own, role, say);
         }
-        let from = self.own;
+        match &self.links {
+            Some(links) => links.say(to, role, say),
+            None => tracing::warn!(host = %to.short(), "that host is none of ours"),
+        }
+    }
+
+    /// Hands what a host says to an actor of this one.
+    pub fn deliver(&self, from: HostId, role: Role, say: Say) {
         let sent = match role {
             Role::Summit => {
                 find(names::SUMMIT).map(|actor| actor.cast(summit::Msg::Said { from, say }).is_ok())
@@ -68,19 +77,44 @@ impl Post {
             Say::Expect(expectation) => Some(vessel::Message::Expect(expectation)),
             Say::Forget { attempt } => Some(vessel::Message::Forget(attempt)),
             Say::Offer { attempt, artefacts } => {
-                let from_dir =
-                    vessel::Source::Local(avalanche::builder::out_dir(&self.dir, attempt));
+                let source = match &self.links {
+                    Some(links) if from != self.own => {
+                        vessel::Source::Link(LinkSource::new(links.clone(), from, attempt))
+                    }
+                    _ => vessel::Source::Local(avalanche::builder::out_dir(&self.dir, attempt)),
+                };
                 Some(vessel::Message::Offer {
                     attempt,
                     builder: from,
                     artefacts,
-                    from: from_dir,
+                    from: source,
                 })
             }
             other => {
                 tracing::warn!(?other, "not for vessel");
                 None
             }
+        }
+    }
+
+    /// Whether what a host builds may be published.
+    pub fn trust_of(&self, host: HostId) -> PeerTrust {
+        match &self.links {
+            _ if host == self.own => PeerTrust::Trusted,
+            Some(links) => links.trust_of(&host),
+            None => PeerTrust::Test,
+        }
+    }
+
+    /// What a host is called here, where that may differ from what it calls itself.
+    pub fn name_of(&self, host: HostId) -> Option<HostName> {
+        self.links.as_ref()?.name_of(&host)
+    }
+
+    /// A host said what it may not; written down, and after enough of it its link is closed.
+    pub fn misbehaved(&self, host: HostId, what: &str) {
+        if let Some(links) = self.links.as_ref().filter(|_| host != self.own) {
+            links.misbehaved(host, what);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::channel::{Cause, ChannelState, PackageMap, PublishedPackage, Step};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{Arch, ChannelName, VersionId};
 use crate::limit;
-use crate::model::{BasePackage, Event, Hold, Who};
+use crate::model::{BasePackage, Event, Hold};
 use crate::stone::Dependency;
 
 /// Answers a call about channels and packages.
@@ -317,7 +317,7 @@ fn package(view: &vessel::View, wish: &PackageShow) -> Result<Package> {
 
 /// Notes in the log of events what was done here. Without a summit on this host there is no log to note it in.
 async fn note(caller: &Caller, event: Event) -> Result<()> {
-    let who = Who::Uid(caller.uid);
+    let who = caller.who();
     ask(post::names::SUMMIT, |reply| summit::Msg::Note {
         who,
         event: Box::new(event),
@@ -333,7 +333,7 @@ async fn roll_back(
 ) -> Result<ChannelVersionView> {
     let view = inner.channels.borrow().clone();
     let channel = find(&view, &wish.channel)?.name.clone();
-    let (by, to) = (Who::Uid(caller.uid), wish.to);
+    let (by, to) = (caller.who(), wish.to);
     // The hold comes first: were it second, the recipes could be built again before they are held.
     let sources = ask(post::names::VESSEL, |reply| {
         vessel::Message::WouldGoBack(channel.clone(), to, reply)
@@ -423,7 +423,7 @@ async fn import_files(
 ) -> Result<ImportView> {
     let (name, by, count) = (
         channel.name.clone(),
-        Who::Uid(caller.uid),
+        caller.who(),
         files.len() as u64,
     );
     let changed = ask(post::names::VESSEL, |reply| vessel::Message::Import {
@@ -533,6 +533,7 @@ pub async fn issue_bases_again(inner: &Arc<Inner>) -> Result<()> {
         pid: 0,
         right: crate::admin::Right::Admin,
         name: "farm".into(),
+        key: None,
     };
     for base in ask(post::names::SUMMIT, summit::Msg::BasePackages).await? {
         let wish = PackageImportBase {

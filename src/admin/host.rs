@@ -1,8 +1,11 @@
 //! `io.massif.Host`: the host itself, its events and its store.
 
-use super::view::{BackupView, DoctorView, EventView, StatusView, StoreCheckView};
+use super::view::{
+    BackupView, CertView, DoctorView, EventView, JoinView, MadeView, PeerView, StatusView,
+    StoreCheckView, TicketView,
+};
 use super::{facts, methods, replies};
-use crate::id::Seq;
+use crate::id::{HostName, Seq, Stamp};
 
 replies! {
     /// The host's page.
@@ -39,6 +42,58 @@ replies! {
     pub struct StoreCopy {
         /// What was written.
         pub backup: BackupView,
+    }
+
+    /// An invitation.
+    pub struct Invited {
+        /// The line to paste: the only place where its secret is.
+        pub line: String,
+        /// What it is good for.
+        pub ticket: TicketView,
+    }
+
+    /// Invitations.
+    pub struct Tickets {
+        /// The newest first.
+        pub tickets: Vec<TicketView>,
+    }
+
+    /// One invitation.
+    pub struct OneTicket {
+        /// It.
+        pub ticket: TicketView,
+    }
+
+    /// What came of joining.
+    pub struct Joined {
+        /// It.
+        pub joined: JoinView,
+    }
+
+    /// Other hosts and operators.
+    pub struct Peers {
+        /// By name.
+        pub peers: Vec<PeerView>,
+    }
+
+    /// One other host or operator.
+    pub struct OnePeer {
+        /// It.
+        pub peer: PeerView,
+    }
+
+    /// A peer that was shut out.
+    pub struct Revoked {
+        /// It.
+        pub peer: PeerView,
+        /// What it built that was published, the newest first.
+        pub made: Vec<MadeView>,
+    }
+
+    /// This host's own key.
+    pub struct Cert {
+        /// It.
+        pub cert: CertView,
     }
 }
 
@@ -79,4 +134,87 @@ methods! {
         /// A file that does not exist yet; null: one in the state directory's `backups`.
         path: Option<String>,
     } -> StoreCopy;
+
+    /// Makes an invitation for one more builder or operator.
+    Invite: Admin {
+        /// `avalanche` or `operator`.
+        role: String,
+        /// What it will be called; null: as it calls itself.
+        name: Option<HostName>,
+        /// Seconds until it runs out; null: 900.
+        ttl_s: Option<u64>,
+        /// `trusted` (builds for publication) or `test`; null: trusted.
+        trust: Option<String>,
+        /// What an operator may do: `view`, `operate` or `admin`; null: view.
+        rights: Option<String>,
+        /// Nobody has to approve whoever uses it.
+        pre_approved: Option<bool>,
+        /// How often it can be used; null: once.
+        uses: Option<u32>,
+        /// Where this host is reached, `HOST:PORT` each; null: where it listens.
+        addresses: Option<Vec<String>>,
+    } -> Invited;
+
+    /// All invitations that are kept.
+    TicketList: View {} -> Tickets;
+
+    /// Takes an invitation back.
+    TicketRevoke: Admin {
+        /// Its id.
+        id: String,
+    } -> OneTicket;
+
+    /// Joins the farm of another host with the line that its `Invite` answered.
+    Join: Admin {
+        /// The line.
+        line: String,
+    } -> Joined;
+
+    /// Other hosts and operators, with their links.
+    PeerList: View {} -> Peers;
+
+    /// One of them.
+    PeerShow: View {
+        /// Its name, or the beginning of its id.
+        name: String,
+    } -> OnePeer;
+
+    /// Lets somebody in who joined.
+    PeerApprove: Admin {
+        /// Its name, or the beginning of its id.
+        name: String,
+        /// `trusted` or `test`; null: as its invitation said.
+        trust: Option<String>,
+    } -> OnePeer;
+
+    /// Shuts somebody out for good: links are closed, attempts go elsewhere.
+    PeerRevoke: Admin {
+        /// Its name, or the beginning of its id.
+        name: String,
+        /// What it built is listed from then on; null: all of it.
+        since: Option<Stamp>,
+    } -> Revoked;
+
+    /// Gives somebody another name.
+    PeerRename: Admin {
+        /// Its name, or the beginning of its id.
+        name: String,
+        /// The new name.
+        to: HostName,
+    } -> OnePeer;
+
+    /// This host's key and card.
+    CertShow: View {} -> Cert;
+
+    /// Trusts the host of a card.
+    CertTrust: Admin {
+        /// The card.
+        card: String,
+        /// `avalanche`, `operator` or, on a builder, `summit`.
+        role: String,
+        /// `trusted` or `test`; null: trusted.
+        trust: Option<String>,
+        /// What an operator may do; null: view.
+        rights: Option<String>,
+    } -> OnePeer;
 }

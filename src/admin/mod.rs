@@ -9,6 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::fault::{Fault, Kind, Result};
+use crate::id::HostId;
+use crate::model::Who;
 
 pub mod avalanche;
 pub mod host;
@@ -47,7 +49,7 @@ impl Right {
     }
 }
 
-/// Who asks, as the kernel told us.
+/// Who asks, as the kernel told us, or as a key proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// User id.
@@ -60,9 +62,19 @@ pub struct Caller {
     pub right: Right,
     /// For the event log: `root`, `ann`, or `uid 1000` when the id has no name.
     pub name: String,
+    /// An operator at another host, by key; then the ids above mean nothing.
+    pub key: Option<HostId>,
 }
 
 impl Caller {
+    /// The caller as the cause of an event.
+    pub fn who(&self) -> Who {
+        match self.key {
+            Some(key) => Who::Key(key),
+            None => Who::Uid(self.uid),
+        }
+    }
+
     /// A refusal that names the right that is missing, when it is.
     pub fn must(&self, need: Right, method: &str) -> Result<()> {
         if self.right >= need {
@@ -390,6 +402,7 @@ mod tests {
             assert!(!facts.about.is_empty());
         }
         let caller = Caller {
+            key: None,
             uid: 7,
             gid: 7,
             pid: 1,

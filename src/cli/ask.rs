@@ -7,30 +7,39 @@ use crate::admin::Method;
 use crate::admin::{summit, vessel};
 use crate::fault::Result;
 use crate::limit;
-use crate::net::admin::{Client, Places, socket_path};
+use crate::net::admin::{Client, Places, remote, socket_path, state_dir};
 
 /// Where the host that we ask can be reached.
 #[derive(Debug)]
 pub(super) struct Host {
     socket: PathBuf,
+    /// Another machine's, by its name in the directory of known hosts.
+    afar: Option<(PathBuf, String)>,
 }
 
 impl Host {
     /// The host of these options and this environment.
     pub(super) fn find(global: &Global) -> Result<Host> {
         let places = Places::of_this_process();
+        let afar = match &global.host {
+            Some(name) => Some((state_dir(global.dir.as_deref(), &places)?, name.clone())),
+            None => None,
+        };
         let mut socket = socket_path(global.dir.as_deref(), &places)?;
         // Somebody who runs no farm of their own means the machine's.
         let system = PathBuf::from("/run/massif/admin.sock");
         if global.dir.is_none() && !socket.exists() && system.exists() {
             socket = system;
         }
-        Ok(Host { socket })
+        Ok(Host { socket, afar })
     }
 
     /// A new connection.
     pub(super) async fn connect(&self) -> Result<Client> {
-        Client::connect(&self.socket).await
+        match &self.afar {
+            Some((dir, name)) => remote::connect(dir, name).await,
+            None => Client::connect(&self.socket).await,
+        }
     }
 
     /// One question on a connection of its own.

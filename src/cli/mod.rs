@@ -19,6 +19,7 @@ mod log;
 mod machines;
 mod out;
 mod pages;
+mod peers;
 mod plan_offline;
 mod repository;
 mod run;
@@ -57,7 +58,7 @@ pub fn main() -> ExitCode {
     };
     log::start(match &cli.verb {
         Some(Verb::Up(up)) if dash::fronts(up) => log::To::File(run::log_file(&cli.global)),
-        Some(Verb::Up(_) | Verb::Serve(_)) => log::To::Stderr { quiet: false },
+        Some(Verb::Up(_) | Verb::Serve(_) | Verb::Join(_)) => log::To::Stderr { quiet: false },
         Some(Verb::Dash(_)) if dash::on_terminal() => log::To::Nowhere,
         _ => log::To::Stderr { quiet: true },
     });
@@ -108,7 +109,17 @@ fn version(out: &Out) -> Result<Verdict> {
 }
 
 fn dispatch(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
+    let here = matches!(
+        verb,
+        Verb::Up(_) | Verb::Demo(_) | Verb::Serve(_) | Verb::Init(_) | Verb::Join(_) | Verb::Cert(_)
+    );
+    if here && cli.global.host.is_some() {
+        return Err(Fault::new(Kind::Usage, "this verb works on a host of this machine")
+            .next("leave --host out"));
+    }
     match verb {
+        Verb::Join(join) => peers::join(join, &cli.global, out),
+        Verb::Cert(cert) => peers::cert(cert, &cli.global, out),
         Verb::Up(up) => run::up(up, &cli.global),
         Verb::Dash(wish) => dash::dash(wish, &cli.global, out),
         Verb::Demo(demo) => run::demo(demo, &cli.global),
@@ -155,11 +166,15 @@ async fn ask_host(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
         Verb::Why(why) => why::why(&host, why, out).await,
         Verb::Builder(builder) => machines::builder(&host, builder, out).await,
         Verb::Channel(channel) => repository::channel(&host, channel, out).await,
+        Verb::Invite(invite) => peers::invite(&host, invite, out).await,
+        Verb::Peer(peer) => peers::peer(&host, peer, out).await,
         Verb::Package(package) => repository::package(&host, package, out).await,
         Verb::Up(_)
         | Verb::Demo(_)
         | Verb::Serve(_)
         | Verb::Init(_)
+        | Verb::Join(_)
+        | Verb::Cert(_)
         | Verb::Completions { .. }
         | Verb::Man { .. } => Err(Fault::bug("this verb asks no host")),
     }

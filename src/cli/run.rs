@@ -102,6 +102,9 @@ fn options(
     if let Some(lease) = host.lease {
         config.lease_s = lease.as_secs();
     }
+    if let Some(limit) = host.upload_limit {
+        config.upload_bytes_s = Some(limit);
+    }
     config.check()?;
     Ok(HostOptions {
         dir,
@@ -109,6 +112,24 @@ fn options(
         config,
         front: Front::Headless,
     })
+}
+
+/// The options of a directory that joins a farm. Without a configuration it becomes a builder's, which dials and needs no
+/// address that others know.
+pub(super) fn join_options(host: &HostArgs, global: &Global) -> Result<HostOptions> {
+    let options = options(host, global, None)?;
+    if options.dir.join(FILE).exists() {
+        return Ok(options);
+    }
+    let mut config = options.config;
+    config.roles = vec![Role::Avalanche];
+    if host.listen.is_none() {
+        config.listen = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+    }
+    if host.http.is_none() {
+        config.http = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    }
+    Ok(HostOptions { config, ..options })
 }
 
 fn whole(dir: &Path) -> Result<PathBuf> {

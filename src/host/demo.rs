@@ -144,6 +144,7 @@ async fn ask<M: Method>(host: &Host, method: M, call: impl FnOnce(M) -> Call) ->
     let uid = nix::unistd::geteuid().as_raw();
     let gid = nix::unistd::getegid().as_raw();
     let caller = Caller {
+        key: None,
         uid,
         gid,
         pid: 0,

@@ -2,13 +2,15 @@
 //! order when asked to.
 
 pub mod demo;
+mod join;
 mod offline;
 pub mod plan;
 
 pub use demo::demo;
+pub use join::{card_offline, card_trust_offline, join};
 pub use offline::{doctor, store_check, store_dump, store_load, store_restore};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,7 @@ use crate::actors::avalanche::builder::{Bounds, Tools};
 use crate::actors::avalanche::disk::{Caches, Keep};
 use crate::actors::avalanche::{self, Avalanche};
 use crate::actors::desk::{self, Desk};
+use crate::actors::links::Links;
 use crate::actors::post::{Post, names};
 use crate::actors::root::{self, Root};
 use crate::actors::summit::{self, Summit};
@@ -30,12 +33,12 @@ use crate::build::upstream::{Mirror, Upstreams};
 use crate::config::{BuilderConfig, HostOptions, Slots, VerifyPolicy};
 use crate::fault::{Fault, Kind, Result};
 use crate::health::Floors;
-use crate::id::HostName;
+use crate::id::{HostId, HostName};
 use crate::limit;
-use crate::model::{IsaLevel, Profile, Role};
+use crate::model::{IsaLevel, PeerTrust, Profile, Role};
 use crate::net::http::HttpServer;
 use crate::net::identity::Identity;
-use crate::net::wire::{Hello, Unwelcome};
+use crate::net::wire::Hello;
 use crate::net::{admin, quic};
 use crate::store::taken::Taken;
 use crate::store::{Blobs, Options, Store};
@@ -56,6 +59,7 @@ pub struct Host {
     servers: Vec<tokio::task::JoinHandle<()>>,
     web: HttpServer,
     endpoint: Arc<quic::Endpoint>,
+    links: Links,
     store: Store,
 }
 
@@ -310,12 +314,22 @@ impl Host {
             version: env!("CARGO_PKG_VERSION").into(),
             clock: crate::actors::now().wall,
         };
-        // Nobody has joined: every key is unknown, and is told so.
+        let stop = CancellationToken::new();
+        let links = Links::new(
+            own,
+            name.clone(),
+            config.roles.clone(),
+            store.clone(),
+            blobs.clone(),
+            config.upload_bytes_s,
+            stop.clone(),
+        )?;
+        let judging = links.clone();
         let endpoint = Arc::new(quic::Endpoint::bind(
             identity,
             config.listen,
             hello,
-            |_| Err(Unwelcome::UnknownKey),
+            move |key| judging.judge(key),
         )?);
         let quic = endpoint.address()?;
 
@@ -324,23 +338,27 @@ impl Host {
         let post = Post {
             own,
             dir: dir.clone(),
+            links: Some(links.clone()),
         };
         let upstreams = upstreams(options)?;
         let first_profile = match config.profiles.first() {
             Some(profile) => Some(profile.to_profile()?),
             None => Some(Profile::laptop(named("default")?, named("main")?)),
         };
-        let stop = CancellationToken::new();
         let (root, ended) = Actor::spawn(None, Root, stop.clone())
             .await
             .map_err(|error| Fault::bug("the root actor did not start").because(&error))?;
         if config.roles.contains(&Role::Vessel) {
             let teller = post.clone();
+            let trusted = post.clone();
             let arguments = vessel::Arguments {
                 dir: dir.clone(),
                 store: store.clone(),
                 blobs: blobs.clone(),
                 view,
+                trusts: Arc::new(move |builder| {
+                    trusted.trust_of(*builder) == PeerTrust::Trusted
+                }),
                 tell: Arc::new(move |told| teller.vessel_tells(own, told)),
             };
             let open: Vec<_> = first_profile
@@ -375,60 +393,28 @@ impl Host {
             root::start(&root, names::SUMMIT, move || (Summit, arguments.clone())).await?;
         }
         if config.roles.contains(&Role::Avalanche) {
-            let layers = Layers::open(&dir)?;
             let slots = slot_cores(config.slots);
-            let arguments = avalanche::Args {
+            let builder = BuilderStart {
                 own,
                 name: name.clone(),
-                summit: own,
-                vessel: own,
                 dir: dir.clone(),
                 store: store.clone(),
                 blobs: blobs.clone(),
                 post: post.clone(),
+                links: links.clone(),
                 bounds: bounds(&config.builder, slots.len()),
                 slots,
-                levels: isa_levels(),
-                floors: Floors {
-                    disk_bytes: config.builder.disk_floor_mib << 20,
-                    inodes: config.builder.inode_floor,
-                },
-                caches: Caches {
-                    dir: dir.clone(),
-                    layers: layers.clone(),
-                    mirrors_too: !config.roles.contains(&Role::Summit),
-                    keep: Keep {
-                        bytes: config.builder.logs_mib_max << 20,
-                        logs: config.builder.logs_max,
-                    },
-                },
                 lease_s: config.lease_s,
-                tools: Arc::new(Tools {
-                    blobs: blobs.clone(),
-                    layers,
-                    upstreams,
-                    git: git_mirror(&dir),
-                    boulder: Tool {
-                        program: config.builder.boulder.clone(),
-                        verify: match config.builder.boulder_verify {
-                            VerifyPolicy::Off => Verify::Off,
-                            VerifyPolicy::Warn => Verify::Warn,
-                            VerifyPolicy::Require => Verify::Require,
-                        },
-                    },
-                }),
+                config: config.builder.clone(),
+                mirrors_too: !config.roles.contains(&Role::Summit),
+                upstreams,
+                root: root.clone(),
             };
-            root::start(&root, names::AVALANCHE, move || {
-                (Avalanche, arguments.clone())
-            })
-            .await?;
-            let masked = dir.clone();
-            // Builds wait for the mask by themselves; made now, the first of them waits less.
-            tokio::task::spawn_blocking(move || {
-                if let Err(fault) = crate::build::mask::ensure(&masked) {
-                    tracing::warn!(%fault, "cannot make the mask of this machine's development files");
-                }
-            });
+            if config.roles.contains(&Role::Summit) {
+                builder.start(own).await?;
+            } else {
+                builder.start_when_joined(stop.clone()).await?;
+            }
         }
         post.peer_up(own);
         let desk = Desk(Arc::new(desk::Inner {
@@ -444,7 +430,9 @@ impl Host {
             blobs,
             recorded,
             channels,
+            links: links.clone(),
         }));
+        links.start(Arc::clone(&endpoint), desk.clone());
         keep_bases(&desk, &stop);
         let answer = desk.clone();
         let handle = move |caller, call, more| answer.clone().handle(caller, call, more);
@@ -467,6 +455,7 @@ impl Host {
             servers,
             web,
             endpoint,
+            links,
             store,
         })
     }
@@ -494,6 +483,8 @@ impl Host {
             desk::ask(names::AVALANCHE, avalanche::Msg::Leave)
                 .await
                 .ok();
+            // What builders and summit have to say of that is still to be said.
+            self.links.close().await;
             self.root.cast(root::Msg::Stop).ok();
             self.ended.await.ok();
             self.stop.cancel();
@@ -512,6 +503,107 @@ impl Host {
                 limit::STOP_S
             );
         }
+    }
+}
+
+/// What an avalanche needs to start, now or once this host has joined a farm.
+struct BuilderStart {
+    own: HostId,
+    name: HostName,
+    dir: PathBuf,
+    store: Store,
+    blobs: Blobs,
+    post: Post,
+    links: Links,
+    slots: Vec<Vec<u32>>,
+    bounds: Bounds,
+    config: BuilderConfig,
+    mirrors_too: bool,
+    lease_s: u64,
+    upstreams: Upstreams,
+    root: ActorRef<root::Msg>,
+}
+
+impl BuilderStart {
+    /// Starts it; it takes the orders of this summit.
+    async fn start(self, summit: HostId) -> Result<()> {
+        let farm = (summit != self.own).then(|| (self.links.clone(), summit));
+        let layers = Layers::open(&self.dir)?;
+        let arguments = avalanche::Args {
+            own: self.own,
+            name: self.name,
+            summit,
+            vessel: summit,
+            dir: self.dir.clone(),
+            store: self.store,
+            blobs: self.blobs.clone(),
+            post: self.post,
+            slots: self.slots,
+            levels: isa_levels(),
+            floors: Floors {
+                disk_bytes: self.config.disk_floor_mib << 20,
+                inodes: self.config.inode_floor,
+            },
+            bounds: self.bounds,
+            caches: Caches {
+                dir: self.dir.clone(),
+                layers: layers.clone(),
+                mirrors_too: self.mirrors_too,
+                keep: Keep {
+                    bytes: self.config.logs_mib_max << 20,
+                    logs: self.config.logs_max,
+                },
+            },
+            lease_s: self.lease_s,
+            tools: Arc::new(Tools {
+                blobs: self.blobs,
+                layers,
+                upstreams: self.upstreams,
+                git: git_mirror(&self.dir),
+                boulder: Tool {
+                    program: self.config.boulder.clone(),
+                    verify: match self.config.boulder_verify {
+                        VerifyPolicy::Off => Verify::Off,
+                        VerifyPolicy::Warn => Verify::Warn,
+                        VerifyPolicy::Require => Verify::Require,
+                    },
+                },
+                farm,
+            }),
+        };
+        root::start(&self.root, names::AVALANCHE, move || {
+            (Avalanche, arguments.clone())
+        })
+        .await?;
+        let masked = self.dir;
+        // Builds wait for the mask by themselves; made now, the first of them waits less.
+        tokio::task::spawn_blocking(move || {
+            if let Err(fault) = crate::build::mask::ensure(&masked) {
+                tracing::warn!(%fault, "cannot make the mask of this machine's development files");
+            }
+        });
+        Ok(())
+    }
+
+    /// The same as soon as this host belongs to a farm.
+    async fn start_when_joined(self, stop: CancellationToken) -> Result<()> {
+        let mut farm = self.links.farm();
+        let known = *farm.borrow_and_update();
+        if let Some(summit) = known {
+            return self.start(summit).await;
+        }
+        tokio::spawn(async move {
+            let joined = tokio::select! {
+                () = stop.cancelled() => return,
+                joined = farm.wait_for(Option::is_some) => joined.ok().and_then(|farm| *farm),
+            };
+            let Some(summit) = joined else { return };
+            if let Err(fault) = self.start(summit).await {
+                tracing::error!(%fault, "the builder did not start");
+                stop.cancel();
+            }
+        });
+        Ok(())
     }
 }
 
@@ -617,23 +709,40 @@ pub fn run_behind(
 }
 
 async fn serve(options: HostOptions) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let hear = |kind| {
-        signal(kind)
-            .map_err(|error| Fault::new(Kind::Operator, "cannot listen to signals").because(&error))
-    };
-    let (mut term, mut interrupt) = (
-        hear(SignalKind::terminate())?,
-        hear(SignalKind::interrupt())?,
-    );
+    let signals = Signals::hear()?;
     let host = Host::start(&options).await?;
+    until_stopped(host, signals, options.config.builder.drain_on_term).await
+}
+
+/// The signals that end a host; heard from before its start on.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn hear() -> Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let hear = |kind| {
+            signal(kind).map_err(|error| {
+                Fault::new(Kind::Operator, "cannot listen to signals").because(&error)
+            })
+        };
+        Ok(Signals {
+            term: hear(SignalKind::terminate())?,
+            interrupt: hear(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Says `ready`, and ends the host when a signal comes or something inside gives up.
+async fn until_stopped(host: Host, mut signals: Signals, drain: bool) -> Result<()> {
     println!("{}", host.ready_line());
     // Nobody may be waiting for it: not every host is started by a service manager.
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
-    let drain = options.config.builder.drain_on_term;
     let failure = tokio::select! {
-        () = terminated(&mut term, drain) => None,
-        _ = interrupt.recv() => None,
+        () = terminated(&mut signals.term, drain) => None,
+        _ = signals.interrupt.recv() => None,
         () = host.failed() => {
             Some(Fault::bug("the host cannot go on; the log above says why").next("start it again; `massif doctor` may say more"))
         }

@@ -254,6 +254,42 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Who belongs to the farm changed, or somebody was refused.
+    Peer {
+        /// Whose key it is about; `None`: a ticket.
+        host: Option<HostId>,
+        /// A name: the peer's, or the ticket's.
+        name: String,
+        /// What happened.
+        change: PeerChange,
+        /// The same in words.
+        text: String,
+    },
+}
+
+/// What happened to a peer or a ticket. Grows at the end only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerChange {
+    /// A ticket was made.
+    Invited,
+    /// A ticket was taken back.
+    TicketRevoked,
+    /// A ticket had too many wrong tries.
+    TicketBurnt,
+    /// A key became known.
+    Joined,
+    /// A peer was let in.
+    Approved,
+    /// A peer was shut out.
+    Revoked,
+    /// A peer has another name.
+    Renamed,
+    /// Somebody was not let in.
+    Refused,
+    /// A peer said or did what it may not.
+    Misbehaved,
+    /// A peer has another key.
+    Rotated,
 }
 
 /// What follows for a job whose attempt ended without packages. Grows at the end only.

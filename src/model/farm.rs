@@ -229,7 +229,9 @@ impl Farm {
                     ..Change::default()
                 })
             }
-            Event::Imported { .. } | Event::RolledBack { .. } => Ok(Change::default()),
+            Event::Imported { .. } | Event::RolledBack { .. } | Event::Peer { .. } => {
+                Ok(Change::default())
+            }
         }
     }
 

@@ -6,13 +6,14 @@ pub mod farm;
 pub mod job;
 pub mod measure;
 pub mod order;
+pub mod peer;
 pub mod profile;
 pub mod project;
 pub mod say;
 pub mod who;
 
 pub use catalog::{Catalog, ChangeView, Entry, Reading};
-pub use event::{Event, Recorded, Then};
+pub use event::{Event, PeerChange, Recorded, Then};
 pub use farm::{Change, Farm, Refusal};
 pub use job::{Attempt, AttemptState, Because, Job, JobState, Target};
 pub use measure::{BuilderStop, Measures, PhaseTime, StopKind};
@@ -20,6 +21,7 @@ pub use order::{
     Artefact, ArtefactKind, BlobRef, BuildOrder, Input, InputFrom, OrderLimits, Outcome,
     ProfileSpec, Usage,
 };
+pub use peer::{Peer, PeerState, PeerTrust, Rights, Ticket};
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
 pub use project::{BasePackage, Policy, Project, Rebuild, Tip};
 pub use say::{BuilderReport, Expectation, Glance, Role, Say, Vitals};

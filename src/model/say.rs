@@ -200,6 +200,11 @@ pub enum Say {
         /// What the tool has to know beside it.
         tool: Box<ToolSpec>,
     },
+    /// Summit to avalanche: how we work together.
+    Terms {
+        /// How long an attempt belongs to you without news.
+        lease_ms: u64,
+    },
 }
 
 /// An index that the distribution's own tool takes packages from.

@@ -138,6 +138,14 @@ impl Identity {
         })
     }
 
+    /// 32 bytes that only this host can make, for a purpose.
+    pub(super) fn seed(&self, purpose: &[u8]) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(purpose);
+        hash.update(self.key.serialize_der());
+        hash.finalize().into()
+    }
+
     /// The private key for TLS.
     pub(super) fn tls_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.serialize_der()))

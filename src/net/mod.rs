@@ -1,11 +1,13 @@
 //! What leaves the process: the admin socket, and with their issues the links between hosts and the package server.
 
 pub mod admin;
+pub mod card;
 pub mod http;
 pub mod identity;
 mod pins;
 pub mod quic;
 mod quic_explain;
 mod quic_settings;
+pub mod transfer;
 pub mod wire;
 pub mod words;

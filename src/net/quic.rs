@@ -4,20 +4,27 @@
 //! moment, by the hello and its answer. So a refused host hears why, and nobody gets in on a session of yesterday. Until
 //! the hello is accepted a host can make us hold a few kilobytes.
 
+use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 
 use super::identity::{Certificate, Identity, TLS_NAME, host_of};
-use super::quic_explain::{explain, unreachable, unwelcome};
-use super::quic_settings::{LINK_WINDOW_BYTES, client_config, server_config, udp_socket};
-use super::wire::{self, Envelope, HELLO_BYTES_MAX, Hello, HelloAck, Say, Unwelcome};
+use super::quic_explain::{explain, not_joined, unreachable, unwelcome};
+use super::quic_settings::{
+    LINK_WINDOW_BYTES, client_config, endpoint_config, server_config, udp_socket,
+};
+use super::wire::{
+    self, Envelope, HELLO_BYTES_MAX, Hello, HelloAck, Join, JoinAck, NoJoin, Say, Unwelcome,
+};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{HostId, Stamp};
 use crate::limit;
+use crate::model::peer::TicketId;
 
 /// From the first packet to the answer to the hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,9 +37,50 @@ const ACCEPTED_MAX: usize = 64;
 /// The close code of a tidy end; refusals are said in the hello's answer.
 const CLOSE_DONE: u32 = 0;
 const CLOSE_REFUSED: u32 = 1;
+/// Domain of the bytes that a join is bound to (RFC 8446, 7.5).
+const JOIN_LABEL: &[u8] = b"EXPORTER massif join 1";
 
 /// What this host thinks of a key: asked anew at every hello.
 pub type Judge = dyn Fn(&HostId) -> std::result::Result<(), Unwelcome> + Send + Sync;
+
+/// A host that wants to join, with what its TLS session binds its proof to.
+pub struct Asked {
+    /// Whose key it is: proven.
+    pub peer: HostId,
+    /// From where.
+    pub from: SocketAddr,
+    /// What it says.
+    pub join: Join,
+    /// The same 16 bytes that it covered its secret with.
+    pub cover: [u8; 16],
+}
+
+/// Who decides on strangers.
+pub trait Door: Send + Sync {
+    /// Somebody was not let in; `peer` is proven if it is known.
+    fn refused(&self, peer: Option<HostId>, from: SocketAddr, why: &str);
+    /// Somebody wants to join.
+    fn join(&self, asked: Asked) -> Pin<Box<dyn Future<Output = JoinAck> + Send + '_>>;
+}
+
+/// What a ticket's secret is covered with: bytes that only the two ends of this session can compute.
+fn cover(connection: &Connection, newcomer: HostId, host: HostId) -> Result<[u8; 16]> {
+    let mut cover = [0; 16];
+    let context = [newcomer.0, host.0].concat();
+    connection
+        .export_keying_material(&mut cover, JOIN_LABEL, &context)
+        .map_err(|_| Fault::bug("TLS exports no key for joining"))?;
+    Ok(cover)
+}
+
+/// Covers a secret, or uncovers it.
+pub fn covered(secret: [u8; 16], cover: [u8; 16]) -> [u8; 16] {
+    let mut out = [0; 16];
+    for (out, (a, b)) in out.iter_mut().zip(secret.iter().zip(cover)) {
+        *out = a ^ b;
+    }
+    out
+}
 
 /// One UDP socket that links are dialled from and accepted on.
 pub struct Endpoint {
@@ -46,6 +94,7 @@ struct Shared {
     hello: Box<dyn Fn() -> Hello + Send + Sync>,
     judge: Box<Judge>,
     certificate: Mutex<Certificate>,
+    door: OnceLock<Arc<dyn Door>>,
 }
 
 /// A link to a host whose key was proven and whose hello was accepted.
@@ -87,7 +136,7 @@ impl Endpoint {
         let server = server_config(&identity, &certificate)?;
         let socket = udp_socket(listen).map_err(taken)?;
         let endpoint = quinn::Endpoint::new(
-            quinn::EndpointConfig::default(),
+            endpoint_config(&identity),
             Some(server),
             socket,
             Arc::new(quinn::TokioRuntime),
@@ -98,6 +147,7 @@ impl Endpoint {
             hello: Box::new(hello),
             judge: Box::new(judge),
             certificate: Mutex::new(certificate),
+            door: OnceLock::new(),
         });
         let (links, accepted) = mpsc::channel(ACCEPTED_MAX);
         tokio::spawn(let_in(endpoint.clone(), Arc::clone(&shared), links));
@@ -118,6 +168,43 @@ impl Endpoint {
     /// This host's id.
     pub fn id(&self) -> HostId {
         self.shared.identity.id()
+    }
+
+    /// Who is asked about strangers; before, and without, nobody can join.
+    pub fn door(&self, door: Arc<dyn Door>) {
+        // A second door would be a bug of the host's; the first one stays.
+        drop(self.shared.door.set(door));
+    }
+
+    /// Joins the farm of the host that has this key, with a ticket. Nothing is sent to anyone else.
+    pub async fn join(
+        &self,
+        address: SocketAddr,
+        peer: HostId,
+        ticket: TicketId,
+        secret: [u8; 16],
+    ) -> Result<JoinAck> {
+        let asked = async {
+            let connection = self.handshake(address, peer).await?;
+            let hello = (self.shared.hello)();
+            let clock = hello.clock;
+            let join = Join {
+                hello,
+                ticket,
+                covered: covered(secret, cover(&connection, self.id(), peer)?),
+            };
+            let (_, answer) = ask_first(address, &connection, Say::Join(join)).await?;
+            connection.close(VarInt::from_u32(CLOSE_DONE), b"joined");
+            match answer {
+                Say::JoinAck(JoinAck::Refused { why, clock: theirs }) => {
+                    Err(not_joined(address, &why, theirs, clock))
+                }
+                Say::JoinAck(joined) => Ok(joined),
+                _ => Err(unreachable(address, "answered something else")),
+            }
+        };
+        let joined = tokio::time::timeout(HELLO_TIMEOUT, asked).await;
+        joined.unwrap_or_else(|_| Err(silent(address)))
     }
 
     /// The next host that came in; `None` once the endpoint is closed.
@@ -144,15 +231,10 @@ impl Endpoint {
     /// Dials a host. Nothing is sent to anyone but the holder of `peer`'s key.
     pub async fn connect(&self, address: SocketAddr, peer: HostId) -> Result<Link> {
         let dialled = tokio::time::timeout(HELLO_TIMEOUT, self.dial(address, peer)).await;
-        dialled.unwrap_or_else(|_| {
-            Err(unreachable(address, "did not answer").next(format!(
-                "check that massif runs there, and that UDP port {} is open on the way",
-                address.port()
-            )))
-        })
+        dialled.unwrap_or_else(|_| Err(silent(address)))
     }
 
-    async fn dial(&self, address: SocketAddr, peer: HostId) -> Result<Link> {
+    async fn handshake(&self, address: SocketAddr, peer: HostId) -> Result<Connection> {
         let config = {
             let certificate = self
                 .shared
@@ -165,26 +247,16 @@ impl Endpoint {
             .endpoint
             .connect_with(config, address, TLS_NAME)
             .map_err(|error| unreachable(address, "cannot be dialled").because(&error))?;
-        let connection = connecting.await.map_err(|error| explain(address, &error))?;
-        let failed = |error: &dyn std::error::Error| match connection.close_reason() {
-            Some(reason) => explain(address, &reason),
-            None => unreachable(address, "broke the link off").because(error),
-        };
-        let (send, receive) = connection.open_bi().await.map_err(|error| failed(&error))?;
-        let mut control = Control::new(send, receive);
+        connecting.await.map_err(|error| explain(address, &error))
+    }
+
+    async fn dial(&self, address: SocketAddr, peer: HostId) -> Result<Link> {
+        let connection = self.handshake(address, peer).await?;
         let hello = (self.shared.hello)();
         let our_clock = hello.clock;
-        control
-            .say(Say::Hello(hello))
-            .await
-            .map_err(|error| failed(&error))?;
-        let answer = wire::read(&mut control.receive, HELLO_BYTES_MAX).await;
-        match answer
-            .map_err(|error| failed(&error))?
-            .map(|envelope| envelope.say)
-        {
-            Some(Say::HelloAck(HelloAck::Welcome(hello))) => {
-                control.received = 1;
+        let (control, answer) = ask_first(address, &connection, Say::Hello(hello)).await?;
+        match answer {
+            Say::HelloAck(HelloAck::Welcome(hello)) => {
                 admit(&connection);
                 Ok(Link {
                     peer,
@@ -193,13 +265,10 @@ impl Endpoint {
                     control,
                 })
             }
-            Some(Say::HelloAck(HelloAck::Refused { why, clock })) => {
+            Say::HelloAck(HelloAck::Refused { why, clock }) => {
                 Err(unwelcome(address, &why, clock, our_clock))
             }
-            Some(_) => Err(unreachable(address, "spoke before it answered the hello")),
-            None => Err(failed(&std::io::Error::from(
-                std::io::ErrorKind::UnexpectedEof,
-            ))),
+            _ => Err(unreachable(address, "spoke before it answered the hello")),
         }
     }
 
@@ -212,7 +281,52 @@ impl Endpoint {
     }
 }
 
+fn silent(address: SocketAddr) -> Fault {
+    unreachable(address, "did not answer").next(format!(
+        "check that massif runs there, and that UDP port {} is open on the way",
+        address.port()
+    ))
+}
+
+/// Opens the control stream with its first message, and waits for the answer.
+async fn ask_first(
+    address: SocketAddr,
+    connection: &Connection,
+    first: Say,
+) -> Result<(Control, Say)> {
+    let failed = |error: &dyn std::error::Error| match connection.close_reason() {
+        Some(reason) => explain(address, &reason),
+        None => unreachable(address, "broke the link off").because(error),
+    };
+    let (send, receive) = connection.open_bi().await.map_err(|error| failed(&error))?;
+    let mut control = Control::new(send, receive);
+    control.say(first).await.map_err(|error| failed(&error))?;
+    let answer = wire::read(&mut control.receive, HELLO_BYTES_MAX).await;
+    let Some(envelope) = answer.map_err(|error| failed(&error))? else {
+        let ended = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        return Err(failed(&ended));
+    };
+    control.received = 1;
+    Ok((control, envelope.say))
+}
+
 impl Link {
+    /// Its control stream in two halves, to speak and listen at once.
+    pub fn split(self) -> (Connection, Hello, Speaker, Listener) {
+        let Control {
+            send,
+            receive,
+            sent,
+            received,
+        } = self.control;
+        (
+            self.connection,
+            self.hello,
+            Speaker { send, sent },
+            Listener { receive, received },
+        )
+    }
+
     /// The control stream: say and hear.
     pub fn control(&mut self) -> &mut Control {
         &mut self.control
@@ -223,6 +337,67 @@ impl Link {
         self.connection
             .close(VarInt::from_u32(CLOSE_DONE), why.as_bytes());
     }
+}
+
+/// The half of a control stream that speaks.
+pub struct Speaker {
+    send: SendStream,
+    sent: u64,
+}
+
+impl Speaker {
+    /// Sends one message.
+    pub async fn say(&mut self, say: Say) -> Result<()> {
+        self.sent += 1;
+        let envelope = Envelope {
+            seq: self.sent,
+            say,
+        };
+        wire::write(&mut self.send, &envelope).await
+    }
+
+    /// Sends bytes as they are: what a host must bear, for tests of just that.
+    #[doc(hidden)]
+    pub async fn raw(&mut self, bytes: &[u8]) -> Result<()> {
+        let sent = self.send.write_all(bytes).await;
+        sent.map_err(|error| Fault::new(Kind::Network, "the link is gone").because(&error))
+    }
+
+    /// Ends the stream and waits until all of it has arrived, a second and a half at most.
+    pub async fn end(mut self) {
+        if self.send.finish().is_ok() {
+            let arrived = self.send.stopped();
+            // A host that does not take it will be told again when it is back.
+            drop(tokio::time::timeout(Duration::from_millis(1_500), arrived).await);
+        }
+    }
+}
+
+/// The half of a control stream that listens.
+pub struct Listener {
+    receive: RecvStream,
+    received: u64,
+}
+
+impl Listener {
+    /// The next message; `None` when the other side is done.
+    pub async fn hear(&mut self) -> Result<Option<Say>> {
+        let Some(envelope) = wire::read(&mut self.receive, limit::FRAME_BYTES_MAX).await? else {
+            return Ok(None);
+        };
+        self.received += 1;
+        if envelope.seq != self.received {
+            return Err(gap(envelope.seq, self.received));
+        }
+        Ok(Some(envelope.say))
+    }
+}
+
+fn gap(came: u64, due: u64) -> Fault {
+    Fault::new(
+        Kind::Network,
+        format!("message {came} came where {due} was due"),
+    )
 }
 
 impl Control {
@@ -254,11 +429,7 @@ impl Control {
         };
         self.received += 1;
         if envelope.seq != self.received {
-            let what = format!(
-                "message {} came where {} was due",
-                envelope.seq, self.received
-            );
-            return Err(Fault::new(Kind::Network, what));
+            return Err(gap(envelope.seq, self.received));
         }
         Ok(Some(envelope.say))
     }
@@ -283,31 +454,43 @@ async fn let_in(endpoint: quinn::Endpoint, shared: Arc<Shared>, links: mpsc::Sen
             let address = incoming.remote_address();
             let judged = tokio::time::timeout(HELLO_TIMEOUT, judge(incoming, &shared)).await;
             match judged {
-                Ok(Ok(link)) => {
+                Ok(Ok(Some(link))) => {
                     // The owner of the endpoint is gone; then so is the link.
                     drop(links.send(link).await);
                 }
-                Ok(Err(fault)) => tracing::warn!(%address, %fault, "a host was not let in"),
-                Err(_) => tracing::warn!(%address, "a host did not finish its hello in time"),
+                Ok(Ok(None)) => {}
+                Ok(Err((peer, fault))) => {
+                    tracing::info!(%address, %fault, "a host was not let in");
+                    if let Some(door) = shared.door.get() {
+                        door.refused(peer, address, &fault.to_string());
+                    }
+                }
+                Err(_) => tracing::info!(%address, "a host did not finish its hello in time"),
             }
         });
     }
 }
 
-async fn judge(incoming: quinn::Incoming, shared: &Shared) -> Result<Link> {
+/// The link of a host that may come in; none when it only wanted to join; or whom not to let in, and why.
+async fn judge(
+    incoming: quinn::Incoming,
+    shared: &Shared,
+) -> std::result::Result<Option<Link>, (Option<HostId>, Fault)> {
+    let from = incoming.remote_address();
     let network =
         |what: &str, error: &dyn std::error::Error| Fault::new(Kind::Network, what).because(error);
     let connecting = incoming
         .accept()
-        .map_err(|error| network("the handshake failed", &error))?;
+        .map_err(|error| (None, network("the handshake failed", &error)))?;
     let connection = connecting
         .await
-        .map_err(|error| network("the handshake failed", &error))?;
-    let peer = peer_of(&connection)?;
+        .map_err(|error| (None, network("the handshake failed", &error)))?;
+    let peer = peer_of(&connection).map_err(|fault| (None, fault))?;
+    let of_peer = |fault: Fault| (Some(peer), fault);
     let (send, receive) = connection
         .accept_bi()
         .await
-        .map_err(|error| network("the host said nothing", &error))?;
+        .map_err(|error| of_peer(network("the host said nothing", &error)))?;
     let mut control = Control::new(send, receive);
     let first = wire::read(&mut control.receive, HELLO_BYTES_MAX).await;
     let verdict = match first {
@@ -315,38 +498,66 @@ async fn judge(incoming: quinn::Incoming, shared: &Shared) -> Result<Link> {
             seq: 1,
             say: Say::Hello(hello),
         })) => (shared.judge)(&peer).map(|()| hello),
+        Ok(Some(Envelope {
+            seq: 1,
+            say: Say::Join(join),
+        })) => {
+            let answer = match (
+                shared.door.get(),
+                cover(&connection, peer, shared.identity.id()),
+            ) {
+                (Some(door), Ok(cover)) => {
+                    door.join(Asked {
+                        peer,
+                        from,
+                        join,
+                        cover,
+                    })
+                    .await
+                }
+                _ => JoinAck::Refused {
+                    why: NoJoin::Closed,
+                    clock: (shared.hello)().clock,
+                },
+            };
+            refuse(&connection, &mut control, Say::JoinAck(answer)).await;
+            return Ok(None);
+        }
         _ => Err(Unwelcome::NoHello),
     };
     let ours = (shared.hello)();
     let hello = match verdict {
         Ok(hello) => hello,
         Err(why) => {
-            let text = format!("{why:?}");
+            let text = super::quic_explain::refusal(&why);
             let refusal = HelloAck::Refused {
                 why,
                 clock: ours.clock,
             };
-            refuse(&connection, &mut control, refusal).await;
-            return Err(Fault::new(
+            refuse(&connection, &mut control, Say::HelloAck(refusal)).await;
+            return Err(of_peer(Fault::new(
                 Kind::NotPermitted,
                 format!("key {} was refused: {text}", peer.short()),
-            ));
+            )));
         }
     };
     control.received = 1;
     admit(&connection);
-    control.say(Say::HelloAck(HelloAck::Welcome(ours))).await?;
-    Ok(Link {
+    control
+        .say(Say::HelloAck(HelloAck::Welcome(ours)))
+        .await
+        .map_err(of_peer)?;
+    Ok(Some(Link {
         peer,
         hello,
         connection,
         control,
-    })
+    }))
 }
 
-/// Says why and waits until that has arrived: closing at once would take the words back.
-async fn refuse(connection: &Connection, control: &mut Control, refusal: HelloAck) {
-    if control.say(Say::HelloAck(refusal)).await.is_ok() && control.send.finish().is_ok() {
+/// Says the last word and waits until that has arrived: closing at once would take the words back.
+async fn refuse(connection: &Connection, control: &mut Control, last: Say) {
+    if control.say(last).await.is_ok() && control.send.finish().is_ok() {
         let arrived = tokio::time::timeout(Duration::from_secs(2), control.send.stopped()).await;
         // A host that does not take the answer is closed on all the same.
         drop(arrived);

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::wire::Unwelcome;
+use super::wire::{NoJoin, Unwelcome};
 use crate::fault::{Fault, Kind};
 use crate::id::Stamp;
+use crate::model::peer::NoEntry;
 
 /// Nobody there, or nobody who answers.
 pub(super) fn unreachable(address: SocketAddr, how: &str) -> Fault {
@@ -62,6 +63,50 @@ pub(super) fn explain(address: SocketAddr, error: &quinn::ConnectionError) -> Fa
     }
 }
 
+/// Why a host was not let in, for the audit trail of the host that refused it.
+pub(super) fn refusal(why: &Unwelcome) -> String {
+    match why {
+        Unwelcome::UnknownKey => "its key is not known here".into(),
+        Unwelcome::Revoked { by, at } => format!("its key was revoked by {by} at {at}"),
+        Unwelcome::NotApproved => "nobody approved it yet".into(),
+        Unwelcome::NoHello => "it did not begin with a hello".into(),
+        Unwelcome::Stopping => "this host is stopping".into(),
+    }
+}
+
+/// The other host did not take the ticket.
+pub(super) fn not_joined(address: SocketAddr, why: &NoJoin, theirs: Stamp, ours: Stamp) -> Fault {
+    let ask = "ask for a new one: `massif invite` there";
+    let (how, next) = match why {
+        NoJoin::Ticket(NoEntry::Wrong) => ("does not know this ticket".to_string(), ask),
+        NoJoin::Ticket(NoEntry::Expired) => ("says that this ticket ran out".to_string(), ask),
+        NoJoin::Ticket(NoEntry::Used) => {
+            ("says that this ticket was used already".to_string(), ask)
+        }
+        NoJoin::Ticket(NoEntry::Burnt) => (
+            "has burnt this ticket after too many wrong tries".to_string(),
+            ask,
+        ),
+        NoJoin::Ticket(NoEntry::Revoked) => {
+            ("says that this ticket was taken back".to_string(), ask)
+        }
+        NoJoin::Revoked { by, at } => (
+            format!("refuses this host: its key was revoked by {by} at {at}"),
+            "ask that person; a revoked host needs a new key (another --dir) and a new invitation",
+        ),
+        NoJoin::Closed => (
+            "lets nobody join".to_string(),
+            "invite from the host that has the role summit",
+        ),
+        NoJoin::Later => (
+            "could not record it".to_string(),
+            "try again; its log says more",
+        ),
+    };
+    let fault = Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next);
+    with_clocks(fault, theirs, ours)
+}
+
 /// The other host refused the hello.
 pub(super) fn unwelcome(address: SocketAddr, why: &Unwelcome, theirs: Stamp, ours: Stamp) -> Fault {
     let (how, next) = match why {
@@ -83,9 +128,13 @@ pub(super) fn unwelcome(address: SocketAddr, why: &Unwelcome, theirs: Stamp, our
         ),
         Unwelcome::Stopping => ("is stopping".to_string(), "it is dialled again by itself"),
     };
-    let apart = ((theirs.0 - ours.0) / 1_000).abs();
-    let mut fault =
-        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next);
+    let fault = Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next);
+    with_clocks(fault, theirs, ours)
+}
+
+/// Clocks that are far apart are often the reason.
+fn with_clocks(mut fault: Fault, theirs: Stamp, ours: Stamp) -> Fault {
+    let apart = (theirs.0.saturating_sub(ours.0) / 1_000).abs();
     if apart > 60 {
         fault
             .causes

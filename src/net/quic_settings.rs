@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{IdleTimeout, VarInt};
+use quinn::{ConnectionId, ConnectionIdGenerator, IdleTimeout, VarInt};
 
 use super::identity::{Certificate, Identity};
 use super::pins::{ClientKeys, ServerKey, provider};
@@ -43,6 +43,36 @@ fn transport() -> Arc<quinn::TransportConfig> {
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None);
     Arc::new(transport)
+}
+
+/// Ids of connections: random, and unlike the library's own they are not refused after a restart, which would keep this host
+/// from answering a link of its predecessor with a reset.
+struct Ids;
+
+impl ConnectionIdGenerator for Ids {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&rand::random::<[u8; 8]>())
+    }
+    fn cid_len(&self) -> usize {
+        8
+    }
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Reset tokens made from the host's own key: a host that was killed and started again can tell its peers at once
+/// that their links are over, instead of leaving them to their time-outs.
+pub(super) fn endpoint_config(identity: &Identity) -> quinn::EndpointConfig {
+    let seed = identity.seed(b"massif quic 1");
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &seed);
+    let mut config = quinn::EndpointConfig::new(Arc::new(key));
+    config.cid_generator(|| Box::new(Ids));
+    // What we take; the other side looks for the path's own limit below it.
+    if let Err(error) = config.max_udp_payload_size(DATAGRAM_BYTES_MAX) {
+        tracing::warn!(%error, "datagrams stay small");
+    }
+    config
 }
 
 fn tls_failed(error: &dyn std::error::Error) -> Fault {

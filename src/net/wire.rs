@@ -9,7 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, Digest, HostName, Stamp};
 use crate::limit;
-use crate::model::{self, Role};
+use crate::model::peer::{NoEntry, TicketId};
+use crate::model::{self, PeerTrust, Role};
 
 /// Protocols that this program speaks, newest first.
 pub const ALPN: &[&[u8]] = &[b"massif/1"];
@@ -51,11 +52,85 @@ pub enum Say {
         /// Bytes from `Fetch::from` to the end.
         bytes: u64,
     },
-    /// The answer to `Fetch`: there is nothing to send.
+    /// The answer to `Fetch` or `Tail`: there is nothing to send.
     FetchRefused {
         /// Why.
         fault: Fault,
     },
+    /// First on a link from a host that holds a ticket; after the answer the link ends.
+    Join(Join),
+    /// The answer to `Join`.
+    JoinAck(JoinAck),
+    /// On a stream of its own: send me the log of this attempt from this byte on, and what is added, until its end.
+    Tail {
+        /// The attempt.
+        attempt: AttemptId,
+        /// From this byte on.
+        from: u64,
+    },
+    /// The answer to `Tail`: the bytes follow on the stream, which ends with the log.
+    TailAck,
+    /// On a stream of its own, from an operator: the admin interface's own messages follow, both ways.
+    Admin,
+    /// Either side, on the control stream: say that you are there.
+    Ping,
+    /// The answer to `Ping`.
+    Pong,
+}
+
+/// Who wants to join. The secret is covered by bytes that only the two ends of this TLS session can compute, so that it is
+/// of no use to anybody who passes it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// Who calls.
+    pub hello: Hello,
+    /// Which ticket.
+    pub ticket: TicketId,
+    /// The ticket's secret, covered.
+    pub covered: [u8; 16],
+}
+
+/// The answer to `Join`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinAck {
+    /// The ticket was good.
+    Joined {
+        /// Who answers.
+        hello: Hello,
+        /// What the newcomer is called there.
+        name: HostName,
+        /// What it is there.
+        role: Role,
+        /// What it may build for.
+        trust: PeerTrust,
+        /// Nobody has to approve any more.
+        approved: bool,
+    },
+    /// It was not.
+    Refused {
+        /// Why.
+        why: NoJoin,
+        /// The clock of the host that refuses.
+        clock: Stamp,
+    },
+}
+
+/// Why a host cannot join.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoJoin {
+    /// The ticket is none.
+    Ticket(NoEntry),
+    /// The key was revoked before.
+    Revoked {
+        /// By whom.
+        by: String,
+        /// When.
+        at: Stamp,
+    },
+    /// That host lets nobody join.
+    Closed,
+    /// It could not be recorded there; another try may do.
+    Later,
 }
 
 /// Who calls.

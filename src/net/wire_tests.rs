@@ -113,6 +113,30 @@ fn all() -> Vec<Say> {
         }),
         Say::FetchAck { bytes: 11 },
         Say::FetchRefused { fault: fault() },
+        Say::Join(Join {
+            hello: hello(),
+            ticket: TicketId([1; 6]),
+            covered: [2; 16],
+        }),
+        Say::JoinAck(JoinAck::Joined {
+            hello: hello(),
+            name: "east".parse().unwrap(),
+            role: Role::Avalanche,
+            trust: PeerTrust::Trusted,
+            approved: true,
+        }),
+        Say::JoinAck(JoinAck::Refused {
+            why: NoJoin::Ticket(NoEntry::Used),
+            clock: Stamp(2),
+        }),
+        Say::Tail {
+            attempt: ATTEMPT,
+            from: 10,
+        },
+        Say::TailAck,
+        Say::Admin,
+        Say::Ping,
+        Say::Pong,
     ]);
     all
 }
@@ -207,6 +231,7 @@ fn ring() -> Vec<model::Say> {
             blame: Blame::Upstream,
             why: fault(),
         },
+        Say::Terms { lease_ms: 30_000 },
     ]
 }
 

@@ -40,6 +40,22 @@ pub fn words(id: &HostId) -> String {
     numbers.join(" ")
 }
 
+/// Rounds of the hash behind the words of a pair: some 10 ms. Whoever wants to stand between two hosts needs two keys of his
+/// own whose pairs have the same words, which 55 bits alone would not make dear enough.
+const PAIR_ROUNDS: u32 = 1 << 16;
+
+/// Five words for two hosts that are to trust each other: the same on both sides.
+pub fn pair_words(a: &HostId, b: &HostId) -> String {
+    use sha2::{Digest, Sha256};
+    let (first, second) = if a < b { (a, b) } else { (b, a) };
+    let seed = [b"massif pair 1".as_slice(), &first.0, &second.0].concat();
+    let mut hash: [u8; 32] = Sha256::digest(&seed).into();
+    for _ in 0..PAIR_ROUNDS {
+        hash = Sha256::digest([hash.as_slice(), &seed].concat()).into();
+    }
+    words(&HostId(hash))
+}
+
 /// Eight groups of seven digits: 256 bits in base 32, each 13 digits followed by their check digit.
 pub fn grouped(id: &HostId) -> String {
     let mut digits: Vec<u8> = Vec::with_capacity(56);

@@ -25,6 +25,7 @@ mod key;
 mod lock;
 pub mod logs;
 mod overlay;
+mod peers;
 mod row;
 mod side;
 pub mod taken;

@@ -82,6 +82,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<Measures>(),
         Tree::of::<BuilderStop>(),
         Tree::of::<super::taken::Taken>(),
+        Tree::of::<crate::model::Peer>(),
+        Tree::of::<crate::model::Ticket>(),
     ]
 }
 

@@ -204,6 +204,7 @@ fn a_call_without_an_answer_gets_none() {
 async fn whoever_may_only_look_changes_nothing_and_is_told_what_is_missing() {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let caller = Caller {
+        key: None,
         uid: 4_000,
         gid: 4_000,
         pid: 1,

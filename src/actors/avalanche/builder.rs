@@ -17,10 +17,11 @@ use crate::build::sandbox::{Limits, SANDBOX_UID};
 use crate::build::upstream::Upstreams;
 use crate::build::watch::Rules;
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{AttemptId, HostName};
+use crate::actors::links::Links;
+use crate::id::{AttemptId, HostId, HostName};
 use crate::model::say::ToolSpec;
 use crate::model::{
-    Blame, BuildOrder, Executor, Glance, InputFrom, Measures, Outcome, PhaseTime, Usage,
+    Blame, BlobRef, BuildOrder, Executor, Glance, InputFrom, Measures, Outcome, PhaseTime, Usage,
 };
 use crate::store::Blobs;
 
@@ -37,6 +38,8 @@ pub struct Tools {
     pub git: GitMirror,
     /// The distribution's own tool.
     pub boulder: Tool,
+    /// Where the files of orders come from, when that is another host.
+    pub farm: Option<(Links, HostId)>,
 }
 
 /// One order and where it is built.
@@ -394,6 +397,7 @@ fn note(seen: &Mutex<Seen>, event: BuildEvent) {
 
 /// Makes sure that every package of the build root is a blob of this host.
 async fn inputs(tools: &Tools, order: &BuildOrder) -> Result<()> {
+    from_farm(tools, order, order.recipe_tar).await?;
     for input in &order.inputs {
         if tools.blobs.contains(&input.sha256) {
             continue;
@@ -408,6 +412,13 @@ async fn inputs(tools: &Tools, order: &BuildOrder) -> Result<()> {
                 put.await
                     .map_err(|error| Fault::bug("storing a package broke off").because(&error))??;
             }
+            InputFrom::Farm if tools.farm.is_some() => {
+                let blob = BlobRef {
+                    sha256: input.sha256,
+                    size: input.size,
+                };
+                from_farm(tools, order, blob).await?;
+            }
             InputFrom::Farm => {
                 let what = format!(
                     "package {} ({}) is not on this host",
@@ -419,4 +430,16 @@ async fn inputs(tools: &Tools, order: &BuildOrder) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Fetches a file of the order from the host that ordered, unless it is here.
+async fn from_farm(tools: &Tools, order: &BuildOrder, blob: BlobRef) -> Result<()> {
+    match &tools.farm {
+        Some((links, farm)) => {
+            links
+                .fetch_blob(*farm, order.attempt, blob, &tools.blobs)
+                .await
+        }
+        None => Ok(()),
+    }
 }

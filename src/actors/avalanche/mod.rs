@@ -337,6 +337,9 @@ impl State {
             Say::Receipt { attempt } if from == self.args.vessel => {
                 self.confirmed(attempt, false, true).await?
             }
+            Say::Terms { lease_ms } if from == self.args.summit => {
+                self.args.lease_s = (lease_ms / 1000).max(1);
+            }
             // Kept: summit decides what happens to it, and says `Cancel` when nobody will ever want it.
             Say::Unexpected { attempt } => {
                 tracing::warn!(%attempt, "vessel does not expect this attempt (yet)")
@@ -557,7 +560,7 @@ impl State {
         ended
             .into_iter()
             .for_each(|attempt| self.report_end(attempt));
-        if peer == self.args.summit {
+        if peer == self.args.summit || peer == self.args.own {
             self.reported = None;
             self.renewed_ms = 0;
         }

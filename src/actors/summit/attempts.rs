@@ -6,13 +6,19 @@ use crate::fault::{Fault, Kind};
 use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, Stamp};
 use crate::limit;
+use crate::admin::view::MadeView;
 use crate::model::{
-    AttemptState, Blame, BuilderReport, Event, JobState, Outcome, Refusal, Role, Say, Then, Who,
+    AttemptState, Blame, BuilderReport, Event, JobState, Outcome, PeerTrust, Refusal, Role, Say,
+    Then, Who,
 };
 use crate::plan::schedule::{BuilderSpec, Happened, Isolation, Trust};
 
 /// A builder that is not heard of for this many leases takes no work.
 const SILENT_LEASES: u64 = 1;
+/// A builder that built something and went away has so many leases to come back with it, and at least a minute and a half:
+/// building it again costs more than waiting.
+const UNFETCHED_LEASES: u64 = 4;
+const UNFETCHED_MS_MIN: u64 = 90_000;
 /// First back-off after a failure that was not the recipe's; doubles with each.
 const BACK_OFF_MS: i64 = 5_000;
 /// Attempts of a job that were given back without counting; one more counts.
@@ -148,11 +154,104 @@ impl State {
                     self.stop_attempt(attempt, builder, "vessel refused what it made");
                 }
             }
+            // One that was taken away meanwhile; the builder is told with its next sign of life.
+            Say::Progress { .. } => {}
             other => {
-                tracing::warn!(from = %from.short(), ?other, "not from that host, or not about an attempt of its own")
+                tracing::debug!(?other, "not heard");
+                self.args
+                    .post
+                    .misbehaved(from, "speaks of an attempt that is not its own");
             }
         }
         Ok(())
+    }
+
+    /// The key of a builder was revoked: what it holds goes elsewhere, also what it built and nobody fetched yet.
+    pub async fn builder_gone(&mut self, builder: HostId) -> Done<()> {
+        self.builders.remove(&builder);
+        let now = crate::actors::now();
+        let live = self.farm.attempts.values();
+        let live: Vec<AttemptId> = live
+            .filter(|attempt| attempt.builder == builder && attempt.state.is_live())
+            .map(|attempt| attempt.id)
+            .collect();
+        for attempt in live {
+            self.take_away(attempt, builder, "the key of its builder was revoked")
+                .await?;
+        }
+        self.schedule.take(Happened::BuilderGone(builder), now);
+        Ok(())
+    }
+
+    /// Ends an attempt that its builder cannot end any more. It costs the job no try.
+    async fn take_away(&mut self, attempt: AttemptId, builder: HostId, why: &str) -> Done<()> {
+        let fault = Fault::new(Kind::TryAgain, why).next("the job goes to another builder");
+        let then = self.then(attempt, Blame::Builder, &fault);
+        let fault = Fault {
+            kind: Kind::Builder,
+            ..fault
+        };
+        let event = Event::AttemptEnded {
+            attempt,
+            blame: Blame::Builder,
+            fault,
+            then,
+        };
+        self.record_one(Who::Farm, event).await?.ok();
+        self.stop_attempt(attempt, builder, why);
+        Ok(())
+    }
+
+    /// Attempts that were built, and whose builder went away before vessel had everything.
+    async fn take_away_unfetched(&mut self, now_ms: u64) -> Done<()> {
+        let patience_ms = (self.lease_ms() * UNFETCHED_LEASES).max(UNFETCHED_MS_MIN);
+        let busy = self.open.iter().filter_map(|job| self.farm.live_attempt(*job));
+        let lost: Vec<(AttemptId, HostId)> = busy
+            .filter(|attempt| attempt.state == AttemptState::Built)
+            .filter(|attempt| attempt.builder != self.args.own)
+            .filter(|attempt| {
+                let heard_ms = self.builders.get(&attempt.builder).map(|b| b.heard_ms);
+                now_ms.saturating_sub(heard_ms.unwrap_or(0)) > patience_ms
+            })
+            .map(|attempt| (attempt.id, attempt.builder))
+            .collect();
+        for (attempt, builder) in lost {
+            let why = "its builder went away with what it had built";
+            self.take_away(attempt, builder, why).await?;
+        }
+        Ok(())
+    }
+
+    /// What this host built that was published since then, the newest first.
+    pub fn made_by(&self, builder: HostId, since: Option<Stamp>) -> Vec<MadeView> {
+        let mut made: Vec<MadeView> = self
+            .farm
+            .attempts
+            .values()
+            .filter(|attempt| attempt.builder == builder)
+            .filter(|attempt| matches!(attempt.state, AttemptState::Published { .. }))
+            .filter(|attempt| since.is_none_or(|since| attempt.assigned >= since))
+            .filter_map(|attempt| {
+                let job = self.farm.jobs.get(&attempt.id.job)?;
+                Some(MadeView {
+                    job: attempt.id.job,
+                    try_no: attempt.id.try_no,
+                    recipe: job.target.recipe.clone(),
+                    version: job.version.clone(),
+                    release: job.release,
+                    assigned: attempt.assigned,
+                })
+            })
+            .collect();
+        made.sort_by_key(|made| std::cmp::Reverse(made.assigned));
+        made
+    }
+
+    pub(super) fn trust_of(&self, host: HostId) -> Trust {
+        match self.args.post.trust_of(host) {
+            PeerTrust::Trusted => Trust::Trusted,
+            PeerTrust::Test => Trust::Test,
+        }
     }
 
     /// Whether this host was given that attempt.
@@ -171,8 +270,12 @@ impl State {
         })
     }
 
-    fn reported(&mut self, from: HostId, report: BuilderReport) {
+    fn reported(&mut self, from: HostId, mut report: BuilderReport) {
         let now = crate::actors::now();
+        // What a host is called is decided here, not by the host.
+        if let Some(name) = self.args.post.name_of(from) {
+            report.name = name;
+        }
         self.keep_moment(from, &report);
         let largest = self.schedule.largest();
         self.builders.insert(
@@ -410,6 +513,7 @@ impl State {
             self.record(over).await?;
         }
         self.walk_on().await?;
+        self.take_away_unfetched(now.mono_ms).await?;
         let silent_ms = self.lease_ms() * SILENT_LEASES;
         let silent: Vec<(HostId, u64)> = self
             .builders
@@ -426,6 +530,10 @@ impl State {
 
     /// A host is there (again): says what it may have missed.
     pub fn peer_up(&mut self, peer: HostId) {
+        let lease_ms = self.lease_ms();
+        self.args
+            .post
+            .say(peer, Role::Avalanche, Say::Terms { lease_ms });
         let live: Vec<_> = self
             .farm
             .attempts
@@ -476,9 +584,12 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Glanced { attempt, .. } => Some(*attempt),
         Say::Measured(measures) => Some(measures.attempt),
         Say::BuildWith { order, .. } => Some(order.attempt),
-        Say::Build(_) | Say::Expect(_) | Say::Report(_) | Say::Renew { .. } | Say::Vitals(_) => {
-            None
-        }
+        Say::Build(_)
+        | Say::Expect(_)
+        | Say::Report(_)
+        | Say::Renew { .. }
+        | Say::Vitals(_)
+        | Say::Terms { .. } => None,
     }
 }
 

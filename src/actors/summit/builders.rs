@@ -241,6 +241,7 @@ impl State {
         };
         let mut spec: BuilderSpec = super::attempts::builder_spec(id, &builder.report, silent);
         spec.speed = self.estimates.speed(&id);
+        spec.trust = self.trust_of(id);
         if let Some(stop) = self.farm.builder_stops.get(&id) {
             let told =
                 |word: &str, hold: &Hold| format!("{word} by {}: {}", hold.owner, hold.reason);

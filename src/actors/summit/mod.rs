@@ -80,6 +80,14 @@ pub enum Msg {
     },
     /// A host can be spoken to (again).
     PeerUp(HostId),
+    /// The key of a builder was revoked.
+    BuilderGone(HostId),
+    /// What a builder made that was published since then.
+    MadeBy(
+        HostId,
+        Option<crate::id::Stamp>,
+        RpcReplyPort<Vec<crate::admin::view::MadeView>>,
+    ),
     /// Time passed.
     Tick,
     /// A person asks or wants something.
@@ -201,6 +209,10 @@ impl Actor for Summit {
             Msg::RemoteRead { uri, packages } => state.remote_read(&uri, packages),
             Msg::BaseRead { base, provides } => state.base_read(&base, provides),
             Msg::PeerUp(peer) => state.peer_up(peer),
+            Msg::BuilderGone(builder) => state.builder_gone(builder).await?,
+            Msg::MadeBy(builder, since, reply) => {
+                reply.send(state.made_by(builder, since)).ok();
+            }
             Msg::Tick => state.tick().await?,
             Msg::Ask {
                 caller,

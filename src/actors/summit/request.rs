@@ -19,7 +19,7 @@ use crate::model::{Because, Event, Hold, JobState, Policy, Reading, Rebuild, Tar
 const WEIGHT_MAX: u32 = 1_000;
 
 fn who(caller: &Caller) -> Who {
-    Who::Uid(caller.uid)
+    caller.who()
 }
 
 impl State {

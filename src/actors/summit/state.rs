@@ -361,7 +361,8 @@ impl State {
             | Event::Measured { .. }
             | Event::Assigned { .. }
             | Event::Accepted { .. }
-            | Event::HostSeen { .. } => {}
+            | Event::HostSeen { .. }
+            | Event::Peer { .. } => {}
         }
     }
 

@@ -341,7 +341,7 @@ impl State {
         Some(BuilderView {
             id: *id,
             name: report.name.clone(),
-            trust: "trusted".into(),
+            trust: self.args.post.trust_of(*id).as_str().into(),
             verdict: match self.stop_word(id) {
                 _ if away => "away".into(),
                 Some(word) => word.into(),

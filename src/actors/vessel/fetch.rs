@@ -41,6 +41,7 @@ impl Source {
     /// The bytes of a file from this offset on.
     fn open(&self, artefact: &Artefact, offset: u64) -> io::Result<Box<dyn Read>> {
         match self {
+            Source::Link(link) => link.open(artefact, offset),
             Source::Local(dir) => {
                 let mut file = File::open(dir.join(&artefact.name))?;
                 file.seek(SeekFrom::Start(offset))?;
@@ -67,7 +68,8 @@ fn check_name(artefact: &Artefact) -> Result<()> {
 
 /// Makes every artefact a blob. Those that are blobs already are not read again.
 pub fn fetch(blobs: &Blobs, from: &Source, artefacts: &[Artefact]) -> Result<()> {
-    let mut arrived: Vec<(NewBlob, Option<BlobRef>)> = Vec::new();
+    let mut wanted: Vec<&Artefact> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
     for artefact in artefacts {
         check_name(artefact)?;
         if artefact.blob.size > limit::STONE_FILE_BYTES_MAX {
@@ -78,14 +80,57 @@ pub fn fetch(blobs: &Blobs, from: &Source, artefacts: &[Artefact]) -> Result<()>
             .next("split the package"));
         }
         if blobs.len(&artefact.blob.sha256)? == Some(artefact.blob.size)
-            || arrived.iter().any(|(_, blob)| *blob == Some(artefact.blob))
+            || !seen.insert(artefact.blob)
         {
             continue;
         }
-        arrived.push((fetch_one(blobs, from, artefact)?, Some(artefact.blob)));
+        wanted.push(artefact);
     }
+    let arrived = match from {
+        Source::Local(_) => fetch_some(blobs, from, &wanted)?,
+        Source::Link(_) => fetch_side_by_side(blobs, from, &wanted)?,
+    };
     blobs.finish_many(arrived)?;
     Ok(())
+}
+
+type Arrived = Vec<(NewBlob, Option<BlobRef>)>;
+
+fn fetch_some(blobs: &Blobs, from: &Source, wanted: &[&Artefact]) -> Result<Arrived> {
+    let fetched = wanted
+        .iter()
+        .map(|artefact| Ok((fetch_one(blobs, from, artefact)?, Some(artefact.blob))));
+    fetched.collect()
+}
+
+/// Several files at a time, so that small ones do not wait for a round trip each.
+fn fetch_side_by_side(blobs: &Blobs, from: &Source, wanted: &[&Artefact]) -> Result<Arrived> {
+    let threads = limit::LINK_FETCHES_MAX.min(wanted.len()).max(1);
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let parts: Vec<Result<Arrived>> = std::thread::scope(|scope| {
+        let work = || {
+            let mut mine = Vec::new();
+            loop {
+                let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let Some(artefact) = wanted.get(at) else {
+                    return Ok(mine);
+                };
+                mine.push((fetch_one(blobs, from, artefact)?, Some(artefact.blob)));
+            }
+        };
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended = running.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(Fault::bug("fetching a file broke off")))
+        });
+        ended.collect()
+    });
+    let mut all = Vec::with_capacity(wanted.len());
+    for part in parts {
+        all.extend(part?);
+    }
+    Ok(all)
 }
 
 fn fetch_one(blobs: &Blobs, from: &Source, artefact: &Artefact) -> Result<NewBlob> {

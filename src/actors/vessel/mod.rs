@@ -22,12 +22,17 @@ use crate::id::{Arch, AttemptId, ChannelName, HostId, RecipeName, VersionId};
 use crate::model::{Artefact, Expectation, Say, Who};
 use crate::store::{Blobs, Store};
 
-/// Where an attempt's artefacts can be read. A QUIC link comes with the hosts.
+/// Where an attempt's artefacts can be read.
 #[derive(Debug, Clone)]
 pub enum Source {
     /// A directory of this machine that holds the files by their names.
     Local(PathBuf),
+    /// The link that their builder opened.
+    Link(super::links::LinkSource),
 }
+
+/// Whether what a builder makes may be published.
+pub type Trusts = Arc<dyn Fn(&HostId) -> bool + Send + Sync>;
 
 /// What vessel has to say, and to whom. `Say::Published` and `Say::Rejected` go to summit; `Say::Receipt` and
 /// `Say::Unexpected` to the builder.
@@ -202,6 +207,8 @@ pub struct Arguments {
     pub tell: Tell,
     /// Where what it knows is shown.
     pub view: watch::Sender<View>,
+    /// Whose packages it takes, as of now.
+    pub trusts: Trusts,
 }
 
 #[cfg(test)]

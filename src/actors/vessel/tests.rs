@@ -19,6 +19,8 @@ use crate::stone::{LayoutEntry, Meta, Node, UniqueFile, package};
 use crate::store::Options;
 
 const BUILDER: HostId = HostId([7; 32]);
+/// A builder whose packages are not published.
+const TESTER: HostId = HostId([9; 32]);
 
 fn attempt(job: u64) -> AttemptId {
     AttemptId {
@@ -166,6 +168,7 @@ impl Rig {
             blobs: Blobs::open(dir).unwrap(),
             tell: Arc::new(move |told| hears.lock().unwrap().push(told)),
             view,
+            trusts: Arc::new(|builder| *builder != TESTER),
         };
         let (vessel, _) = Actor::spawn(None, Vessel, arguments).await.unwrap();
         Rig {
@@ -234,6 +237,40 @@ fn text(told: &Told) -> String {
         Told::Builder(_, Say::Unexpected { attempt }) => format!("{attempt} unexpected"),
         other => format!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_builder_for_tests_offers_is_neither_fetched_nor_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = dir.path().join("attempts/1.1");
+    let rig = Rig::start(dir.path()).await;
+    rig.open().await.unwrap();
+    let artefacts = [make_stone(&made, &meta("nano", "nano", 3, 1))];
+    let expected = Expectation {
+        builder: TESTER,
+        ..expectation(1, "nano", 3, 1)
+    };
+    rig.vessel.cast(Message::Expect(Box::new(expected))).unwrap();
+    rig.vessel
+        .cast(Message::Offer {
+            attempt: attempt(1),
+            builder: TESTER,
+            artefacts: artefacts.to_vec(),
+            from: Source::Local(made),
+        })
+        .unwrap();
+    let said = rig.said(2).await;
+    assert!(
+        said[0].starts_with("1.1 rejected, builder: ") && said[0].contains("may not publish"),
+        "{said:?}"
+    );
+    assert_eq!(said[1], "1.1 unexpected");
+    assert!(
+        !Blobs::open(dir.path())
+            .unwrap()
+            .contains(&artefacts[0].blob.sha256)
+    );
+    rig.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,12 +4,14 @@
 pub mod farm;
 pub mod job;
 pub mod machine;
+pub mod peer;
 pub mod plan;
 pub mod repository;
 
 pub use farm::*;
 pub use job::*;
 pub use machine::*;
+pub use peer::*;
 pub use plan::*;
 pub use repository::*;
 
@@ -19,6 +21,7 @@ pub(super) fn types() -> impl Iterator<Item = &'static zlink::idl::CustomType<'s
         farm::TYPES,
         job::TYPES,
         machine::TYPES,
+        peer::TYPES,
         plan::TYPES,
         repository::TYPES,
     ]

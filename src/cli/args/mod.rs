@@ -44,6 +44,9 @@ pub(super) struct Global {
     /// State directory of the host: /var/lib/massif for root, $XDG_STATE_HOME/massif for others
     #[arg(long, env = "MASSIF_DIR", hide_env_values = true, value_name = "DIR", global = true, value_hint = clap::ValueHint::DirPath)]
     pub(super) dir: Option<PathBuf>,
+    /// Ask another host, under the key in the state directory: `massif join` told it who it is
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(super) host: Option<String>,
     /// Answer in JSON: an array for lists, an object for one thing, one object a line for streams
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -81,6 +84,31 @@ Examples:
   massif dash --once --format json
   massif dash --open 'job log nano' --svg nano.svg")]
     Dash(Dash),
+    /// Print the line with which one more builder or operator joins
+    #[command(after_help = "\
+Paste the line after `massif join` on the other machine. It can be used once unless --uses says otherwise.
+
+Examples:
+  massif invite --role avalanche --name east
+  massif invite --role operator --name ann --rights operate
+  massif invite --role avalanche --pre-approved --uses 20 --ttl 7d     for machines that add themselves
+  massif invite --list")]
+    Invite(Invite),
+    /// Take an invitation: this directory becomes a builder or an operator's
+    #[command(after_help = "\
+A builder stays in the foreground and prints its `ready` line; a host that runs on the directory already is
+told to join, and the command returns. The line may come from the environment variable MASSIF_JOIN.
+
+Examples:
+  massif join massif-join-1.AQ... --dir ~/builder
+  MASSIF_JOIN=massif-join-1.AQ... massif join --dir /var/lib/massif --slots 4")]
+    Join(Join),
+    /// Other hosts and operators: who they are, and whether they may come in
+    #[command(subcommand, visible_alias = "peers")]
+    Peer(Peer),
+    /// This host's key, and trust by files instead of invitations
+    #[command(subcommand)]
+    Cert(Cert),
     /// One page: jobs by state, alarms, addresses
     Status,
     /// What is wrong with this machine and how to mend it
@@ -178,8 +206,8 @@ pub(super) enum Shell {
     Fish,
 }
 
-/// What `up`, `serve` and `demo` take on top of the configuration.
-#[derive(Debug, Clone, Args)]
+/// What `up`, `serve`, `demo` and `join` take on top of the configuration.
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct HostArgs {
     /// Where other hosts reach it (UDP); port 0 takes a free one
     #[arg(long, value_name = "ADDR")]
@@ -199,6 +227,23 @@ pub(super) struct HostArgs {
     /// How long a builder may be silent before its attempts go elsewhere
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub(super) lease: Option<Duration>,
+    /// Send at most so many bytes a second to other hosts: 500K, 10M
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    pub(super) upload_limit: Option<u64>,
+}
+
+/// A number of bytes, with K, M or G for 1024 and its powers.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no number of bytes; write 500000, 500K or 10M");
+    let (digits, shift) = match text.char_indices().last() {
+        Some((at, 'K' | 'k')) => (text.get(..at), 10),
+        Some((at, 'M' | 'm')) => (text.get(..at), 20),
+        Some((at, 'G' | 'g')) => (text.get(..at), 30),
+        _ => (Some(text), 0),
+    };
+    let number: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+    let bytes = number.checked_mul(1 << shift).ok_or_else(wrong)?;
+    if bytes == 0 { Err(wrong()) } else { Ok(bytes) }
 }
 
 #[derive(Debug, Args)]

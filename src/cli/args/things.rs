@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::admin::view::JobState;
 use crate::cli::text::parse_span;
-use crate::id::{Arch, ChannelName, ProfileName, ProjectName, RecipeName, Seq, VersionId};
+use crate::id::{Arch, ChannelName, HostName, ProfileName, ProjectName, RecipeName, Seq, VersionId};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Project {
@@ -563,5 +563,112 @@ pub(in crate::cli) enum Store {
     Load {
         /// The dump
         file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Invite {
+    /// What joins: `avalanche` or `operator`
+    #[arg(long, value_name = "ROLE", required_unless_present_any = ["list", "revoke"])]
+    pub(in crate::cli) role: Option<String>,
+    /// What it will be called; as it calls itself unless given
+    #[arg(long)]
+    pub(in crate::cli) name: Option<HostName>,
+    /// How long the invitation lives
+    #[arg(long, value_name = "TIME", value_parser = parse_span, default_value = "15m")]
+    pub(in crate::cli) ttl: Duration,
+    /// What a builder may build for: `trusted` for publication, `test` for tries only
+    #[arg(long, value_name = "LEVEL", default_value = "trusted")]
+    pub(in crate::cli) trust: String,
+    /// What an operator may do: `view`, `operate` or `admin`
+    #[arg(long, value_name = "RIGHT", default_value = "view")]
+    pub(in crate::cli) rights: String,
+    /// Whoever has the line belongs to the farm, without `peer approve`
+    #[arg(long)]
+    pub(in crate::cli) pre_approved: bool,
+    /// How often it can be used
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(in crate::cli) uses: u32,
+    /// Where this host is reached from there, HOST:PORT; may be repeated
+    #[arg(long = "address", value_name = "ADDR")]
+    pub(in crate::cli) addresses: Vec<String>,
+    /// Show all invitations instead
+    #[arg(long, conflicts_with = "role")]
+    pub(in crate::cli) list: bool,
+    /// Take this invitation back instead
+    #[arg(long, value_name = "ID", conflicts_with_all = ["role", "list"])]
+    pub(in crate::cli) revoke: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Join {
+    /// The line that `massif invite` printed
+    #[arg(env = "MASSIF_JOIN", hide_env_values = true)]
+    pub(in crate::cli) line: String,
+    #[command(flatten)]
+    pub(in crate::cli) host: super::HostArgs,
+    /// No dashboard, also on a terminal
+    #[arg(long)]
+    pub(in crate::cli) headless: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Peer {
+    /// All of them, with their links
+    List,
+    /// One of them: key, words, link
+    Show {
+        /// Its name, or the beginning of its id
+        name: String,
+    },
+    /// Let it in, after its five words were compared
+    Approve {
+        /// Its name, or the beginning of its id
+        name: String,
+        /// `trusted` or `test`; as its invitation said unless given
+        #[arg(long, value_name = "LEVEL")]
+        trust: Option<String>,
+    },
+    /// Shut it out for good, and list what it built
+    Revoke {
+        /// Its name, or the beginning of its id
+        name: String,
+        /// List only what it built since then: 7d, or a date
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+    },
+    /// Give it another name
+    Rename {
+        /// Its name, or the beginning of its id
+        name: String,
+        /// The new name
+        to: HostName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Cert {
+    /// This host's id, words and addresses
+    Show,
+    /// Print this host's card, for `cert trust` on another
+    #[command(after_help = "Example:\n  massif cert export > crest.card")]
+    Export,
+    /// Trust the host of a card; the other side has to trust this one's
+    #[command(after_help = "\
+Examples:
+  massif cert trust east.card --role avalanche     on the host that decides
+  massif cert trust crest.card --role summit       on the new builder, then: massif serve")]
+    Trust {
+        /// The card's file, or - for standard input
+        file: PathBuf,
+        /// What that host is to this one: `avalanche`, `operator` or `summit`
+        #[arg(long)]
+        role: String,
+        /// What a builder may build for: `trusted` or `test`
+        #[arg(long, value_name = "LEVEL", default_value = "trusted")]
+        trust: String,
+        /// What an operator may do: `view`, `operate` or `admin`
+        #[arg(long, value_name = "RIGHT", default_value = "view")]
+        rights: String,
     },
 }

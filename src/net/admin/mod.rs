@@ -8,6 +8,7 @@
 mod client;
 mod frame;
 mod path;
+pub mod remote;
 mod server;
 
 pub use client::{Answers, Client, RawAnswers};

@@ -204,6 +204,7 @@ fn identify(uid: u32, gid: u32, pid: i32) -> Caller {
         pid,
         right,
         name,
+        key: None,
     }
 }
 

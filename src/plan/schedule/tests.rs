@@ -306,3 +306,19 @@ fn why_says_every_kind_of_waiting() {
         WaitKind::NoBuilder
     );
 }
+
+#[test]
+fn a_builder_for_tests_gets_nothing_that_is_to_be_published() {
+    let tester = BuilderSpec {
+        trust: Trust::Test,
+        ..builder(1, 4)
+    };
+    let mut farm = schedule(&[tester.clone()], &[job(1, 60.0, 60.0)]);
+    assert!(farm.decide(at(1)).is_empty());
+    let trusted = BuilderSpec {
+        trust: Trust::Trusted,
+        ..tester
+    };
+    farm.take(Happened::Builder(trusted), at(2));
+    assert_eq!(farm.decide(at(3)).len(), 1);
+}

@@ -1,0 +1,308 @@
+//! Transfers between hosts: the transfer code beside a raw stream of the same link and plain TCP, hashed and durable, over a long
+//! way, and many small files. `MASSIF_FIGURES_MIB` makes it smaller than 1 GiB.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use massif::id::{Digest, Stamp};
+use massif::net::identity::Identity;
+use massif::net::quic::{Endpoint, Link};
+use massif::net::transfer::{self, Brake, CHUNK_BYTES};
+use massif::net::wire::{self, Fetch, Hello};
+use massif::store::Blobs;
+
+#[path = "../../tests/hosts/relay.rs"]
+#[allow(dead_code, reason = "the figures use some of its weather")]
+mod relay;
+
+const MIB: u64 = 1 << 20;
+
+fn mib() -> u64 {
+    let given = std::env::var("MASSIF_FIGURES_MIB").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(1_024)
+}
+
+fn endpoint(name: &'static str) -> Endpoint {
+    let dir = tempfile::tempdir().expect("a directory");
+    let identity = Identity::open(&dir.path().join("keys")).expect("a key");
+    let hello = move || Hello {
+        name: name.parse().expect("a name"),
+        version: "0".into(),
+        clock: Stamp(i64::try_from(since_1970().as_millis()).unwrap_or(0)),
+    };
+    Endpoint::bind(identity, ([127, 0, 0, 1], 0).into(), hello, |_| Ok(())).expect("a socket")
+}
+
+fn since_1970() -> Duration {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Two linked hosts; both endpoints must be kept.
+async fn pair(through: Option<&dyn Fn(u16) -> SocketAddr>) -> (Endpoint, Endpoint, Link, Link) {
+    let (here, there) = (endpoint("here"), endpoint("there"));
+    let address = there.address().expect("an address");
+    let dialled = through.map_or(address, |through| through(address.port()));
+    let (out, came) = tokio::join!(here.connect(dialled, there.id()), there.accept());
+    (here, there, out.expect("a link"), came.expect("a link"))
+}
+
+fn line(what: &str, bytes: u64, took: Duration) -> f64 {
+    let speed = bytes as f64 / MIB as f64 / took.as_secs_f64();
+    println!("hosts: {what}: {speed:.0} MiB/s");
+    speed
+}
+
+fn plain_tcp(bytes: u64, to: Option<SocketAddr>) -> Duration {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let address = to.unwrap_or_else(|| listener.local_addr().expect("an address"));
+    let sending = std::thread::spawn(move || {
+        let mut stream = std::net::TcpStream::connect(address).expect("a stream");
+        let chunk = vec![0; CHUNK_BYTES];
+        let mut left = bytes;
+        while left > 0 {
+            let now = left.min(chunk.len() as u64) as usize;
+            stream.write_all(&chunk[..now]).expect("a write");
+            left -= now as u64;
+        }
+    });
+    let (mut stream, _) = listener.accept().expect("a stream");
+    let since = Instant::now();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while stream.read(&mut chunk).expect("a read") > 0 {}
+    let took = since.elapsed();
+    sending.join().expect("a sender");
+    took
+}
+
+async fn raw(from: &Link, to: &Link, bytes: u64) -> Duration {
+    let since = Instant::now();
+    let connection = from.connection.clone();
+    let sending = tokio::spawn(async move {
+        let mut send = connection.open_uni().await.expect("a stream");
+        let chunk = Bytes::from(vec![0; CHUNK_BYTES]);
+        let mut left = bytes;
+        while left > 0 {
+            let now = left.min(chunk.len() as u64) as usize;
+            send.write_chunk(chunk.slice(..now)).await.expect("a write");
+            left -= now as u64;
+        }
+        send.finish().expect("an end");
+        drop(send.stopped().await);
+    });
+    let mut receive = to.connection.accept_uni().await.expect("a stream");
+    while receive
+        .read_chunk(CHUNK_BYTES, true)
+        .await
+        .expect("a read")
+        .is_some()
+    {}
+    let took = since.elapsed();
+    sending.await.expect("a sender");
+    took
+}
+
+/// Answers fetches on this link with the file of `make`.
+fn serve(link: &Link, make: impl Fn(&Fetch) -> (File, u64) + Send + Sync + 'static) {
+    let connection = link.connection.clone();
+    let make = Arc::new(make);
+    tokio::spawn(async move {
+        let brake = Arc::new(Brake::new(None));
+        while let Ok((mut send, mut receive)) = connection.accept_bi().await {
+            let (make, brake) = (Arc::clone(&make), Arc::clone(&brake));
+            tokio::spawn(async move {
+                let Ok(wire::Say::Fetch(wish)) = transfer::hear(&mut receive).await else {
+                    return;
+                };
+                let (file, len) = make(&wish);
+                let ack = wire::Say::FetchAck { bytes: len };
+                transfer::say(&mut send, ack).await.expect("an answer");
+                transfer::send_file(&mut send, file, wish.from, len, &brake)
+                    .await
+                    .expect("a file");
+            });
+        }
+    });
+}
+
+fn wish(number: u64) -> Fetch {
+    let mut sha256 = [0; 32];
+    sha256[..8].copy_from_slice(&number.to_le_bytes());
+    Fetch {
+        attempt: None,
+        sha256: Digest(sha256),
+        from: 0,
+    }
+}
+
+async fn fetched(link: &Link, mut each: impl FnMut(&[u8])) -> Duration {
+    let since = Instant::now();
+    let (mut receive, _) = transfer::fetch(&link.connection, wish(0))
+        .await
+        .expect("a file");
+    while let Some(chunk) = receive.read_chunk(CHUNK_BYTES, true).await.expect("a read") {
+        each(&chunk.bytes);
+    }
+    since.elapsed()
+}
+
+fn sparse(bytes: u64) -> impl Fn(&Fetch) -> (File, u64) + Send + Sync + 'static {
+    let file = tempfile::tempfile().expect("a file");
+    file.set_len(bytes).expect("a size");
+    let file = Arc::new(file);
+    move |_: &Fetch| (file.try_clone().expect("a file"), bytes)
+}
+
+/// What the disk takes: the same bytes, then one fsync.
+fn disk(dir: &std::path::Path, bytes: u64) -> Duration {
+    let since = Instant::now();
+    let mut file = File::create(dir.join("plain")).expect("a file");
+    let chunk = vec![0; CHUNK_BYTES];
+    for _ in 0..bytes / chunk.len() as u64 {
+        file.write_all(&chunk).expect("a write");
+    }
+    file.sync_all().expect("a sync");
+    since.elapsed()
+}
+
+async fn bulk() {
+    let bytes = mib() * MIB;
+    let tcp = tokio::task::spawn_blocking(move || plain_tcp(bytes, None))
+        .await
+        .expect("TCP");
+    let tcp = line("plain TCP on loopback", bytes, tcp);
+    let (_a, _b, out, came) = pair(None).await;
+    let raw = line(
+        "raw tuned quinn stream",
+        bytes,
+        raw(&came, &out, bytes).await,
+    );
+    serve(&came, sparse(bytes));
+    let code = line(
+        "transfer code, no hashing, no disk",
+        bytes,
+        fetched(&out, |_| {}).await,
+    );
+    println!(
+        "hosts: that is {:.2} of raw quinn and {:.2} of plain TCP",
+        code / raw,
+        code / tcp
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let blobs = Blobs::open(dir.path()).expect("blobs");
+    let mut new = blobs.begin().expect("a blob");
+    let since = Instant::now();
+    fetched(&out, |chunk| new.write_all(chunk).expect("a write")).await;
+    blobs.finish(new, None).expect("a blob");
+    let whole = line(
+        "the same, SHA-256 and fsync at the receiver",
+        bytes,
+        since.elapsed(),
+    );
+    let disk = line(
+        "the disk alone, with one fsync",
+        bytes,
+        disk(dir.path(), bytes),
+    );
+    println!(
+        "hosts: that is {:.2} of the slower of link and disk",
+        whole / code.min(disk)
+    );
+}
+
+async fn far() {
+    let bytes = mib().min(128) * MIB;
+    for (what, lost_permille) in [("no loss", 0), ("0.5 % loss", 5)] {
+        let relay = std::sync::Mutex::new(None);
+        let through = |port| {
+            let made = relay::Relay::to(port, 5);
+            made.weather(relay::Weather {
+                delay: Duration::from_millis(25),
+                lost_permille,
+                ..relay::Weather::default()
+            });
+            let address = made.address;
+            *relay.lock().expect("a relay") = Some(made);
+            address
+        };
+        let (_a, _b, out, came) = pair(Some(&through)).await;
+        serve(&came, sparse(bytes));
+        let took = fetched(&out, |_| {}).await;
+        line(
+            &format!("50 ms away, {what}, {} MiB", bytes / MIB),
+            bytes,
+            took,
+        );
+    }
+}
+
+async fn small() {
+    let files = if mib() < 1_024 { 500 } else { 10_000 };
+    let from = tempfile::tempdir().expect("a directory");
+    for number in 0..files {
+        let mut bytes = vec![7; 20 * 1024];
+        bytes[..8].copy_from_slice(&u64::to_le_bytes(number));
+        std::fs::write(from.path().join(number.to_string()), bytes).expect("a file");
+    }
+    let (_a, _b, out, came) = pair(None).await;
+    let dir = from.path().to_path_buf();
+    serve(&came, move |wish| {
+        let number = wish
+            .sha256
+            .0
+            .first_chunk()
+            .map_or(0, |head| u64::from_le_bytes(*head));
+        let file = File::open(dir.join(number.to_string())).expect("a file");
+        let len = file.metadata().expect("a size").len();
+        (file, len)
+    });
+    let to = tempfile::tempdir().expect("a directory");
+    let blobs = Blobs::open(to.path()).expect("blobs");
+    let since = Instant::now();
+    let next = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let mut tasks = Vec::new();
+    for _ in 0..massif::limit::LINK_FETCHES_MAX {
+        let (next, blobs, connection) = (next.clone(), blobs.clone(), out.connection.clone());
+        tasks.push(tokio::spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if number >= files {
+                    return mine;
+                }
+                let asked = transfer::fetch(&connection, wish(number)).await;
+                let (mut receive, _) = asked.expect("a file");
+                let mut new = blobs.begin().expect("a blob");
+                while let Some(chunk) = receive.read_chunk(CHUNK_BYTES, true).await.expect("a read")
+                {
+                    new.write_all(&chunk.bytes).expect("a write");
+                }
+                mine.push((new, None));
+            }
+        }));
+    }
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.expect("a task"));
+    }
+    blobs.finish_many(all).expect("blobs");
+    let speed = files as f64 / since.elapsed().as_secs_f64();
+    println!("hosts: {files} files of 20 KiB, hashed, durable once: {speed:.0} files/s");
+}
+
+pub fn run() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        bulk().await;
+        far().await;
+        small().await;
+    });
+}

@@ -1,0 +1,427 @@
+//! The life of a link: dialled or accepted, spoken and listened on, and over.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Links, Live, locked, resolve, tickets};
+use crate::actors::now;
+use crate::fault::{Fault, Kind, Result};
+use crate::id::{AttemptId, HostId};
+use crate::limit;
+use crate::model::peer::Peer;
+use crate::model::{Attempt, PeerChange, Role, Say};
+use crate::net::quic::{Asked, Door, Link, Listener, Speaker};
+use crate::net::wire::{self, Hello, JoinAck, NoJoin};
+
+/// How long a peer that is said to be here twice has to answer.
+const PROBE: Duration = Duration::from_millis(1_500);
+const REDIAL_MS: u64 = 200;
+
+/// Decides on strangers in the name of the links.
+pub(super) struct AtDoor(pub(super) Links);
+
+impl Door for AtDoor {
+    fn refused(&self, peer: Option<HostId>, from: SocketAddr, why: &str) {
+        // A host that waits for approval asks every second; its joining was written down already.
+        if peer.is_some_and(|peer| {
+            self.0
+                .peer(&peer)
+                .is_some_and(|row| matches!(row.state, crate::model::PeerState::Waiting))
+        }) {
+            return;
+        }
+        let known = peer.and_then(|peer| self.0.name_of(&peer));
+        let name = match (known, peer) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(peer)) => peer.short(),
+            (None, None) => from.ip().to_string(),
+        };
+        let text = format!("a host at {from} was not let in: {why}");
+        self.0.note_refusal(PeerChange::Refused, peer, &name, text);
+    }
+
+    fn join(&self, asked: Asked) -> Pin<Box<dyn Future<Output = JoinAck> + Send + '_>> {
+        Box::pin(async move {
+            if !self.0.0.roles.contains(&Role::Summit) {
+                return JoinAck::Refused {
+                    why: NoJoin::Closed,
+                    clock: now().wall,
+                };
+            }
+            tickets::joins(&self.0, asked).await
+        })
+    }
+}
+
+impl Links {
+    /// Dials every peer that has an address and is not being dialled yet.
+    pub(super) fn dial_all(&self) {
+        if self.0.endpoint.get().is_none() {
+            return;
+        }
+        let wanted: Vec<HostId> = locked(&self.0.peers)
+            .values()
+            .filter(|peer| peer.role == Role::Summit && peer.is_approved())
+            .filter(|peer| !peer.addresses.is_empty())
+            .map(|peer| peer.id)
+            .collect();
+        for peer in wanted {
+            if locked(&self.0.dialling).insert(peer) {
+                tokio::spawn(self.clone().keep_dialling(peer));
+            }
+        }
+    }
+
+    /// Keeps a link to that peer until it does not belong to the farm any more.
+    async fn keep_dialling(self, peer: HostId) {
+        let stop = self.0.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.dial_again_and_again(peer) => {}
+        }
+        locked(&self.0.dialling).remove(&peer);
+    }
+
+    async fn dial_again_and_again(&self, peer: HostId) {
+        let mut wait_ms = REDIAL_MS;
+        while let Some(row) = self.peer(&peer).filter(|row| row.is_approved()) {
+            match self.dial(&row).await {
+                Ok(link) => {
+                    wait_ms = REDIAL_MS;
+                    self.clone().run(link).await;
+                }
+                Err(fault) => {
+                    let mut text = fault.to_string();
+                    for cause in &fault.causes {
+                        if !text.contains(cause.as_str()) {
+                            text.push_str("; ");
+                            text.push_str(cause);
+                        }
+                    }
+                    self.note_failure(peer, text);
+                    // Somebody looks at the words right now, most likely.
+                    let asked = fault.kind == Kind::NotPermitted;
+                    wait_ms = if asked { 1_000 } else { wait_ms * 2 };
+                }
+            }
+            wait_ms = wait_ms.min(limit::REDIAL_MS_MAX);
+            // Not all builders at the same moment when a summit comes back.
+            let jitter = rand::random::<u64>() % (wait_ms / 4 + 1);
+            tokio::time::sleep(Duration::from_millis(wait_ms + jitter)).await;
+        }
+    }
+
+    async fn dial(&self, row: &Peer) -> Result<Link> {
+        let endpoint = self
+            .0
+            .endpoint
+            .get()
+            .ok_or_else(|| Fault::bug("links without an endpoint"))?;
+        let mut last = Fault::new(
+            Kind::Unreachable,
+            format!("no address of {} can be found", row.name),
+        )
+        .next("check the names in `massif peer show`");
+        for text in &row.addresses {
+            for address in resolve(text).await.unwrap_or_default() {
+                let dialled = endpoint.connect(address, row.id);
+                match tokio::time::timeout(Duration::from_secs(limit::DIAL_S), dialled).await {
+                    Ok(Ok(link)) => return Ok(link),
+                    Ok(Err(fault)) => last = fault,
+                    Err(_) => {
+                        last = Fault::new(
+                            Kind::Unreachable,
+                            format!("the host at {address} did not answer"),
+                        )
+                        .next("check that massif runs there, and that its UDP port is open on the way");
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// A host came in by itself.
+    pub(super) async fn came(self, link: Link) {
+        if self
+            .peer(&link.peer)
+            .is_some_and(|row| row.role == Role::Operator)
+        {
+            return self.serve_operator(link).await;
+        }
+        if let Some(older) = self.live(&link.peer)
+            && self.still_there(&older).await
+        {
+            // One key, two machines: a restored backup, most likely. Both would undo each other's work.
+            let from = link.connection.remote_address();
+            let what = format!("is here already, and somebody at {from} has the same key");
+            self.misbehaved(link.peer, &what);
+            link.close(
+                "another host with the same key is linked already; give this one a key of its own",
+            );
+            return;
+        }
+        self.run(link).await;
+    }
+
+    /// Answers an operator until the connection ends.
+    async fn serve_operator(self, link: Link) {
+        let (peer, connection) = (link.peer, link.connection.clone());
+        {
+            let mut all = locked(&self.0.operators);
+            all.retain(|(_, connection)| connection.close_reason().is_none());
+            let own = all.iter().filter(|(operator, _)| *operator == peer).count();
+            if own >= limit::OPERATOR_LINKS_MAX {
+                return link.close("too many connections of this operator");
+            }
+            all.push((peer, connection.clone()));
+        }
+        // A revocation between the judge's look and ours.
+        if self.judge(&peer).is_err() {
+            return link.close("revoked");
+        }
+        let stop = self.0.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.serve_streams(peer, connection) => {}
+        }
+    }
+
+    /// Whether the other end of a link answers now.
+    async fn still_there(&self, live: &Live) -> bool {
+        if live.connection.close_reason().is_some() {
+            return false;
+        }
+        let before = live.heard_ms.load(Ordering::Relaxed);
+        if live.to.try_send(wire::Say::Ping).is_err() {
+            return false;
+        }
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < PROBE {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if live.connection.close_reason().is_some() {
+                return false;
+            }
+            if live.heard_ms.load(Ordering::Relaxed) > before {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Runs a link until it is over.
+    async fn run(self, link: Link) {
+        let peer = link.peer;
+        let Some(row) = self.peer(&peer).filter(|row| row.is_approved()) else {
+            return link.close("not approved");
+        };
+        let (connection, hello, speaker, listener) = link.split();
+        let (live, queue) = self.stand(peer, &connection, hello);
+        tracing::info!(peer = %row.name, address = %connection.remote_address(), "linked");
+        let speaking = tokio::spawn(speak(speaker, queue, live.end.clone()));
+        let serving = tokio::spawn(self.clone().serve_streams(peer, connection.clone()));
+        self.post().peer_up(peer);
+        // A revocation between the judge's look and ours.
+        if self.judge(&peer).is_err() {
+            connection.close(quinn::VarInt::from_u32(1), b"revoked");
+        }
+        let why = tokio::select! {
+            why = self.listen(&live, peer, listener) => why,
+            () = live.end.cancelled() => "this host stops".to_string(),
+        };
+        live.end.cancel();
+        speaking.await.ok();
+        connection.close(quinn::VarInt::from_u32(0), why.as_bytes());
+        serving.abort();
+        self.over(peer, &live, why);
+        live.done.cancel();
+    }
+
+    fn stand(
+        &self,
+        peer: HostId,
+        connection: &quinn::Connection,
+        hello: Hello,
+    ) -> (Arc<Live>, mpsc::Receiver<wire::Say>) {
+        let (to, queue) = mpsc::channel(limit::LINK_QUEUE_MAX);
+        let at = now();
+        let half_trip_ms = i64::try_from(connection.rtt().as_millis() / 2).unwrap_or(0);
+        let live = Arc::new(Live {
+            serial: self.0.serial.fetch_add(1, Ordering::Relaxed),
+            connection: connection.clone(),
+            to,
+            clock_offset_ms: hello
+                .clock
+                .0
+                .saturating_sub(at.wall.0)
+                .saturating_add(half_trip_ms),
+            hello,
+            since_ms: at.mono_ms,
+            heard_ms: AtomicU64::new(at.mono_ms),
+            misdeeds: AtomicU64::new(0),
+            end: CancellationToken::new(),
+            done: CancellationToken::new(),
+        });
+        let older = locked(&self.0.live).insert(peer, Arc::clone(&live));
+        if let Some(older) = older {
+            older.connection.close(
+                quinn::VarInt::from_u32(0),
+                b"a newer link has taken its place",
+            );
+        }
+        let mut past = locked(&self.0.past);
+        let past = past.entry(peer).or_default();
+        past.links += 1;
+        past.last_failure = None;
+        (live, queue)
+    }
+
+    fn over(&self, peer: HostId, live: &Live, why: String) {
+        let mut all = locked(&self.0.live);
+        if all.get(&peer).is_some_and(|now| now.serial == live.serial) {
+            all.remove(&peer);
+        }
+        drop(all);
+        tracing::info!(peer = %peer.short(), why, "the link is over");
+        let mut past = locked(&self.0.past);
+        let past = past.entry(peer).or_default();
+        past.last_end = Some(why);
+        past.heard_ms = Some(live.heard_ms.load(Ordering::Relaxed));
+    }
+
+    /// Hears what the peer says until the link is over; why it is.
+    async fn listen(&self, live: &Arc<Live>, peer: HostId, mut listener: Listener) -> String {
+        loop {
+            let heard = listener.hear().await;
+            live.heard_ms.store(now().mono_ms, Ordering::Relaxed);
+            match heard {
+                Ok(Some(wire::Say::Ring { to, say })) => self.ring(live, peer, to, *say),
+                Ok(Some(wire::Say::Ping)) => {
+                    live.to.try_send(wire::Say::Pong).ok();
+                }
+                Ok(Some(wire::Say::Pong)) => {}
+                Ok(Some(wire::Say::Bye { why })) => return why.chars().take(200).collect(),
+                Ok(Some(_)) => {
+                    self.misbehaved(peer, "said what has no place on a control stream");
+                    return "it said what has no place here".into();
+                }
+                Ok(None) => return "the other host stopped".into(),
+                Err(fault) => {
+                    return match live.connection.close_reason() {
+                        Some(reason) => ended(&reason),
+                        None => {
+                            self.misbehaved(peer, &format!("broke the protocol: {fault}"));
+                            fault.to_string()
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// One thing that a peer says to an actor of this host.
+    fn ring(&self, live: &Arc<Live>, peer: HostId, to: Role, say: Say) {
+        let refused = match self.peer(&peer) {
+            Some(row) => row.refuses(to, &say),
+            None => Some("its key is not known"),
+        };
+        if let Some(why) = refused {
+            return self.misbehaved(peer, &format!("was not heard: {why}"));
+        }
+        if let Say::Report(report) = &say
+            && (report.slot_cores.len() > limit::SLOTS_MAX as usize
+                || report.slots.len() != report.slot_cores.len())
+        {
+            return self.misbehaved(peer, "reports more slots than a builder has");
+        }
+        if to != Role::Avalanche
+            && let Some(attempt) = attempt_of(&say)
+        {
+            match self.0.store.get::<Attempt>(&attempt) {
+                Ok(Some(row)) if row.builder == peer => {}
+                Ok(Some(_)) => {
+                    let what = format!("speaks of attempt {attempt}, which is another builder's");
+                    return self.misbehaved(peer, &what);
+                }
+                Ok(None) => {
+                    // Of a store that was restored, perhaps: nobody here will ever want it.
+                    let why = "this farm does not know it".to_string();
+                    return Links::send(live, Role::Avalanche, Say::Cancel { attempt, why });
+                }
+                Err(fault) => return tracing::error!(%fault, "cannot look an attempt up"),
+            }
+            if matches!(
+                say,
+                Say::Accepted { .. } | Say::Progress { .. } | Say::Ended { .. }
+            ) {
+                self.copy_log(live, peer, attempt);
+            }
+        }
+        self.post().deliver(peer, to, say);
+    }
+}
+
+/// The attempt that a builder speaks of as its own.
+fn attempt_of(say: &Say) -> Option<AttemptId> {
+    match say {
+        Say::Accepted { attempt }
+        | Say::Refused { attempt, .. }
+        | Say::Progress { attempt, .. }
+        | Say::Ended { attempt, .. }
+        | Say::Offer { attempt, .. } => Some(*attempt),
+        Say::Measured(measures) => Some(measures.attempt),
+        Say::Glanced { attempt, .. } => Some(*attempt),
+        // Summit answers each attempt of a renewal by itself, because a builder may honestly hold one that was taken away.
+        _ => None,
+    }
+}
+
+/// Says what is queued, until the link ends; then what is left, and waits until it has arrived.
+async fn speak(mut speaker: Speaker, mut queue: mpsc::Receiver<wire::Say>, end: CancellationToken) {
+    loop {
+        let say = tokio::select! {
+            biased;
+            say = queue.recv() => say,
+            () = end.cancelled() => break,
+        };
+        let Some(say) = say else { return };
+        if let Err(fault) = speaker.say(say).await {
+            if fault.kind != Kind::Bug {
+                return;
+            }
+            // Larger than a frame: that one message is lost, and told again with the next link.
+            tracing::error!(%fault, "cannot say something to a peer");
+        }
+    }
+    queue.close();
+    while let Some(say) = queue.recv().await {
+        if speaker.say(say).await.is_err() {
+            return;
+        }
+    }
+    speaker.end().await;
+}
+
+/// Why a connection ended, in words.
+fn ended(reason: &quinn::ConnectionError) -> String {
+    match reason {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            let text = String::from_utf8_lossy(&close.reason);
+            format!(
+                "the other host closed it: {}",
+                text.chars().take(200).collect::<String>()
+            )
+        }
+        quinn::ConnectionError::TimedOut => "nothing was heard for 20 s".into(),
+        quinn::ConnectionError::Reset => "the other host was started anew".into(),
+        quinn::ConnectionError::LocallyClosed => "this host closed it".into(),
+        other => other.to_string(),
+    }
+}

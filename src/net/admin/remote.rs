@@ -1,0 +1,284 @@
+//! The admin interface of another host: the same bytes over a stream of a QUIC link, under the key of an operator. The key and the
+//! hosts that it is known to lie in the operator's own directory; no process of ours has to run there.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::client::Client;
+use crate::fault::{Fault, Kind, Result, nearest};
+use crate::id::{HostId, HostName, Stamp};
+use crate::limit;
+use crate::model::Role;
+use crate::net::card::TicketLine;
+use crate::net::identity::Identity;
+use crate::net::quic::Endpoint;
+use crate::net::transfer;
+use crate::net::wire::{self, Hello, JoinAck, Unwelcome};
+use crate::net::words::pair_words;
+
+/// Name of the file of known hosts in an operator's directory.
+pub const HOSTS_FILE: &str = "hosts.json";
+
+/// A host that an operator may ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownHost {
+    /// What it is called here.
+    pub name: HostName,
+    /// Its key.
+    pub id: HostId,
+    /// Where it is reached, `HOST:PORT` each.
+    pub addresses: Vec<String>,
+    /// The five words of the pair.
+    pub words: String,
+}
+
+/// What came of joining as an operator.
+#[derive(Debug)]
+pub struct OperatorJoined {
+    /// The host.
+    pub host: KnownHost,
+    /// What this operator is called there.
+    pub name: HostName,
+    /// Nobody has to approve any more.
+    pub approved: bool,
+}
+
+fn clock() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Stamp(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What this person calls the place where the key lies: it is only the proposal, the other host decides.
+fn own_name() -> Result<HostName> {
+    let user = std::env::var("USER").unwrap_or_default();
+    let plain: String = user
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .take(40)
+        .collect();
+    let name = if plain.is_empty() { "operator" } else { &plain };
+    name.parse()
+        .or_else(|_| "operator".parse())
+        .map_err(|error| Fault::bug("an operator has no name").because(&error))
+}
+
+/// The known hosts of a directory.
+pub fn known(dir: &Path) -> Result<Vec<KnownHost>> {
+    let path = dir.join(HOSTS_FILE);
+    let failed = |error: &dyn std::error::Error| {
+        Fault::new(Kind::Operator, format!("cannot read {}", path.display())).because(error)
+    };
+    match std::fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| failed(&error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn remember(dir: &Path, host: &KnownHost) -> Result<()> {
+    let path = dir.join(HOSTS_FILE);
+    let failed = |error: &dyn std::error::Error| {
+        Fault::new(Kind::Operator, format!("cannot write {}", path.display()))
+            .because(error)
+            .next("check that you may write there, or give another --dir")
+    };
+    let mut all = known(dir)?;
+    all.retain(|known| known.id != host.id && known.name != host.name);
+    all.push(host.clone());
+    let text = serde_json::to_vec_pretty(&all).map_err(|error| failed(&error))?;
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .map_err(|error| failed(&error))
+}
+
+fn endpoint(dir: &Path) -> Result<Endpoint> {
+    let identity = Identity::open(&dir.join("keys"))?;
+    let name = own_name()?;
+    let hello = move || Hello {
+        name: name.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        clock: clock(),
+    };
+    let any = SocketAddr::from(([0, 0, 0, 0], 0));
+    // It only dials.
+    Endpoint::bind(identity, any, hello, |_| Err(Unwelcome::UnknownKey))
+}
+
+/// The addresses that a text means.
+async fn resolve(text: &str) -> Vec<SocketAddr> {
+    let found = tokio::time::timeout(
+        Duration::from_secs(limit::DIAL_S),
+        tokio::net::lookup_host(text),
+    );
+    match found.await {
+        Ok(Ok(found)) => found.take(8).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn nowhere(host: &HostName) -> Fault {
+    Fault::new(
+        Kind::Unreachable,
+        format!("no address of {host} can be found"),
+    )
+    .next("join it again with a new invitation")
+}
+
+/// Joins as an operator: makes a key in this directory if there is none, and remembers the host.
+pub async fn join(dir: &Path, line: &TicketLine) -> Result<OperatorJoined> {
+    if line.role != Role::Operator {
+        return Err(Fault::bug("a builder joins as a host"));
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(dir)
+        .map_err(|error| {
+            Fault::new(Kind::Operator, format!("cannot make {}", dir.display()))
+                .because(&error)
+                .next("choose a directory of your own with --dir")
+        })?;
+    let endpoint = endpoint(dir)?;
+    let mut last = nowhere(&line.host);
+    for text in &line.addresses {
+        for address in resolve(text).await {
+            match endpoint
+                .join(address, line.pin, line.ticket, line.secret)
+                .await
+            {
+                Ok(JoinAck::Joined {
+                    hello,
+                    name,
+                    approved,
+                    ..
+                }) => {
+                    let host = KnownHost {
+                        name: hello.name,
+                        id: line.pin,
+                        addresses: line.addresses.clone(),
+                        words: pair_words(&endpoint.id(), &line.pin),
+                    };
+                    remember(dir, &host)?;
+                    endpoint.close().await;
+                    return Ok(OperatorJoined {
+                        host,
+                        name,
+                        approved,
+                    });
+                }
+                Ok(JoinAck::Refused { .. }) => {}
+                Err(fault)
+                    if fault.kind == Kind::NotPermitted && !fault.what.contains("another key") =>
+                {
+                    return Err(fault);
+                }
+                Err(fault) => last = fault,
+            }
+        }
+    }
+    Err(last)
+}
+
+/// Trusts the host of a card: from then on it can be asked by its name, once it trusts this directory's card.
+pub fn trust(dir: &Path, card: &crate::net::card::Card) -> Result<KnownHost> {
+    let own = Identity::open(&dir.join("keys"))?.id();
+    let host = KnownHost {
+        name: card.name.clone(),
+        id: card.id,
+        addresses: card.addresses.clone(),
+        words: pair_words(&own, &card.id),
+    };
+    remember(dir, &host)?;
+    Ok(host)
+}
+
+/// A client of the host of this name.
+pub async fn connect(dir: &Path, name: &str) -> Result<Client> {
+    let all = known(dir)?;
+    let Some(host) = all.iter().find(|known| known.name.as_str() == name) else {
+        let fault = Fault::new(
+            Kind::NotFound,
+            format!("{} knows no host {name:?}", dir.display()),
+        );
+        return Err(
+            match nearest(name, all.iter().map(|known| known.name.as_str())) {
+                Some(near) => fault.next(format!("did you mean {near}?")),
+                None => {
+                    fault.next("`massif invite --role operator` there, `massif join LINE` here")
+                }
+            },
+        );
+    };
+    let endpoint = endpoint(dir)?;
+    let mut last = nowhere(&host.name);
+    for text in &host.addresses {
+        for address in resolve(text).await {
+            match endpoint.connect(address, host.id).await {
+                Ok(link) => {
+                    let gone = |error: &dyn std::error::Error| {
+                        Fault::new(Kind::Unreachable, format!("{name} broke the link off"))
+                            .because(error)
+                    };
+                    let (mut send, receive) = link
+                        .connection
+                        .open_bi()
+                        .await
+                        .map_err(|error| gone(&error))?;
+                    transfer::say(&mut send, wire::Say::Admin).await?;
+                    let stream = Afar {
+                        receive,
+                        send,
+                        _link: link,
+                        _endpoint: endpoint,
+                    };
+                    return Ok(Client::over(stream, name));
+                }
+                Err(fault) => last = fault,
+            }
+        }
+    }
+    Err(last)
+}
+
+/// A stream of a link that is kept for it alone.
+struct Afar {
+    receive: quinn::RecvStream,
+    send: quinn::SendStream,
+    _link: crate::net::quic::Link,
+    _endpoint: Endpoint,
+}
+
+impl AsyncRead for Afar {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        AsyncRead::poll_read(Pin::new(&mut self.receive), context, to)
+    }
+}
+
+impl AsyncWrite for Afar {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(Pin::new(&mut self.send), context, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(Pin::new(&mut self.send), context)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(Pin::new(&mut self.send), context)
+    }
+}

@@ -1,0 +1,201 @@
+//! Files over a link: ranged, so that a broken transfer goes on at its byte; as fast as the link, or as slow as this host was
+//! told to be. Whoever reads hashes; a sender that lies about a file is found by whoever knows its hash.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quinn::{Connection, RecvStream, SendStream, VarInt};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+
+use super::wire::{self, Envelope, Fetch, Say};
+use crate::fault::{Fault, Kind, Result};
+use crate::limit;
+
+/// What is read from a file or a stream at a time.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+/// Code of a stream that its reader does not want any more.
+const NOT_WANTED: u32 = 2;
+
+/// How fast this host sends files, all links together.
+#[derive(Debug, Default)]
+pub struct Brake {
+    /// `None`: as fast as it goes.
+    bytes_per_s: Option<u64>,
+    /// When all that was let through so far has been paid for.
+    paid: Mutex<Option<Instant>>,
+}
+
+impl Brake {
+    /// So many bytes in a second; `None`: no limit.
+    pub fn new(bytes_per_s: Option<u64>) -> Brake {
+        Brake {
+            bytes_per_s: bytes_per_s.filter(|bytes| *bytes > 0),
+            paid: Mutex::new(None),
+        }
+    }
+
+    /// Returns when so many bytes may go.
+    pub async fn pass(&self, bytes: usize) {
+        let Some(per_s) = self.bytes_per_s else {
+            return;
+        };
+        let until = {
+            let mut paid = self.paid.lock().await;
+            let now = Instant::now();
+            // What was not used a moment ago may be made up for, so that a busy timer costs no speed.
+            let from = paid.map_or(now, |paid| paid.max(now - Duration::from_millis(50)));
+            let until = from + Duration::from_secs_f64(bytes as f64 / per_s as f64);
+            *paid = Some(until);
+            until
+        };
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+fn network(what: &str, error: &dyn std::error::Error) -> Fault {
+    Fault::new(Kind::Network, what).because(error)
+}
+
+/// A stream's first message, or the answer to it.
+pub async fn say(send: &mut SendStream, say: Say) -> Result<()> {
+    wire::write(send, &Envelope { seq: 1, say }).await
+}
+
+/// The other side's first message on a stream.
+pub async fn hear(receive: &mut RecvStream) -> Result<Say> {
+    let first = tokio::time::timeout(
+        Duration::from_secs(limit::TRANSFER_STALL_S),
+        wire::read(receive, limit::FRAME_BYTES_MAX),
+    )
+    .await
+    .map_err(|_| Fault::new(Kind::Network, "the other host did not answer in time"))??;
+    first
+        .map(|envelope| envelope.say)
+        .ok_or_else(|| Fault::new(Kind::Network, "the other host ended the stream at once"))
+}
+
+/// Sends what a file holds from this byte to `end`, and ends the stream. A reader that takes nothing for long is given up.
+pub async fn send_file(
+    send: &mut SendStream,
+    file: File,
+    from: u64,
+    end: u64,
+    brake: &Brake,
+) -> Result<()> {
+    let file = Arc::new(file);
+    let (chunks, mut read) = mpsc::channel::<io::Result<Bytes>>(4);
+    let reader = Arc::clone(&file);
+    tokio::task::spawn_blocking(move || {
+        let mut at = from;
+        while at < end {
+            let chunk = read_chunk(&reader, at, end);
+            at += chunk
+                .as_ref()
+                .map_or(u64::MAX - at, |chunk| chunk.len() as u64);
+            // Whoever sends has given up.
+            if chunks.blocking_send(chunk).is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(chunk) = read.recv().await {
+        let chunk = chunk.map_err(|error| {
+            // Half a file must not look like a whole one.
+            send.reset(VarInt::from_u32(NOT_WANTED)).ok();
+            Fault::new(
+                Kind::Operator,
+                "a file that another host wants cannot be read",
+            )
+            .because(&error)
+        })?;
+        brake.pass(chunk.len()).await;
+        push(send, chunk).await?;
+    }
+    send.finish()
+        .map_err(|error| network("the reader is gone", &error))
+}
+
+/// Sends some bytes, unless the reader takes none of them for long.
+pub async fn push(send: &mut SendStream, bytes: Bytes) -> Result<()> {
+    let stall = Duration::from_secs(limit::TRANSFER_STALL_S);
+    match tokio::time::timeout(stall, send.write_chunk(bytes)).await {
+        Ok(sent) => sent.map_err(|error| network("the reader is gone", &error)),
+        Err(_) => {
+            send.reset(VarInt::from_u32(NOT_WANTED)).ok();
+            Err(Fault::new(
+                Kind::Network,
+                format!("the reader took nothing for {} s", limit::TRANSFER_STALL_S),
+            ))
+        }
+    }
+}
+
+fn read_chunk(file: &File, at: u64, end: u64) -> io::Result<Bytes> {
+    let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; left.min(CHUNK_BYTES)];
+    match file.read_at(&mut bytes, at)? {
+        0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+        got => {
+            bytes.truncate(got);
+            Ok(bytes.into())
+        }
+    }
+}
+
+/// Asks for a file; the stream of its bytes from `Fetch::from` on, and how many there are.
+pub async fn fetch(connection: &Connection, wish: Fetch) -> Result<(RecvStream, u64)> {
+    let (mut send, mut receive) = connection
+        .open_bi()
+        .await
+        .map_err(|error| network("the link is gone", &error))?;
+    say(&mut send, Say::Fetch(wish)).await?;
+    send.finish()
+        .map_err(|error| network("the link is gone", &error))?;
+    match hear(&mut receive).await? {
+        Say::FetchAck { bytes } => Ok((receive, bytes)),
+        Say::FetchRefused { fault } => Err(fault.bounded()),
+        _ => Err(Fault::new(
+            Kind::Network,
+            "the other host answered something else",
+        )),
+    }
+}
+
+/// A stream that is read by a thread that may block; progress is watched, not life.
+#[derive(Debug)]
+pub struct BlockingStream {
+    /// The runtime that the link lives on.
+    pub runtime: Handle,
+    /// The bytes.
+    pub receive: RecvStream,
+}
+
+impl io::Read for BlockingStream {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let stall = Duration::from_secs(limit::TRANSFER_STALL_S);
+        let receive = &mut self.receive;
+        self.runtime.block_on(async move {
+            match tokio::time::timeout(stall, receive.read(to)).await {
+                Ok(Ok(read)) => Ok(read.unwrap_or(0)),
+                Ok(Err(error)) => Err(io::Error::new(io::ErrorKind::ConnectionReset, error)),
+                Err(_) => Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "nothing came for too long",
+                )),
+            }
+        })
+    }
+}
+
+impl Drop for BlockingStream {
+    fn drop(&mut self) {
+        // A stream that was read to its end has nothing left to stop.
+        self.receive.stop(VarInt::from_u32(NOT_WANTED)).ok();
+    }
+}

@@ -1,0 +1,365 @@
+//! Builds on other hosts: what goes over the link arrives whole, and no link or host that goes away costs finished work.
+
+use std::time::{Duration, Instant};
+
+use super::relay::{Dice, Relay, Weather};
+use super::rig::{Node, Place, bytes};
+use crate::common::repo::Repo;
+use crate::ring::script_recipe;
+
+fn add(repo: &mut Repo, name: &str, extra: &str) {
+    let path = format!("{}/{name}/stone.yaml", &name[..1]);
+    repo.write(&path, script_recipe(name, 1, extra));
+}
+
+/// A phase that takes so many seconds and talks.
+fn slow(seconds: u32) -> String {
+    format!(
+        "build       : |\n    for i in $(seq {seconds}); do echo line $i of {seconds}; sleep 1; done\n"
+    )
+}
+
+/// Every job is published exactly once, from whole logs on both sides.
+fn check_all(crest: &Node, builders: &[&Node]) {
+    let jobs = crest.json(&["job", "list"]);
+    for job in jobs.as_array().unwrap() {
+        assert_eq!(job["state"], "published", "{job:#}\n{}", crest.log());
+        let id = job["id"].to_string();
+        let attempts = job["attempts"].as_array().unwrap();
+        let published: Vec<_> = attempts
+            .iter()
+            .filter(|attempt| attempt["state"] == "published")
+            .collect();
+        assert_eq!(published.len(), 1, "{job:#}");
+        let attempt = format!("{id}.{}", published[0]["try_no"]);
+        let here = bytes(&crest.log_file(&attempt));
+        let there = builders
+            .iter()
+            .map(|builder| builder.log_file(&attempt))
+            .find(|path| path.exists())
+            .unwrap_or_else(|| panic!("no builder has the log of {attempt}"));
+        assert!(here == bytes(&there), "the log of {attempt} differs");
+        assert!(!here.is_empty());
+        let shown = crest.ok(&["job", "log", &id]);
+        assert!(!shown.is_empty());
+    }
+    let events = crest.events("published");
+    assert_eq!(events.len(), jobs.as_array().unwrap().len(), "{events:#?}");
+    let versions = crest.json(&["channel", "versions", "main"]);
+    assert_eq!(versions.as_array().unwrap().len(), events.len() + 1);
+    crest.ok(&["channel", "verify", "main"]);
+}
+
+#[test]
+fn a_builder_of_another_host_builds_what_the_farm_publishes() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", &slow(3));
+    let needs = "builddeps   :\n    - name(alpha)\n";
+    add(&mut repo, "beta", needs);
+    repo.commit("Add both");
+    let began = Instant::now();
+    let east = place.builder(&crest, "east", &[]);
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    assert_eq!(crest.building("alpha", "build"), "east");
+    // The tail is here while it is written there.
+    let log = crest.dir.join("logs");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let text = std::fs::read_dir(&log)
+            .unwrap()
+            .flatten()
+            .map(|entry| std::fs::read_to_string(entry.path()).unwrap_or_default())
+            .collect::<String>();
+        if text.contains("line 1 of 3") && !text.contains("line 3 of 3") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no live tail: {text}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    crest.published("alpha");
+    // A stone of the farm goes to the builder over the link.
+    crest.published("beta");
+    println!(
+        "from the invitation to the second package: {:?}",
+        began.elapsed()
+    );
+    check_all(&crest, &[&east]);
+    let attempts = crest.json(&["job", "show", "beta"])["attempts"].clone();
+    assert_eq!(attempts[0]["builder"], "east", "{attempts:#}");
+    let out = crest.dir.with_file_name("out");
+    crest.ok(&["job", "artefacts", "alpha", "--out", out.to_str().unwrap()]);
+    assert!(std::fs::read_dir(&out).unwrap().count() >= 3);
+    let peer = crest.json(&["peer", "show", "east"]);
+    let link = &peer["link"];
+    assert!(link["round_trip_ms"].as_f64().unwrap() > 0.0, "{link:#}");
+    assert!(link["received_bytes"].as_u64().unwrap() > 1_000, "{link:#}");
+    assert_eq!(
+        (&link["protocol"], &link["reconnects"]),
+        (&"massif/1".into(), &0.into())
+    );
+    assert!(link["clock_offset_s"].as_f64().unwrap().abs() < 5.0);
+    // What it was given is listed when it is revoked.
+    let revoked = crest.json(&["peer", "revoke", "east", "--since", "1h"]);
+    let made = revoked["made"].as_array().unwrap();
+    assert_eq!(made.len(), 2, "{revoked:#}");
+}
+
+fn east_is(builders: &serde_json::Value, trust: &str) -> bool {
+    let mut all = builders.as_array().unwrap().iter();
+    all.any(|builder| builder["name"] == "east" && builder["trust"] == trust)
+}
+
+#[test]
+fn a_builder_for_tests_gets_nothing_to_publish() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let east = place.builder(&crest, "east", &["--trust", "test"]);
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", "");
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.until(&["builder", "list"], |all| east_is(all, "test"));
+    std::thread::sleep(Duration::from_secs(2));
+    let job = crest.json(&["job", "list"])[0].clone();
+    assert_eq!(job["state"], "ready", "{job:#}");
+    crest.ok(&["peer", "approve", "east", "--trust", "trusted"]);
+    crest.published("alpha");
+    check_all(&crest, &[&east]);
+}
+
+#[test]
+fn a_summit_that_is_killed_finds_its_builds_finished() {
+    let place = Place::new();
+    let mut crest = place.summit("30s");
+    let east = place.builder(&crest, "east", &[]);
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", &slow(4));
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.building("alpha", "build");
+    crest.kill();
+    std::thread::sleep(Duration::from_secs(6));
+    crest.up();
+    let job = crest.published("alpha");
+    assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
+    check_all(&crest, &[&east]);
+}
+
+#[test]
+fn a_builder_that_is_killed_gives_its_work_to_another_within_the_lease() {
+    let place = Place::new();
+    let crest = place.summit("3s");
+    let mut nodes = vec![
+        place.builder(&crest, "east", &[]),
+        place.builder(&crest, "west", &[]),
+    ];
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", &slow(3));
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    let busy = crest.building("alpha", "build");
+    let (dead, lives) = if busy == "east" {
+        (0, "west")
+    } else {
+        (1, "east")
+    };
+    nodes[dead].kill();
+    let began = Instant::now();
+    let job = crest.until(&["job", "show", "alpha"], |job| {
+        job["attempts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|attempt| attempt["builder"] == lives)
+    });
+    let after = began.elapsed();
+    println!("builder gone to its work given out again: {after:?} with a lease of 3 s");
+    assert!(after < Duration::from_secs(9), "{after:?}: {job:#}");
+    crest.published("alpha");
+    // It comes back, and what it had is of no use any more.
+    nodes[dead].arguments = vec!["serve".into(), "--slots".into(), "1".into()];
+    nodes[dead].up();
+    crest.until(&["peer", "show", &busy], |peer| peer["link"]["up"] == true);
+    check_all(&crest, &[&nodes[0], &nodes[1]]);
+}
+
+#[test]
+fn a_partition_longer_than_the_lease_is_built_elsewhere_and_published_once() {
+    let place = Place::new();
+    let crest = place.summit("2s");
+    let relay = Relay::to(crest.port, 7);
+    let through = relay.address.to_string();
+    let far = place.builder(&crest, "far", &["--address", &through]);
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", &slow(6));
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    assert_eq!(crest.building("alpha", "build"), "far");
+    let near = place.builder(&crest, "near", &[]);
+    relay.cut(true);
+    crest.until(&["job", "show", "alpha"], |job| {
+        job["attempts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|attempt| attempt["builder"] == "near")
+    });
+    // Both build it now. The far one ends first, and nobody can hear it.
+    crest.published("alpha");
+    relay.cut(false);
+    crest.until(&["peer", "show", "far"], |peer| peer["link"]["up"] == true);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // It is told that nobody wants its packages, and throws them away.
+    let kept = || std::fs::read_dir(far.dir.join("attempts")).unwrap().count();
+    while kept() > 0 {
+        assert!(
+            Instant::now() < deadline,
+            "far keeps its packages\n{}",
+            far.log()
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    check_all(&crest, &[&far, &near]);
+}
+
+#[test]
+fn a_link_survives_new_addresses_loss_disorder_and_short_cuts() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let relay = Relay::to(crest.port, 11);
+    relay.weather(Weather {
+        delay: Duration::from_millis(25),
+        jitter: Duration::from_millis(20),
+        lost_permille: 30,
+        twice_permille: 30,
+        ..Weather::default()
+    });
+    let through = relay.address.to_string();
+    let far = place.builder(&crest, "far", &["--address", &through]);
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", &slow(5));
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.building("alpha", "build");
+    relay.rebind();
+    std::thread::sleep(Duration::from_secs(2));
+    relay.cut(true);
+    std::thread::sleep(Duration::from_secs(2));
+    relay.cut(false);
+    let job = crest.published("alpha");
+    assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
+    let link = crest.json(&["peer", "show", "far"])["link"].clone();
+    assert_eq!(link["reconnects"], 0, "one link all the time: {link:#}");
+    check_all(&crest, &[&far]);
+}
+
+#[test]
+fn a_revoked_builder_s_work_goes_elsewhere() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let east = place.builder(&crest, "east", &[]);
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", &slow(4));
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.building("alpha", "build");
+    let west = place.builder(&crest, "west", &[]);
+    crest.ok(&["peer", "revoke", "east"]);
+    let job = crest.published("alpha");
+    let attempts = job["attempts"].as_array().unwrap();
+    assert_eq!(attempts.last().unwrap()["builder"], "west", "{job:#}");
+    assert_eq!(attempts[0]["state"], "failed", "{job:#}");
+    check_all(&crest, &[&east, &west]);
+}
+
+/// One short farm life from a seed: hosts and links go and come back at random moments.
+fn scenario(seed: u64) {
+    println!("scenario with seed {seed}: MASSIF_SEED={seed} repeats it");
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let place = Place::new();
+    let mut crest = place.summit("2s");
+    let relay = Relay::to(crest.port, seed);
+    let through = relay.address.to_string();
+    let mut builders = vec![
+        place.builder(&crest, "east", &["--address", &through]),
+        place.builder(&crest, "west", &[]),
+    ];
+    let mut repo = Repo::new();
+    for name in ["alpha", "beta", "gamma"] {
+        add(&mut repo, name, &slow(1 + dice.roll(3) as u32));
+    }
+    repo.commit("Add three");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    for _ in 0..4 {
+        std::thread::sleep(Duration::from_millis(dice.roll(3_000)));
+        let pause = Duration::from_millis(dice.roll(4_000));
+        let which = dice.roll(7);
+        println!("  {which} for {pause:?}");
+        match which {
+            0 => {
+                crest.kill();
+                std::thread::sleep(pause);
+                crest.up();
+            }
+            1 => {
+                crest.stop();
+                std::thread::sleep(pause);
+                crest.up();
+            }
+            2 | 3 => {
+                let builder = &mut builders[(which - 2) as usize];
+                if dice.roll(2) == 0 {
+                    builder.kill()
+                } else {
+                    builder.stop()
+                }
+                std::thread::sleep(pause);
+                builder.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+                builder.up();
+            }
+            4 => {
+                relay.cut(true);
+                std::thread::sleep(pause);
+                relay.cut(false);
+            }
+            5 => {
+                let inward = dice.roll(2) == 0;
+                relay.weather(Weather {
+                    cut_in: inward,
+                    cut_out: !inward,
+                    ..Weather::default()
+                });
+                std::thread::sleep(pause);
+                relay.weather(Weather {
+                    lost_permille: 50,
+                    ..Weather::default()
+                });
+            }
+            _ => relay.rebind(),
+        }
+    }
+    relay.weather(Weather::default());
+    for name in ["alpha", "beta", "gamma"] {
+        crest.published(name);
+    }
+    let both: Vec<&Node> = builders.iter().collect();
+    check_all(&crest, &both);
+}
+
+/// How many is set by MASSIF_SCENARIOS; one seed by MASSIF_SEED.
+#[test]
+fn whatever_goes_away_in_whatever_order_every_job_is_published_once() {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    if let Some(seed) = number("MASSIF_SEED") {
+        return scenario(seed);
+    }
+    for seed in 1..=number("MASSIF_SCENARIOS").unwrap_or(2) {
+        scenario(seed);
+    }
+}
