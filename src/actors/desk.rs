@@ -370,13 +370,17 @@ impl Desk {
         let dir = self.0.dir.clone();
         let findings = blocking(move || Ok(crate::build::probe::probe(&dir))).await?;
         let mut all: Vec<DoctorView> = findings.into_iter().map(doctor_view).collect();
-        all.extend(links_alarms(&self.0.links).into_iter().map(|alarm| DoctorView {
-            check: alarm.kind,
-            verdict: "warning".into(),
-            have: alarm.text,
-            need: String::new(),
-            next: alarm.next,
-        }));
+        all.extend(
+            links_alarms(&self.0.links)
+                .into_iter()
+                .map(|alarm| DoctorView {
+                    check: alarm.kind,
+                    verdict: "warning".into(),
+                    have: alarm.text,
+                    need: String::new(),
+                    next: alarm.next,
+                }),
+        );
         Ok(all)
     }
 
@@ -559,15 +563,14 @@ impl Desk {
 
 /// Hosts that should be linked and are not, and clocks that are off.
 fn links_alarms(links: &super::links::Links) -> Vec<crate::admin::view::AlarmView> {
-    let alarm = |kind: &str, name: &HostName, text: String, next: &str| {
-        crate::admin::view::AlarmView {
+    let alarm =
+        |kind: &str, name: &HostName, text: String, next: &str| crate::admin::view::AlarmView {
             kind: kind.into(),
             subject: Some(name.to_string()),
             text,
             next: next.into(),
             since: None,
-        }
-    };
+        };
     let missing = links.missing().into_iter().map(|(peer, why)| {
         let text = format!("no link to {}: {why}", peer.name);
         let next = format!("look at that host, and at `massif peer show {}`", peer.name);
@@ -575,7 +578,12 @@ fn links_alarms(links: &super::links::Links) -> Vec<crate::admin::view::AlarmVie
     });
     let off = links.clocks_off().into_iter().map(|(peer, off_s)| {
         let text = format!("the clock of {} is {off_s} s off this one", peer.name);
-        alarm("clock_off", &peer.name, text, "set both by NTP; up to two days are borne")
+        alarm(
+            "clock_off",
+            &peer.name,
+            text,
+            "set both by NTP; up to two days are borne",
+        )
     });
     missing.chain(off).collect()
 }

@@ -421,11 +421,7 @@ async fn import_files(
     channel: &Arc<ChannelState>,
     files: Vec<std::path::PathBuf>,
 ) -> Result<ImportView> {
-    let (name, by, count) = (
-        channel.name.clone(),
-        caller.who(),
-        files.len() as u64,
-    );
+    let (name, by, count) = (channel.name.clone(), caller.who(), files.len() as u64);
     let changed = ask(post::names::VESSEL, |reply| vessel::Message::Import {
         channel: name.clone(),
         files,

@@ -356,9 +356,7 @@ impl Host {
                 store: store.clone(),
                 blobs: blobs.clone(),
                 view,
-                trusts: Arc::new(move |builder| {
-                    trusted.trust_of(*builder) == PeerTrust::Trusted
-                }),
+                trusts: Arc::new(move |builder| trusted.trust_of(*builder) == PeerTrust::Trusted),
                 tell: Arc::new(move |told| teller.vessel_tells(own, told)),
             };
             let open: Vec<_> = first_profile

@@ -302,7 +302,10 @@ fn strangers_with_unknown_keys_cost_a_line_in_the_audit_trail() {
                 "{fault}"
             );
             assert!(
-                fault.causes.iter().any(|cause| cause.contains("3600 s apart") || cause.contains("3599 s apart")),
+                fault
+                    .causes
+                    .iter()
+                    .any(|cause| cause.contains("3600 s apart") || cause.contains("3599 s apart")),
                 "{fault:?}"
             );
         }

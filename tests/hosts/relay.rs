@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,6 @@ pub struct Relay {
     pub address: SocketAddr,
     weather: Arc<Mutex<Weather>>,
     rebind: Arc<AtomicBool>,
-    pub forwarded: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -80,19 +79,14 @@ impl Relay {
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicBool::new(false)),
         );
-        let forwarded = Arc::new(AtomicU64::new(0));
         let thread = {
             let (weather, rebind, stop) = (weather.clone(), rebind.clone(), stop.clone());
-            let forwarded = forwarded.clone();
-            std::thread::spawn(move || {
-                run(&socket, port, seed, &weather, &rebind, &stop, &forwarded)
-            })
+            std::thread::spawn(move || run(&socket, port, seed, &weather, &rebind, &stop))
         };
         Relay {
             address,
             weather,
             rebind,
-            forwarded,
             stop,
             thread: Some(thread),
         }
@@ -133,7 +127,6 @@ fn run(
     weather: &Mutex<Weather>,
     rebind: &AtomicBool,
     stop: &AtomicBool,
-    forwarded: &AtomicU64,
 ) {
     socket.set_nonblocking(true).unwrap();
     let mut ways: BTreeMap<SocketAddr, UdpSocket> = BTreeMap::new();
@@ -198,7 +191,6 @@ fn run(
         while queue.peek().is_some_and(|due| due.at <= now) {
             let due = queue.pop().unwrap();
             moved = true;
-            forwarded.fetch_add(1, Ordering::Relaxed);
             // A full buffer is weather too.
             if due.inward {
                 if let Some(way) = ways.get(&due.client) {

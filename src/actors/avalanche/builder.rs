@@ -17,7 +17,6 @@ use crate::build::sandbox::{Limits, SANDBOX_UID};
 use crate::build::upstream::Upstreams;
 use crate::build::watch::Rules;
 use crate::fault::{Fault, Kind, Result};
-use crate::actors::links::Links;
 use crate::id::{AttemptId, HostId, HostName};
 use crate::model::say::ToolSpec;
 use crate::model::{

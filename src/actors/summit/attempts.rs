@@ -6,7 +6,6 @@ use crate::fault::{Fault, Kind};
 use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, Stamp};
 use crate::limit;
-use crate::admin::view::MadeView;
 use crate::model::{
     AttemptState, Blame, BuilderReport, Event, JobState, Outcome, PeerTrust, Refusal, Role, Say,
     Then, Who,
@@ -205,7 +204,10 @@ impl State {
     /// Attempts that were built, and whose builder went away before vessel had everything.
     async fn take_away_unfetched(&mut self, now_ms: u64) -> Done<()> {
         let patience_ms = (self.lease_ms() * UNFETCHED_LEASES).max(UNFETCHED_MS_MIN);
-        let busy = self.open.iter().filter_map(|job| self.farm.live_attempt(*job));
+        let busy = self
+            .open
+            .iter()
+            .filter_map(|job| self.farm.live_attempt(*job));
         let lost: Vec<(AttemptId, HostId)> = busy
             .filter(|attempt| attempt.state == AttemptState::Built)
             .filter(|attempt| attempt.builder != self.args.own)

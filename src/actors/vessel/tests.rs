@@ -250,7 +250,9 @@ async fn what_a_builder_for_tests_offers_is_neither_fetched_nor_published() {
         builder: TESTER,
         ..expectation(1, "nano", 3, 1)
     };
-    rig.vessel.cast(Message::Expect(Box::new(expected))).unwrap();
+    rig.vessel
+        .cast(Message::Expect(Box::new(expected)))
+        .unwrap();
     rig.vessel
         .cast(Message::Offer {
             attempt: attempt(1),

@@ -241,7 +241,9 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
         Some((at, 'G' | 'g')) => (text.get(..at), 30),
         _ => (Some(text), 0),
     };
-    let number: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+    let number: u64 = digits
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(wrong)?;
     let bytes = number.checked_mul(1 << shift).ok_or_else(wrong)?;
     if bytes == 0 { Err(wrong()) } else { Ok(bytes) }
 }

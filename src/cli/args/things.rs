@@ -7,7 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::admin::view::JobState;
 use crate::cli::text::parse_span;
-use crate::id::{Arch, ChannelName, HostName, ProfileName, ProjectName, RecipeName, Seq, VersionId};
+use crate::id::{
+    Arch, ChannelName, HostName, ProfileName, ProjectName, RecipeName, Seq, VersionId,
+};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Project {
