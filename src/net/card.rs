@@ -181,11 +181,11 @@ mod tests {
     fn the_formats_are_frozen() {
         assert_eq!(
             ticket().to_string(),
-            "massif-join-1.Ag0xMC4wLjAuMTo3NDQzEWZhcm0uZXhhbXBsZTo3NDQzAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMFY3Jlc3QEBAQEBAQFBQUFBQUFBQUFBQUFBQUFAcaYjKu_aLF9ZxE"
+            "massif-join-1.Ag0xMC4wLjAuMTo3NDQzEWZhcm0uZXhhbXBsZTo3NDQzAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMFY3Jlc3QEBAQEBAQFBQUFBQUFBQUFBQUFBQUFAcahy_6_aEkgp1I"
         );
         assert_eq!(
             card().to_string(),
-            "massif-card-1.AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMFY3Jlc3QBClsjojFdOjc0NDM"
+            "massif-card-1.AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMFY3Jlc3QBCls6OjFdOjc0NDP_U0bp"
         );
     }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Msg;
+use crate::actors::links::Links;
 use crate::build::boulder::{self, Tool};
 use crate::build::gitsource::GitMirror;
 use crate::build::layers::Layers;

@@ -2,6 +2,7 @@
 
 use super::state::{Builder, Done, Progress, State};
 use super::tries::is_try;
+use crate::admin::view::MadeView;
 use crate::fault::{Fault, Kind};
 use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, Stamp};
