@@ -69,7 +69,7 @@ impl Tool {
             .find(|path| path.is_file());
         found.ok_or_else(|| {
             let what = format!("this builder has no {}", self.program);
-            Fault::new(Kind::Builder, what).next(
+            Fault::new(Kind::Operator, what).next(
                 "install boulder there, name it with `boulder = PATH` in the [builder] of its massif.toml, or give the profile executor = \"native\"",
             )
         })

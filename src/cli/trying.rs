@@ -211,12 +211,18 @@ async fn begin(host: &Host, ask: &summit::Try) -> Result<summit::Tried> {
 async fn follow(host: &Host, id: JobId, live: bool, out: &Out) -> Result<TryPage> {
     let mut client = host.connect().await?;
     let mut told = String::new();
+    let mut printed = false;
     loop {
         let page = client.call(&summit::TryShow { id }).await?;
         if page.over {
+            // A short one may be over before it was seen to run.
+            if live && !printed && page.builder.is_some() {
+                print_log(host, id, out).await?;
+            }
             return Ok(page);
         }
-        if page.state == "building" && page.log_bytes > 0 && live {
+        if page.state == "building" && page.log_bytes > 0 && live && !printed {
+            printed = true;
             print_log(host, id, out).await?;
             // The log is at its end; the verdict follows in a moment.
             loop {

@@ -23,6 +23,8 @@ const UNFETCHED_MS_MIN: u64 = 90_000;
 const BACK_OFF_MS: i64 = 5_000;
 /// Attempts of a job that were given back without counting; one more counts.
 const GIVEN_BACK_MAX: u32 = 20;
+/// First pause after a refusal; where a person has to mend something it doubles with each try, up to ten minutes.
+const REFUSED_MS: u64 = 10_000;
 /// Longest back-off.
 const BACK_OFF_MS_MAX: i64 = 3_600_000;
 
@@ -96,7 +98,13 @@ impl State {
             }
             Say::Refused { attempt, why } if self.owns(from, attempt) => {
                 let now = crate::actors::now();
-                let until_ms = now.mono_ms + 10_000;
+                // What only a person can mend on that builder is asked for less and less often.
+                let tried = self.farm.jobs.get(&attempt.job).map_or(0, |job| job.tries);
+                let doubled = match why.kind {
+                    Kind::Operator => tried.saturating_sub(1).min(6),
+                    _ => 0,
+                };
+                let until_ms = now.mono_ms + (REFUSED_MS << doubled);
                 let happened = Happened::Refused {
                     job: attempt.job,
                     builder: from,
