@@ -343,6 +343,8 @@ impl Links {
         }
         if to != Role::Avalanche
             && let Some(attempt) = attempt_of(&say)
+            // Canaries have no rows; summit knows its own.
+            && attempt.job != crate::actors::summit::builders::CANARY
         {
             match self.0.store.get::<Attempt>(&attempt) {
                 Ok(Some(row)) if row.builder == peer => {}

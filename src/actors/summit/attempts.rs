@@ -163,7 +163,7 @@ impl State {
                 }
             }
             // One that was taken away meanwhile; the builder is told with its next sign of life.
-            Say::Progress { .. } => {}
+            Say::Progress { .. } | Say::Glanced { .. } => {}
             other => {
                 tracing::debug!(?other, "not heard");
                 self.args
