@@ -412,7 +412,9 @@ impl App {
         };
         // A tree is grown by hand; asking again would fold it.
         let grown = matches!(sheet.page, Page::Graph(_)) && sheet.content.is_some();
-        if due && !sheet.asking && !(frozen && sheet.content.is_some()) && !grown {
+        // A frozen page keeps what it has, and is filled when it has nothing.
+        let kept = frozen && sheet.content.is_some();
+        if due && !sheet.asking && !kept && !grown {
             self.ask_for_page(question);
         }
     }

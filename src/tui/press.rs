@@ -351,7 +351,7 @@ impl App {
             Deed::Step(by) => self.step(isize::from(by)),
             Deed::HalfPage(by) => self.step(isize::from(by) * (height / 2).max(1)),
             Deed::PageBy(by) => self.step(isize::from(by) * (height - 1).max(1)),
-            Deed::Top | Deed::Bottom => self.to_edge(deed == Deed::Top),
+            Deed::Top | Deed::Bottom => self.go_to_edge(deed == Deed::Top),
             Deed::Tab(at) => {
                 if let Some((_, _, page)) = TABS.get(usize::from(at)) {
                     self.go_to_tab(page.clone());
@@ -424,7 +424,7 @@ impl App {
         }
     }
 
-    fn to_edge(&mut self, top: bool) {
+    fn go_to_edge(&mut self, top: bool) {
         let height = self.height();
         let Some(sheet) = self.stack.last_mut() else {
             return;
