@@ -111,11 +111,18 @@ fn version(out: &Out) -> Result<Verdict> {
 fn dispatch(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
     let here = matches!(
         verb,
-        Verb::Up(_) | Verb::Demo(_) | Verb::Serve(_) | Verb::Init(_) | Verb::Join(_) | Verb::Cert(_)
+        Verb::Up(_)
+            | Verb::Demo(_)
+            | Verb::Serve(_)
+            | Verb::Init(_)
+            | Verb::Join(_)
+            | Verb::Cert(_)
     );
     if here && cli.global.host.is_some() {
-        return Err(Fault::new(Kind::Usage, "this verb works on a host of this machine")
-            .next("leave --host out"));
+        return Err(
+            Fault::new(Kind::Usage, "this verb works on a host of this machine")
+                .next("leave --host out"),
+        );
     }
     match verb {
         Verb::Join(join) => peers::join(join, &cli.global, out),

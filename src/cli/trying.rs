@@ -170,9 +170,9 @@ pub(super) async fn try_recipe(host: &Host, wish: &args::Try, out: &Out) -> Resu
         }))?,
         Style::Ids => made.iter().for_each(|file| out.line(file)),
         Style::People => {
-            made.iter().for_each(|file| out.line(&format!("made {file}")));
+            made.iter().for_each(|file| out.line(format!("made {file}")));
             if let Some(text) = page.text.as_ref().filter(|_| page.state == "published") {
-                out.line(&format!("{} {} is {text}", tried.recipe, tried.version));
+                out.line(format!("{} {} is {text}", tried.recipe, tried.version));
             }
         }
     }

@@ -28,7 +28,9 @@ pub fn join(options: HostOptions, line: String, joined: impl FnOnce(&JoinView)) 
                 let kept = keep(&options, &view.name);
                 joined(&view);
                 match kept {
-                    Ok(()) => until_stopped(host, signals, options.config.builder.drain_on_term).await,
+                    Ok(()) => {
+                        until_stopped(host, signals, options.config.builder.drain_on_term).await
+                    }
                     Err(fault) => {
                         host.stop().await;
                         Err(fault)

@@ -228,8 +228,13 @@ fn verbs_that_are_not_built_are_not_offered() {
         "up", "demo", "serve", "init", "status", "project", "build", "job", "why", "store", "man",
         "dash", "try",
     ] {
-        assert!(help.contains(&format!("
-  {verb} ")), "{verb}: {help}");
+        assert!(
+            help.contains(&format!(
+                "
+  {verb} "
+            )),
+            "{verb}: {help}"
+        );
     }
     for verb in ["invite", "apply", "peer", "cert"] {
         assert!(!help.contains(&format!("\n  {verb} ")), "{verb}: {help}");

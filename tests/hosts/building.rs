@@ -151,7 +151,7 @@ fn a_summit_that_is_killed_finds_its_builds_finished() {
 fn a_builder_that_is_killed_gives_its_work_to_another_within_the_lease() {
     let place = Place::new();
     let crest = place.summit("3s");
-    let mut nodes = vec![
+    let mut nodes = [
         place.builder(&crest, "east", &[]),
         place.builder(&crest, "west", &[]),
     ];
@@ -282,7 +282,7 @@ fn scenario(seed: u64) {
     let mut crest = place.summit("2s");
     let relay = Relay::to(crest.port, seed);
     let through = relay.address.to_string();
-    let mut builders = vec![
+    let mut builders = [
         place.builder(&crest, "east", &["--address", &through]),
         place.builder(&crest, "west", &[]),
     ];

@@ -313,7 +313,7 @@ fn a_builder_for_tests_gets_nothing_that_is_to_be_published() {
         trust: Trust::Test,
         ..builder(1, 4)
     };
-    let mut farm = schedule(&[tester.clone()], &[job(1, 60.0, 60.0)]);
+    let mut farm = schedule(std::slice::from_ref(&tester), &[job(1, 60.0, 60.0)]);
     assert!(farm.decide(at(1)).is_empty());
     let trusted = BuilderSpec {
         trust: Trust::Trusted,
