@@ -14,9 +14,7 @@ use super::{avalanche, events, post, summit, vessel};
 use crate::admin::avalanche::Call as AvalancheCall;
 use crate::admin::host::{Call as HostCall, Events, Findings, HostStatus, StoreCopy, StoreReport};
 use crate::admin::summit::{Artefacts, Call as SummitCall, FilePiece, LogPiece, LogPlaces};
-use crate::admin::view::{
-    AddressesView, ArtefactView, BackupView, DoctorView, HostView, StatusView,
-};
+use crate::admin::view::{AddressesView, ArtefactView, DoctorView, HostView, StatusView};
 use crate::admin::{Call, Caller, Method, Reply, SCHEMA};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, HostId, HostName, JobId, Seq};
@@ -298,7 +296,7 @@ impl Desk {
             HostCall::StoreBackup(wish) => {
                 let inner = self.0.clone();
                 let path = wish.path.clone();
-                let backup = blocking(move || backup(&inner, path)).await?;
+                let backup = blocking(move || super::stock::backup(&inner, path)).await?;
                 one(&wish, &StoreCopy { backup })
             }
             _ => Err(Fault::bug("nobody answers this call")),
@@ -790,31 +788,4 @@ pub fn doctor_view(finding: crate::build::probe::Finding) -> DoctorView {
         need: String::new(),
         next: finding.cure,
     }
-}
-
-fn backup(inner: &Inner, path: Option<String>) -> Result<BackupView> {
-    let path = match path {
-        Some(path) => PathBuf::from(path),
-        None => inner
-            .dir
-            .join("backups")
-            .join(format!("massif-{}.backup", super::now().wall.0)),
-    };
-    let seq = log::Chain::load(&inner.store)?.seq;
-    let made = inner.store.backup(&path)?;
-    let bytes = std::fs::read(&path).map_err(|error| {
-        Fault::new(
-            Kind::Operator,
-            format!("cannot read the backup {} again", path.display()),
-        )
-        .because(&error)
-    })?;
-    let sha256 = crate::id::Digest(<sha2::Sha256 as sha2::Digest>::digest(&bytes).into());
-    Ok(BackupView {
-        path: path.display().to_string(),
-        size: made.bytes,
-        sha256,
-        seq,
-        rows: made.rows,
-    })
 }
