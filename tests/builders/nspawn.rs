@@ -33,18 +33,21 @@ fn machine() -> PathBuf {
     if kept.join("complete").exists() {
         return kept;
     }
-    std::fs::remove_dir_all(&kept).ok();
-    let made = Command::new("debootstrap")
-        .args([
-            "--variant=minbase",
-            "--include=gcc,g++,binutils,make",
-            "bookworm",
-        ])
-        .arg(&kept)
-        .stdout(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(made.success(), "debootstrap: {made}");
+    // A package index may fail to answer once.
+    let made = (0..3).any(|_| {
+        std::fs::remove_dir_all(&kept).ok();
+        let made = Command::new("debootstrap")
+            .args([
+                "--variant=minbase",
+                "--include=gcc,g++,binutils,make",
+                "bookworm",
+            ])
+            .arg(&kept)
+            .stdout(Stdio::null())
+            .status();
+        made.unwrap().success()
+    });
+    assert!(made, "debootstrap failed three times");
     std::fs::write(kept.join("complete"), "").unwrap();
     kept
 }

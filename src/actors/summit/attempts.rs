@@ -318,10 +318,12 @@ impl State {
         let now = crate::actors::now();
         let open: Vec<_> = self.open.iter().copied().collect();
         for id in open {
-            if let Some(job) = self.farm.jobs.get(&id).cloned()
+            // Jobs that the schedule does not have wait for something else: a time, or what an attempt made.
+            if let Some(path_s) = self.schedule.path_s(id)
+                && let Some(job) = self.farm.jobs.get(&id).cloned()
                 && let Some(mut spec) = self.job_spec(&job)
             {
-                spec.path_s = self.schedule.path_s(id).unwrap_or(spec.path_s);
+                spec.path_s = path_s;
                 self.schedule.take(Happened::Added(spec), now);
             }
         }

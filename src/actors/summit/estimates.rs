@@ -9,7 +9,7 @@ use crate::model::{Attempt, AttemptState, Farm, Job, JobState, Target, Usage};
 use crate::plan::estimate::{self, Accuracy, Estimate, Observed};
 use crate::plan::forecast::{self, Times};
 use crate::plan::simulate::SimJob;
-use crate::plan::{BuilderSpec, Standing};
+use crate::plan::{BuilderSpec, Standing, schedule};
 use crate::recipe::Facts;
 
 /// A forecast is taken as true for so long although things happened meanwhile.
@@ -105,14 +105,15 @@ impl State {
     }
 
     /// Memory and disk that a job asks for, in MiB: what was measured and a tenth, but never more than the largest builder has,
-    /// because it was measured on one of them. What nobody measured asks for little: a guess keeps no job from its only builder.
+    /// because it was measured on one of them. What nobody measured asks for little memory and no disk, for each builder keeps
+    /// room free by itself: a guess keeps no job from its only builder.
     pub fn expected_mib(&self, target: &Target) -> (u32, u32) {
         let estimate = self.estimate(target);
         let (memory, disk) = estimate.map_or((None, None), |e| (e.memory_mib, e.disk_mib));
         let most = self.schedule.largest().unwrap_or((u32::MAX, u32::MAX));
         (
-            memory.unwrap_or(UNMEASURED_MIB).min(most.0),
-            disk.unwrap_or(UNMEASURED_MIB).min(most.1),
+            schedule::within(memory.unwrap_or(UNMEASURED_MIB), most.0),
+            disk.unwrap_or(0).min(most.1),
         )
     }
 

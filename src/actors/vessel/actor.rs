@@ -277,24 +277,24 @@ impl State {
         if self.fetching.contains(&attempt) {
             return Ok(());
         }
-        if !(self.arguments.trusts)(&builder) {
-            // Nothing of it is fetched. The job goes to a builder that may publish.
-            let what = format!("builder {} may not publish", builder.short());
-            let why = Fault::new(Kind::NotPermitted, what)
-                .next("approve it with --trust trusted, or let another builder do it");
-            let blame = crate::model::Blame::Builder;
-            self.unsaid.push(Told::Summit(Say::Rejected {
-                attempt,
-                blame,
-                why,
-            }));
-            let say = Say::Unexpected { attempt };
-            self.unsaid.push(Told::Builder(builder, say));
-            return Ok(());
-        }
         match self.engine()?.admit(attempt, builder)? {
             Admission::Over(ended) => self.say_end(attempt, Some(builder), ended),
             Admission::Unexpected => {
+                let say = Say::Unexpected { attempt };
+                self.unsaid.push(Told::Builder(builder, say));
+            }
+            // What was published before is answered above: trust that was lost since does not undo it.
+            Admission::Expected(_) if !(self.arguments.trusts)(&builder) => {
+                // Nothing of it is fetched. The job goes to a builder that may publish.
+                let what = format!("builder {} may not publish", builder.short());
+                let why = Fault::new(Kind::NotPermitted, what)
+                    .next("approve it with --trust trusted, or let another builder do it");
+                let blame = crate::model::Blame::Builder;
+                self.unsaid.push(Told::Summit(Say::Rejected {
+                    attempt,
+                    blame,
+                    why,
+                }));
                 let say = Say::Unexpected { attempt };
                 self.unsaid.push(Told::Builder(builder, say));
             }

@@ -96,19 +96,36 @@ impl Requirements {
         disk_mib: 0,
     };
 
-    /// Rounded up, so that jobs that ask for almost the same stand in one queue.
+    /// Rounded, so that jobs that ask for almost the same stand in one queue: memory up, because what is promised twice kills
+    /// builds; disk down, because builders keep a floor free that is more than the difference, and small ones must do too.
     pub fn rounded(mut self) -> Requirements {
         self.cores = self.cores.max(1);
         self.memory_mib = round_up(self.memory_mib);
-        self.disk_mib = round_up(self.disk_mib);
+        self.disk_mib = round_down(self.disk_mib);
         self
     }
 }
 
-/// To multiples of 512 below 4 Gi, and of an eighth of the next power of two above.
+/// The distance of the sizes that are told apart: 512 below 4 Gi, and an eighth of the next power of two above.
+fn step(mib: u32) -> u32 {
+    (mib.max(1).checked_next_power_of_two().unwrap_or(1 << 31) / 8).max(512)
+}
+
 fn round_up(mib: u32) -> u32 {
-    let step = (mib.max(1).checked_next_power_of_two().unwrap_or(1 << 31) / 8).max(512);
-    mib.checked_next_multiple_of(step).unwrap_or(mib)
+    mib.checked_next_multiple_of(step(mib)).unwrap_or(mib)
+}
+
+fn round_down(mib: u32) -> u32 {
+    mib - mib % step(mib)
+}
+
+/// An amount that a builder which has `most` can promise, also once it was rounded.
+pub fn within(mib: u32, most: u32) -> u32 {
+    if round_up(mib) <= most {
+        mib
+    } else {
+        mib.min(round_down(most))
+    }
 }
 
 /// A job as the dispatcher sees it.
