@@ -57,6 +57,8 @@ pub enum Msg {
     Heard(watcher::Heard),
     /// Vessel's channels moved: the view has them.
     ChannelsMoved,
+    /// summit to itself: an order could not be made a moment ago.
+    Prepare(AttemptId),
     /// The order for an attempt is ready to be sent, or cannot be made.
     OrderReady {
         /// The attempt.
@@ -205,6 +207,7 @@ impl Actor for Summit {
             Msg::Said { from, say } => state.said(from, say).await?,
             Msg::Heard(heard) => state.heard(heard).await?,
             Msg::ChannelsMoved => state.channels_moved(),
+            Msg::Prepare(attempt) => state.prepare_again(attempt),
             Msg::OrderReady { attempt, order } => state.order_ready(attempt, *order).await?,
             Msg::RemoteRead { uri, packages } => state.remote_read(&uri, packages),
             Msg::BaseRead { base, provides } => state.base_read(&base, provides),

@@ -16,6 +16,9 @@ use crate::model::{
 use crate::plan::schedule::Happened;
 use crate::plan::{Closure, Source};
 
+/// Time between two tries to make an order that cannot be made yet.
+const PREPARE_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+
 impl State {
     /// Gives out what can start. Whether anything was recorded.
     pub async fn give_out(&mut self) -> Done<bool> {
@@ -71,6 +74,14 @@ impl State {
     pub fn prepare_order(&mut self, attempt: AttemptId) {
         if let Some(job) = self.farm.jobs.get(&attempt.job).cloned() {
             self.prepare_order_of(attempt, job);
+        }
+    }
+
+    /// The same, if nobody has taken the attempt meanwhile.
+    pub fn prepare_again(&mut self, attempt: AttemptId) {
+        let known = self.farm.attempts.get(&attempt);
+        if known.is_some_and(|known| known.state == AttemptState::Assigned) {
+            self.prepare_order(attempt);
         }
     }
 
@@ -130,25 +141,29 @@ impl State {
         }
         let order = match order {
             Ok(order) => order,
+            // The builder has its order and vessel its expectation: they say by themselves how it ends.
+            Err(fault) if known.state != AttemptState::Assigned => {
+                tracing::debug!(%attempt, %fault, "no second order");
+                return Ok(());
+            }
+            // Right after a start not everything is read yet, and the builder may even be done. Its lease bounds this.
+            Err(fault) if fault.kind == Kind::TryAgain => {
+                tracing::debug!(%attempt, %fault, "the order is made again in a moment");
+                self.me
+                    .send_after(PREPARE_AGAIN, move || Msg::Prepare(attempt));
+                return Ok(());
+            }
             Err(fault) => {
                 let blame = if fault.kind == Kind::Recipe {
                     Blame::Recipe
                 } else {
                     Blame::Operator
                 };
-                let then = if fault.kind == Kind::TryAgain {
-                    Then::Again {
-                        not_before: None,
-                        counts: true,
-                    }
-                } else {
-                    Then::GiveUp
-                };
                 let event = Event::AttemptEnded {
                     attempt,
                     blame,
                     fault: fault.bounded(),
-                    then,
+                    then: Then::GiveUp,
                 };
                 self.record_one(Who::Farm, event).await?.ok();
                 return Ok(());
