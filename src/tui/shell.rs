@@ -113,11 +113,10 @@ async fn live(options: Options) -> Result<()> {
         signal(kind)
             .map_err(|error| Fault::new(Kind::Operator, "cannot listen to signals").because(&error))
     };
-    let (mut term, mut hang, mut stop, mut window) = (
+    let (mut term, mut hang, mut stop) = (
         hear(SignalKind::terminate())?,
         hear(SignalKind::hangup())?,
         hear(SignalKind::interrupt())?,
-        hear(SignalKind::window_change())?,
     );
     let mut terminal = Terminal::take(options.mouse)?;
     let mut inputs = read_inputs()?;
@@ -179,16 +178,6 @@ async fn live(options: Options) -> Result<()> {
                 }
             }
             () = idle.notified() => {}
-            // crossterm tells it too, but not when a key came in the same moment.
-            _ = window.recv() => {
-                if let Ok((columns, rows)) = crossterm::terminal::size()
-                    && app.size != (columns, rows)
-                {
-                    app.now = clock.now();
-                    app.input(Input::Resize(columns, rows));
-                    dirty = Some(Instant::now());
-                }
-            }
             _ = term.recv() => return Ok(()),
             _ = hang.recv() => return Ok(()),
             _ = stop.recv() => return Ok(()),

@@ -14,7 +14,7 @@ use crate::recipe::Facts;
 
 /// A forecast is taken as true for so long although things happened meanwhile.
 const FRESH_MS: u64 = 2_000;
-/// What is asked of a builder for a recipe that nobody measured: a guess must never keep a job from its only builder.
+/// Memory that is asked of a builder for a recipe that nobody measured: a guess must never keep a job from its only builder.
 const UNMEASURED_MIB: u32 = 256;
 
 /// What builds took, and what follows for the next ones.
