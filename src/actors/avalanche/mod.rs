@@ -252,6 +252,10 @@ impl State {
         let Some(row) = self.taken.get(&attempt).cloned() else {
             return Ok(());
         };
+        // The first end stands: a build that was given back also says that it was cancelled.
+        if row.stage != TakenStage::Running {
+            return Ok(());
+        }
         let received = !matches!(outcome, Outcome::Built { .. });
         // One blob for both: what it took is told before its end is, and again until that is heard.
         let bytes = postcard::to_extend(&measures, postcard::to_stdvec(&outcome)?)?;
