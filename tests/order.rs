@@ -49,6 +49,25 @@ fn a_plan_has_times_and_two_plans_have_a_difference() {
     let more = farm.json(&["plan", "base", "--rebuild", "--builders", "3"]);
     assert_eq!(more["makespan_here_s"], plan["makespan_s"], "{more:#}");
     let against = file.path().to_str().unwrap();
+    let pictures = tempfile::tempdir().unwrap();
+    let path = |name: &str| pictures.path().join(name).to_str().unwrap().to_string();
+    let (dot, svg, gantt) = (path("a.dot"), path("a.svg"), path("gantt.svg"));
+    let drawn = [
+        "plan",
+        "base",
+        "--rebuild",
+        "--dot",
+        &dot,
+        "--svg",
+        &svg,
+        "--gantt",
+        &gantt,
+    ];
+    farm.ok(&drawn);
+    let text = |path: &str| std::fs::read_to_string(path).unwrap();
+    assert!(text(&dot).contains("j0 -> j1 [color=red"), "{}", text(&dot));
+    assert!(text(&svg).contains(">above</text>"), "{}", text(&svg));
+    assert!(text(&gantt).contains("<title>above: "), "{}", text(&gantt));
     let differs = farm.json(&["plan", "above", "--rebuild", "--against", against]);
     assert_eq!(differs["removed"][0]["recipe"], "base", "{differs:#}");
 

@@ -20,6 +20,7 @@ mod machines;
 mod out;
 mod pages;
 mod peers;
+mod pictures;
 mod plan_offline;
 mod repository;
 mod run;

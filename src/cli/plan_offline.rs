@@ -31,9 +31,6 @@ pub(super) fn run(typed: &args::Plan, out: &Out) -> Result<Verdict> {
         },
         steps: typed.search_steps,
         archs: typed.arch.clone(),
-        dot: typed.dot.clone(),
-        svg: typed.svg.clone(),
-        gantt: typed.gantt.clone(),
     };
     let (mut jobs, whole) = plan(&options)?;
     if let Some(name) = typed
@@ -49,6 +46,7 @@ pub(super) fn run(typed: &args::Plan, out: &Out) -> Result<Verdict> {
     if !typed.names.is_empty() {
         jobs.retain(|job| typed.names.iter().any(|name| name == job.recipe.as_str()));
     }
+    super::pictures::write(typed, &jobs, &whole)?;
     if let Some(path) = &typed.against {
         let value = ask::joined(&serde_json::json!({ "jobs": jobs }), &whole)?;
         super::difference::show(path, &value, out)?;

@@ -162,6 +162,7 @@ pub(super) async fn plan(host: &Host, plan: &args::Plan, out: &Out) -> Result<Ve
         }
     }
     let whole = whole.ok_or_else(|| Fault::bug("the plan came without its summary"))?;
+    super::pictures::write(plan, &jobs, &whole)?;
     if let Some(path) = &plan.against {
         let value = ask::joined(&serde_json::json!({ "jobs": jobs }), &whole)?;
         super::difference::show(path, &value, out)?;

@@ -1,4 +1,4 @@
-//! `massif plan --git`: a plan of a bare repository, without a farm. Reads files, writes the pictures that were asked for.
+//! `massif plan --git`: a plan of a bare repository, without a farm. Reads files.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::limit;
 use crate::model::IsaLevel;
 pub use crate::plan::Edges;
 use crate::plan::whole::{Ask, Known, Row, Whole, equal_builders};
-use crate::plan::{BuilderSpec, Isolation, Trust, picture, whole};
+use crate::plan::{BuilderSpec, Isolation, Trust, whole};
 use crate::stone::{Meta, repository};
 
 /// What was typed.
@@ -39,28 +39,11 @@ pub struct PlanOptions {
     pub steps: Option<u64>,
     /// For these; none: x86_64.
     pub archs: Vec<Arch>,
-    /// Where the graph goes, for graphviz.
-    pub dot: Option<PathBuf>,
-    /// Where the graph goes, as SVG.
-    pub svg: Option<PathBuf>,
-    /// Where the simulated run goes, as SVG.
-    pub gantt: Option<PathBuf>,
 }
 
 /// The plan of a repository as its rows and as a whole.
 pub fn plan(options: &PlanOptions) -> Result<(Vec<PlanJobView>, PlanView)> {
     let (whole, builders) = whole_plan(options)?;
-    for (path, text) in [
-        (&options.dot, picture::dot as fn(&Whole) -> String),
-        (&options.svg, picture::svg),
-    ] {
-        if let Some(path) = path {
-            write(path, &text(&whole))?;
-        }
-    }
-    if let Some(path) = &options.gantt {
-        write(path, &picture::gantt(&whole, &builders))?;
-    }
     let rows = whole
         .rows
         .iter()
@@ -132,12 +115,6 @@ fn read(path: &Path) -> Result<Vec<u8>> {
         .next("give an index or a JSON file; neither is that large"));
     }
     std::fs::read(path).map_err(|error| failed(&error))
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|error| {
-        Fault::new(Kind::Operator, format!("cannot write {}", path.display())).because(&error)
-    })
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> Result<T> {

@@ -1,10 +1,33 @@
 //! Pictures of a plan as text: the graph for graphviz, the graph and the run as SVG. Every name is escaped.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::whole::Whole;
-use crate::id::RecipeName;
+/// What the pictures of a plan show.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sketch {
+    /// What is built.
+    pub jobs: Vec<Drawn>,
+    /// Places of the jobs that each have to wait for the one before, and take longest together.
+    pub critical_path: Vec<u32>,
+    /// Opened edges: what is built before its provider, and the provider.
+    pub cuts: Vec<(u32, u32)>,
+    /// When the last one ends, in seconds.
+    pub end_s: f64,
+    /// No order is faster, in seconds.
+    pub bound_s: f64,
+}
+
+/// One job in a picture.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Drawn {
+    /// What it is called.
+    pub name: String,
+    /// Places of what is built before it.
+    pub before: Vec<u32>,
+    /// Its builder, start and end in seconds; `None`: it never starts.
+    pub run: Option<(String, f64, f64)>,
+}
 
 /// Text that means only itself in XML.
 fn xml(text: &str) -> String {
@@ -40,77 +63,57 @@ fn hue(text: &str) -> u32 {
 }
 
 /// The edges on the critical path.
-fn critical(whole: &Whole) -> BTreeSet<(u32, u32)> {
-    let path = &whole.outcome.critical_path;
+fn critical(sketch: &Sketch) -> BTreeSet<(u32, u32)> {
+    let path = &sketch.critical_path;
     path.iter()
         .copied()
         .zip(path.iter().copied().skip(1))
         .collect()
 }
 
-fn name_of(whole: &Whole) -> HashMap<u32, &RecipeName> {
-    whole
-        .rows
-        .iter()
-        .filter_map(|row| Some((row.job?, &row.target.recipe)))
-        .collect()
-}
-
 /// The graph of what is built, for graphviz: providers to what is built with them, the critical path red, cuts dashed.
-pub fn dot(whole: &Whole) -> String {
-    let names = name_of(whole);
-    let critical = critical(whole);
-    let on_path: BTreeSet<u32> = whole.outcome.critical_path.iter().copied().collect();
+pub fn dot(sketch: &Sketch) -> String {
+    let critical = critical(sketch);
+    let on_path: BTreeSet<u32> = sketch.critical_path.iter().copied().collect();
     let mut out = String::from(
         "digraph plan {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n",
     );
-    let mut jobs: Vec<(&u32, &&RecipeName)> = names.iter().collect();
-    jobs.sort();
-    for (job, name) in jobs {
-        let colour = if on_path.contains(job) {
-            ", color=red, penwidth=2"
-        } else {
-            ""
+    for (job, drawn) in (0..).zip(&sketch.jobs) {
+        let colour = match on_path.contains(&job) {
+            true => ", color=red, penwidth=2",
+            false => "",
         };
         let _ = writeln!(
             out,
             "  j{job} [label=\"{}\"{colour}];",
-            dot_text(name.as_str())
+            dot_text(&drawn.name)
         );
     }
-    for (to, job) in (0..).zip(&whole.jobs) {
-        for from in &job.before {
-            let colour = if critical.contains(&(*from, to)) {
-                " [color=red, penwidth=2]"
-            } else {
-                ""
+    for (to, drawn) in (0..).zip(&sketch.jobs) {
+        for from in &drawn.before {
+            let colour = match critical.contains(&(*from, to)) {
+                true => " [color=red, penwidth=2]",
+                false => "",
             };
             let _ = writeln!(out, "  j{from} -> j{to}{colour};");
         }
     }
-    let places: HashMap<&RecipeName, u32> = names.iter().map(|(job, name)| (*name, *job)).collect();
-    for cut in whole.cycles.iter().flat_map(|cycle| &cycle.cuts) {
-        if let (Some(to), Some(from)) = (
-            places.get(&cut.recipe.recipe),
-            places.get(&cut.provider.recipe),
-        ) {
-            let _ = writeln!(
-                out,
-                "  j{from} -> j{to} [style=dashed, color=gray, constraint=false];"
-            );
-        }
+    for (to, from) in &sketch.cuts {
+        let _ = writeln!(
+            out,
+            "  j{from} -> j{to} [style=dashed, color=gray, constraint=false];"
+        );
     }
     out.push_str("}\n");
     out
 }
 
 /// The graph as SVG: a column for each step from the beginning, the critical path red.
-pub fn svg(whole: &Whole) -> String {
+pub fn svg(sketch: &Sketch) -> String {
     const WIDE: f64 = 170.0;
     const HIGH: f64 = 18.0;
-    let names = name_of(whole);
-    let critical = critical(whole);
-    let before: Vec<Vec<u32>> = whole.jobs.iter().map(|job| job.before.clone()).collect();
+    let critical = critical(sketch);
+    let before: Vec<Vec<u32>> = sketch.jobs.iter().map(|job| job.before.clone()).collect();
     let mut column = vec![0usize; before.len()];
     for job in super::cycles::topological(&before) {
         let behind = before.get(job as usize).into_iter().flatten();
@@ -141,11 +144,11 @@ pub fn svg(whole: &Whole) -> String {
         + 50.0;
     let mut out = head(width, height);
     // Lines of a graph this dense hide everything: only those of the critical path and of its neighbours are drawn.
-    let on_path: BTreeSet<u32> = whole.outcome.critical_path.iter().copied().collect();
+    let on_path: BTreeSet<u32> = sketch.critical_path.iter().copied().collect();
     for (to, all) in (0..).zip(&before) {
         for from in all {
             let red = critical.contains(&(*from, to));
-            if !(red || on_path.contains(&to) && all.len() < 12) && whole.jobs.len() > 200 {
+            if !(red || on_path.contains(&to) && all.len() < 12) && sketch.jobs.len() > 200 {
                 continue;
             }
             let spot = |job: u32| spots.get(job as usize).copied().unwrap_or_default();
@@ -164,10 +167,7 @@ pub fn svg(whole: &Whole) -> String {
             );
         }
     }
-    for (job, (x, y)) in (0..).zip(&spots) {
-        let Some(name) = names.get(&job) else {
-            continue;
-        };
+    for ((job, (x, y)), drawn) in (0..).zip(&spots).zip(&sketch.jobs) {
         let fill = if on_path.contains(&job) {
             "#c00"
         } else {
@@ -176,54 +176,88 @@ pub fn svg(whole: &Whole) -> String {
         let _ = writeln!(
             out,
             "<text x=\"{x:.0}\" y=\"{y:.0}\" fill=\"{fill}\">{}</text>",
-            xml(name.as_str())
+            xml(&drawn.name)
         );
     }
     out.push_str("</svg>\n");
     out
 }
 
-/// The simulated run: a lane per slot, the critical path outlined in red.
-pub fn gantt(whole: &Whole, builders: &[super::BuilderSpec]) -> String {
+/// A run with its lane: as many lanes for a builder as it does things at once.
+struct Lane<'a> {
+    job: u32,
+    row: usize,
+    name: &'a str,
+    start_s: f64,
+    end_s: f64,
+}
+
+/// Every run in a lane, and the builder of each lane.
+fn lanes(sketch: &Sketch) -> (Vec<Lane<'_>>, Vec<&str>) {
+    let mut runs: Vec<(&str, f64, f64, u32, &str)> = (0..)
+        .zip(&sketch.jobs)
+        .filter_map(|(job, drawn)| {
+            let (builder, start_s, end_s) = drawn.run.as_ref()?;
+            Some((builder.as_str(), *start_s, *end_s, job, drawn.name.as_str()))
+        })
+        .collect();
+    runs.sort_by(|a, b| a.0.cmp(b.0).then(a.1.total_cmp(&b.1)).then(a.3.cmp(&b.3)));
+    let (mut laid, mut builders, mut free_at) = (Vec::new(), Vec::new(), Vec::new());
+    let mut first = 0;
+    for (builder, start_s, end_s, job, name) in runs {
+        if builders.last() != Some(&builder) {
+            first = builders.len();
+        }
+        let idle = |free: &f64| *free <= start_s + 1e-6;
+        let row = match free_at.iter().skip(first).position(idle) {
+            Some(row) => first + row,
+            None => {
+                builders.push(builder);
+                free_at.push(0.0);
+                builders.len() - 1
+            }
+        };
+        if let Some(free) = free_at.get_mut(row) {
+            *free = end_s;
+        }
+        laid.push(Lane {
+            job,
+            row,
+            name,
+            start_s,
+            end_s,
+        });
+    }
+    (laid, builders)
+}
+
+/// The simulated run: a lane for each thing that a builder does at once, the critical path outlined in red.
+pub fn gantt(sketch: &Sketch) -> String {
     const WIDE: f64 = 1400.0;
     const HIGH: f64 = 20.0;
     const LEFT: f64 = 120.0;
-    let names = name_of(whole);
-    let on_path: BTreeSet<u32> = whole.outcome.critical_path.iter().copied().collect();
-    let lanes: BTreeSet<(u32, u32)> = whole
-        .outcome
-        .ran
-        .iter()
-        .flatten()
-        .map(|ran| (ran.builder, ran.slot))
-        .collect();
-    let lane: HashMap<(u32, u32), usize> = lanes.iter().copied().zip(0..).collect();
-    let end = whole.outcome.makespan_s.max(1.0);
-    let mut out = head(WIDE + LEFT + 20.0, lanes.len() as f64 * HIGH + 60.0);
-    for ((builder, slot), row) in &lane {
-        let name = builders
-            .get(*builder as usize)
-            .map_or(String::new(), |builder| builder.name.to_string());
-        let y = *row as f64 * HIGH + 34.0;
+    let on_path: BTreeSet<u32> = sketch.critical_path.iter().copied().collect();
+    let (runs, builders) = lanes(sketch);
+    let end = sketch.end_s.max(1.0);
+    let mut out = head(WIDE + LEFT + 20.0, builders.len() as f64 * HIGH + 60.0);
+    for (row, builder) in builders.iter().enumerate() {
+        let y = row as f64 * HIGH + 34.0;
         let _ = writeln!(
             out,
-            "<text x=\"4\" y=\"{y:.0}\" fill=\"#333\">{} {slot}</text>",
-            xml(&name)
+            "<text x=\"4\" y=\"{y:.0}\" fill=\"#333\">{}</text>",
+            xml(builder)
         );
     }
-    for (job, ran) in (0..).zip(&whole.outcome.ran) {
-        let Some(ran) = ran else { continue };
-        let row = lane.get(&(ran.builder, ran.slot)).copied().unwrap_or(0);
-        let name = names.get(&job).map_or("", |name| name.as_str());
-        let x = LEFT + ran.start_s / end * WIDE;
-        let width = ((ran.end_s - ran.start_s) / end * WIDE).max(0.2);
-        let y = row as f64 * HIGH + 20.0;
-        let stroke = if on_path.contains(&job) {
-            " stroke=\"#c00\" stroke-width=\"1.5\""
-        } else {
-            ""
+    for run in &runs {
+        let name = run.name;
+        let x = LEFT + run.start_s / end * WIDE;
+        let width = ((run.end_s - run.start_s) / end * WIDE).max(0.2);
+        let y = run.row as f64 * HIGH + 20.0;
+        let stroke = match on_path.contains(&run.job) {
+            true => " stroke=\"#c00\" stroke-width=\"1.5\"",
+            false => "",
         };
-        let title = format!("{name}: {:.0} s to {:.0} s", ran.start_s, ran.end_s);
+        let title = format!("{name}: {:.0} s to {:.0} s", run.start_s, run.end_s);
         let _ = writeln!(
             out,
             "<rect x=\"{x:.2}\" y=\"{y:.0}\" width=\"{width:.2}\" height=\"16\" fill=\"hsl({},55%,70%)\"{stroke}><title>{}</title></rect>",
@@ -240,11 +274,11 @@ pub fn gantt(whole: &Whole, builders: &[super::BuilderSpec]) -> String {
             );
         }
     }
-    let y = lanes.len() as f64 * HIGH + 44.0;
+    let y = builders.len() as f64 * HIGH + 44.0;
     let _ = writeln!(
         out,
         "<text x=\"{LEFT}\" y=\"{y:.0}\" fill=\"#333\">0 s to {end:.0} s; no order is faster than {:.0} s</text>",
-        whole.outcome.lower_bound_s
+        sketch.bound_s
     );
     out.push_str("</svg>\n");
     out
@@ -319,4 +353,61 @@ fn head(width: f64, height: f64) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sketch() -> Sketch {
+        let job = |name: &str, before: &[u32], run: Option<(f64, f64)>| Drawn {
+            name: name.into(),
+            before: before.into(),
+            run: run.map(|(start, end)| ("east".into(), start, end)),
+        };
+        Sketch {
+            jobs: vec![
+                job("a", &[], Some((0.0, 5.0))),
+                job("<b>\"", &[0], Some((5.0, 9.0))),
+                job("c", &[], Some((1.0, 6.0))),
+                job("stuck", &[2], None),
+            ],
+            critical_path: vec![0, 1],
+            cuts: vec![(2, 1)],
+            end_s: 9.0,
+            bound_s: 8.0,
+        }
+    }
+
+    #[test]
+    fn the_graph_marks_the_critical_path_and_what_was_cut() {
+        let text = dot(&sketch());
+        for line in [
+            "j1 [label=\"<b>\\\"\", color=red, penwidth=2];",
+            "j0 -> j1 [color=red, penwidth=2];",
+            "j2 -> j3;",
+            "j1 -> j2 [style=dashed",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        let text = svg(&sketch());
+        assert!(text.contains("&lt;b&gt;&quot;</text>"), "{text}");
+        assert!(text.contains(">stuck</text>"), "{text}");
+    }
+
+    #[test]
+    fn what_a_builder_does_at_once_gets_lanes_of_its_own() {
+        let plan = sketch();
+        let (runs, builders) = lanes(&plan);
+        assert_eq!(builders, ["east", "east"]);
+        let rows: Vec<(&str, usize)> = runs.iter().map(|run| (run.name, run.row)).collect();
+        assert_eq!(rows, [("a", 0), ("c", 1), ("<b>\"", 0)]);
+        let text = gantt(&plan);
+        assert!(
+            text.contains("0 s to 9 s; no order is faster than 8 s"),
+            "{text}"
+        );
+        assert!(!text.contains("stuck"), "{text}");
+        assert_eq!(gantt(&Sketch::default()).matches("<text").count(), 1);
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::engine::{Shared, lock};
@@ -108,7 +109,7 @@ impl Store {
     /// Makes the set durable, all of it or nothing. Once polled the set is on its way, also when the future is dropped.
     pub async fn commit_async(&self, set: WriteSet) -> Result<()> {
         let (done, answer) = oneshot::channel();
-        let Some(ask) = Self::ask(set, Done::Task(done))? else {
+        let Some(ask) = Self::ask(set, Done::Task(Handle::current(), done))? else {
             return Ok(());
         };
         let asks = self.inner.asks.as_ref().ok_or_else(ended)?;

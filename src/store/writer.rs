@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::engine::{Shared, lock};
@@ -20,6 +21,8 @@ pub(super) const QUEUED_SETS_MAX: usize = 1_024;
 const GROUP_SETS_MAX: usize = 512;
 /// How long a group waits for the committers of the group before it, who are likely to come again at once.
 const GATHER_MAX: Duration = Duration::from_micros(100);
+/// More tasks than this are woken by one of their runtime's own.
+const WAKES_MAX: usize = 4;
 /// How long a committer waits for sled to take what the journal has no more room for.
 const ROOM_MAX: Duration = Duration::from_secs(30);
 
@@ -34,16 +37,37 @@ pub(super) struct Ask {
 /// Who is told when the set is durable.
 pub(super) enum Done {
     Thread(SyncSender<Result<()>>),
-    Task(oneshot::Sender<Result<()>>),
+    Task(Handle, oneshot::Sender<Result<()>>),
 }
 
-impl Done {
-    fn tell(self, outcome: Result<()>) {
-        // The committer may have gone away; what was decided stands all the same.
-        match self {
-            Done::Thread(to) => drop(to.send(outcome)),
-            Done::Task(to) => drop(to.send(outcome)),
+/// Tells all of a group. The committers may have gone away; what was decided stands all the same.
+fn tell(group: impl Iterator<Item = Ask>, outcome: &Result<()>) {
+    let mut tasks: Vec<oneshot::Sender<Result<()>>> = Vec::new();
+    let mut runtime: Option<Handle> = None;
+    for ask in group {
+        match ask.done {
+            Done::Thread(to) => drop(to.send(outcome.clone())),
+            Done::Task(own, to) => {
+                let first = runtime.get_or_insert(own.clone());
+                match first.id() == own.id() {
+                    true => tasks.push(to),
+                    false => drop(to.send(outcome.clone())),
+                }
+            }
         }
+    }
+    let all = |tasks: Vec<oneshot::Sender<_>>, outcome: Result<()>| {
+        tasks
+            .into_iter()
+            .for_each(|to| drop(to.send(outcome.clone())));
+    };
+    match runtime {
+        // From inside the runtime a task is woken without a lock and without a call into the kernel for each.
+        Some(runtime) if tasks.len() > WAKES_MAX => {
+            let outcome = outcome.clone();
+            drop(runtime.spawn(async move { all(tasks, outcome) }));
+        }
+        _ => all(tasks, outcome.clone()),
     }
 }
 
@@ -74,9 +98,7 @@ impl Writer {
             if outcome.is_ok() {
                 self.adopt(&mut group);
             }
-            group
-                .drain(..)
-                .for_each(|ask| ask.done.tell(outcome.clone()));
+            tell(group.drain(..), &outcome);
         }
     }
 

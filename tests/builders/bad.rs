@@ -70,7 +70,8 @@ async fn a_silent_but_busy_build_is_left_alone() {
         usage.disk_bytes.is_some() && usage.silence_ms.is_some(),
         "{usage:?}"
     );
-    assert!(usage.cpu_ms.unwrap() > 1_000, "{usage:?}");
+    // On a machine with other work it gets little.
+    assert!(usage.cpu_ms.unwrap() > 100, "{usage:?}");
 }
 
 #[tokio::test]

@@ -207,13 +207,13 @@ pub(in crate::cli) struct Plan {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) against: Option<PathBuf>,
     /// Write the graph for graphviz
-    #[arg(long, value_name = "FILE", requires = "git")]
+    #[arg(long, value_name = "FILE")]
     pub(in crate::cli) dot: Option<PathBuf>,
     /// Write the graph as a picture
-    #[arg(long, value_name = "FILE", requires = "git")]
+    #[arg(long, value_name = "FILE")]
     pub(in crate::cli) svg: Option<PathBuf>,
     /// Write the simulated run as a picture
-    #[arg(long, value_name = "FILE", requires = "git")]
+    #[arg(long, value_name = "FILE")]
     pub(in crate::cli) gantt: Option<PathBuf>,
 }
 
