@@ -453,18 +453,46 @@ impl Planner {
                             &format!("run `massif build {name}`"),
                         )
                     }
-                    (None, _) => wait(
-                        WaitKind::Dependency,
-                        format!("nothing provides {how}"),
-                        &format!(
-                            "add a recipe or a remote that provides {what}, or mend the dependency"
+                    (None, _) => match self.namesake(p, r, name) {
+                        None => wait(
+                            WaitKind::Dependency,
+                            format!("nothing provides {how}"),
+                            &format!(
+                                "add a recipe or a remote that provides {what}, or mend the dependency"
+                            ),
                         ),
-                    ),
+                        Some(maker) => {
+                            let maker = self.recipe_name(maker);
+                            wait(
+                                WaitKind::Dependency,
+                                format!(
+                                    "nothing is known to provide {how}; recipe {maker} was never built and has no manifest that says what it makes"
+                                ),
+                                &format!(
+                                    "commit the manifest of {maker} beside its recipe, or run `massif build {maker}`: what it makes is known afterwards"
+                                ),
+                            )
+                        }
+                    },
                 }
             })
             .collect();
         sort(&mut waits);
         waits
+    }
+
+    /// A recipe that is called as what is missing, while nothing says what it makes.
+    fn namesake(&self, p: ProfileIx, r: RecipeIx, name: NameId) -> Option<RecipeIx> {
+        let word = &self.names.name(name)?.name;
+        let stem = word.strip_suffix("-devel").unwrap_or(word);
+        let row = self.row(p)?;
+        let unknown = |other: &RecipeIx| {
+            let facts = self.recipes.get(*other).and_then(|row| row.facts());
+            facts.is_some_and(|facts| !facts.from_manifest)
+                && self.published_at(row, *other).is_none()
+        };
+        let mut named = self.recipes.named(stem).iter().copied();
+        named.find(|other| *other != r && self.is_built_for(p, *other) && unknown(other))
     }
 
     pub(super) fn recipe_name(&self, r: RecipeIx) -> String {

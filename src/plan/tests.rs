@@ -86,6 +86,29 @@ fn what_nothing_provides_is_named_and_a_macro_alone_does_not_hold() {
 }
 
 #[test]
+fn a_recipe_that_may_make_what_is_missing_is_named() {
+    let mut hen = recipe("hen", &["binary(egg)"], &[]);
+    hen.from_manifest = false;
+    let mut planner = planner(&[recipe("egg", &["binary(hen)"], &[]), hen]);
+    open_all(&mut planner);
+    assert!(ready(planner.settle(1000)).is_empty());
+    let waits = planner.waits_for(&target("egg"));
+    assert_eq!(waits[0].kind, WaitKind::Dependency);
+    assert_eq!(
+        (waits[0].text.as_str(), waits[0].next.as_str()),
+        (
+            "nothing is known to provide binary(hen); recipe hen was never built and has no manifest that says what it makes",
+            "commit the manifest of hen beside its recipe, or run `massif build hen`: what it makes is known afterwards"
+        )
+    );
+    // Egg has a manifest, and its recipe makes no such program.
+    assert_eq!(
+        planner.waits_for(&target("hen"))[0].text,
+        "nothing provides binary(egg)"
+    );
+}
+
+#[test]
 fn run_time_needs_of_build_needs_must_be_there_too() {
     let mut planner = planner(&[
         recipe("app", &["binary(tool)"], &[]),

@@ -130,7 +130,7 @@ impl Planner {
         }
     }
 
-    fn published_at(&self, row: &ProfileRow, r: RecipeIx) -> Option<u64> {
+    pub(super) fn published_at(&self, row: &ProfileRow, r: RecipeIx) -> Option<u64> {
         let arch = row.profile.as_ref()?.arch;
         self.indexes
             .get(row.channel()?)?
