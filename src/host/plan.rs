@@ -199,6 +199,7 @@ fn read_builders(path: &Path) -> Result<Vec<BuilderSpec>> {
                 cores: entry.cores.unwrap_or(u32::MAX),
                 memory_mib: Some(entry.memory_mib.unwrap_or(u32::MAX)),
                 disk_mib: Some(entry.disk_mib.unwrap_or(u32::MAX)),
+                disk_whole_mib: None,
                 speed: entry.speed.unwrap_or(1.0),
                 away: None,
             }

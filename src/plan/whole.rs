@@ -318,6 +318,7 @@ pub fn equal_builders(count: u32, archs: &[Arch]) -> Vec<BuilderSpec> {
             cores: 64,
             memory_mib: Some(u32::MAX),
             disk_mib: Some(u32::MAX),
+            disk_whole_mib: None,
             speed: 1.0,
             away: None,
         });

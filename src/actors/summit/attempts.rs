@@ -642,6 +642,13 @@ pub fn builder_spec(id: HostId, report: &BuilderReport, silent: Option<String>) 
             .map(|disk| disk.free_bytes)
             .min()
             .flatten()),
+        disk_whole_mib: mib(report
+            .sample
+            .disks
+            .iter()
+            .map(|disk| disk.total_bytes)
+            .min()
+            .flatten()),
         speed: 1.0,
         away: away.map(Into::into),
     }

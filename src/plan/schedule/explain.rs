@@ -163,6 +163,7 @@ impl Schedule {
             }
             return reasons;
         }
+        reasons.extend(self.short_of_disk(&row.spec.needs));
         let soonest = fits
             .iter()
             .filter_map(|fit| fit.free_in_s)
@@ -173,10 +174,15 @@ impl Schedule {
             .count();
         // A builder that has room now is kept for somebody else, which is another reason.
         if let Some(soonest) = soonest.filter(|seconds| *seconds > 0.0) {
-            let text = format!(
-                "all {able} builders that would do are busy; one is free in about {}",
-                duration(soonest)
-            );
+            let text = match soonest < 1.0 {
+                true => {
+                    format!("all {able} builders that would do are busy; one is free at any moment")
+                }
+                false => format!(
+                    "all {able} builders that would do are busy; one is free in about {}",
+                    duration(soonest)
+                ),
+            };
             reasons.push(plain(WaitKind::Busy, text, "", Some(soonest)));
         }
         reasons.extend(self.order_reasons(row, soonest.unwrap_or(0.0)));
@@ -197,6 +203,28 @@ impl Schedule {
             }
         }
         reasons
+    }
+
+    /// Nobody has the room, and somebody had it with less on its disk.
+    fn short_of_disk(&self, needs: &Requirements) -> Option<Reason> {
+        let known = || self.fleet.builders.iter().filter(|builder| !builder.gone);
+        if known().any(|builder| builder.fits_ever(needs)) {
+            return None;
+        }
+        let short: Vec<String> = known()
+            .filter(|builder| builder.lacks_room_only_now(needs))
+            .map(|builder| {
+                let free = builder.spec.disk_mib.unwrap_or(0);
+                format!("{} has {free} MiB free", builder.spec.name)
+            })
+            .collect();
+        (!short.is_empty()).then(|| Reason {
+            kind: WaitKind::Busy,
+            text: format!("needs {} MiB of disk: {}", needs.disk_mib, short.join(", ")),
+            next: "make room on one of them".into(),
+            job: None,
+            lifts_in_s: None,
+        })
     }
 
     /// A builder is free, and the job does not take it.
@@ -596,7 +624,10 @@ fn failed_test(builder: &Builder, needs: &Requirements, test: Test, passes: Pass
             format!("{} MiB", needs.memory_mib),
         ),
         Test::Disk => (
-            amount(spec.disk_mib, builder.free.disk_mib),
+            match spec.disk_whole_mib {
+                Some(whole) => format!("{} of {whole} MiB free", builder.free.disk_mib.max(0)),
+                None => amount(spec.disk_mib, builder.free.disk_mib),
+            },
             format!("{} MiB", needs.disk_mib),
         ),
         Test::Slot => (

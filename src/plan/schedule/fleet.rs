@@ -122,6 +122,13 @@ impl Builder {
         self.takes_work() && self.free.holds(needs) && self.spec.is_kind(needs)
     }
 
+    /// Whether its disk would be large enough with less on it.
+    pub fn lacks_room_only_now(&self, needs: &Requirements) -> bool {
+        let (has, whole) = (self.spec.total().disk_mib, self.spec.disk_whole_mib);
+        let need = i64::from(needs.disk_mib);
+        has < need && whole.is_some_and(|whole| i64::from(whole) >= need)
+    }
+
     /// Every test that fails, and whether it passes later by itself. Empty exactly when `fits_now`.
     pub fn failed_tests(&self, needs: &Requirements) -> Vec<(Test, Passes)> {
         let (total, spec) = (self.spec.total(), &self.spec);
@@ -158,7 +165,8 @@ impl Builder {
         ];
         for (test, total, free, need) in amounts {
             if total < need {
-                failed.push((test, Passes::Never));
+                let later = test == Test::Disk && self.lacks_room_only_now(needs);
+                failed.push((test, if later { Passes::Later } else { Passes::Never }));
             } else if free < need {
                 failed.push((test, Passes::Later));
             }

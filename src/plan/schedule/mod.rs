@@ -170,6 +170,8 @@ pub struct BuilderSpec {
     pub memory_mib: Option<u32>,
     /// Disk for all slots together: free now plus what running attempts were promised, minus the floor.
     pub disk_mib: Option<u32>,
+    /// Its disk if nothing else were on it: what this would hold may have room later. `None`: not known.
+    pub disk_whole_mib: Option<u32>,
     /// Measured: 2 takes half the predicted seconds.
     pub speed: f64,
     /// Why it takes no work: held, draining, silent, unknown, with the owner and the reason.

@@ -47,6 +47,7 @@ pub(super) fn builder(number: u8, slots: u32) -> BuilderSpec {
         cores: 8,
         memory_mib: Some(8192),
         disk_mib: Some(65536),
+        disk_whole_mib: None,
         speed: 1.0,
         away: None,
     }

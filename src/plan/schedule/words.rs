@@ -291,3 +291,29 @@ fn what_comes_first_is_said_in_words() {
         "b2 is free and would need 6 min; a faster builder is free in about 100 s"
     );
 }
+
+#[test]
+fn a_disk_that_is_full_of_other_things_is_no_reason_for_ever() {
+    let mut full = builder(1, 1);
+    full.disk_mib = Some(100);
+    full.disk_whole_mib = Some(50_000);
+    let mut small = builder(2, 1);
+    small.disk_mib = Some(200);
+    small.disk_whole_mib = Some(1_000);
+    let mut big = job(1, 10.0, 10.0);
+    big.needs.disk_mib = 2_048;
+    let s = schedule(&[full, small], &[big]);
+    let why = s.explain(JobId(1), &[], at(0)).unwrap();
+    assert_eq!(why.verdict, Verdict::Postpone);
+    let reason = of_kind(&why, WaitKind::Busy);
+    assert_eq!(
+        (reason.text.as_str(), reason.next.as_str()),
+        (
+            "needs 2048 MiB of disk: b1 has 100 MiB free",
+            "make room on one of them"
+        )
+    );
+    let verdicts: Vec<Verdict> = why.builders.iter().map(|fit| fit.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Postpone, Verdict::Decline]);
+    assert_eq!(why.builders[0].failed[0].have, "100 of 50000 MiB free");
+}
