@@ -204,3 +204,5 @@ pub const LINK_WAIT_S: u64 = 60;
 pub const OPERATOR_LINKS_MAX: usize = 32;
 /// A peer's clock that is further off than this is told; up to two days nothing depends on it.
 pub const CLOCK_OFF_S: i64 = 60;
+/// Folding the log of events in one question about the past; it goes on where it stopped when it is asked again.
+pub const PAST_FOLD_MS: u64 = 5_000;

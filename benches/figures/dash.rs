@@ -1,13 +1,16 @@
-//! The dashboard: key to changed frame, one draw, bytes to the terminal of an idle and a busy farm, and the search of a log.
-//! The farm has 10,000 jobs and 500 builders; time is told to it, so that a minute takes a moment.
+//! The dashboard: key to changed frame, one draw, bytes to the terminal and processor of an idle and a busy farm, the end
+//! and the search of a log, the start to the first frame, and a step back in time. The farm has 10,000 jobs and 500
+//! builders; time is told to it, so that a minute takes a moment.
 
-use std::io::Write;
+use std::io::{BufRead, Read, Write};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use massif::actors::log_search::Search;
 use massif::admin::summit::JobLogSearch;
 use massif::admin::view::{BuilderView, JobView};
 use massif::id::{JobId, Now, Stamp};
+use massif::net::admin::Client;
 use massif::tui::app::{App, Input};
 use massif::tui::data::{Link, News};
 use massif::tui::keys::Key;
@@ -21,6 +24,8 @@ const JOBS: u64 = 10_000;
 const BUILDERS: u64 = 500;
 /// Changes between two frames of a farm with 200 events a second and four frames a second.
 const CHANGES: u64 = 50;
+/// A number that only tries have.
+const TRY: u64 = (1 << 62) + 7;
 const BEGAN: i64 = 1_795_341_600_000;
 
 fn at(ms: u64) -> Now {
@@ -112,7 +117,7 @@ fn keys() {
     );
 }
 
-/// Bytes and work of a minute that nobody touches.
+/// What a minute costs that nobody touches: the JSON of the changes is read, as the connection reads it.
 fn minute(name: &str, busy: bool, page: char) {
     let mut app = farm((120, 40));
     if !busy {
@@ -127,12 +132,14 @@ fn minute(name: &str, busy: bool, page: char) {
     let mut bytes = 0;
     let mut work = Duration::ZERO;
     for quarter in 1..=240_u64 {
-        let news = busy.then(|| {
-            let changed =
-                (0..CHANGES).map(|number| job(1 + (quarter * CHANGES + number) % JOBS, quarter));
-            News::Jobs(changed.collect())
+        let told = busy.then(|| {
+            let changed: Vec<JobView> = (0..CHANGES)
+                .map(|number| job(1 + (quarter * CHANGES + number) % JOBS, quarter))
+                .collect();
+            serde_json::to_string(&changed).expect("JSON")
         });
         let since = Instant::now();
+        let news = told.map(|told| News::Jobs(serde_json::from_str(&told).expect("jobs")));
         app.now = at(quarter * 250);
         if let Some(news) = news {
             app.hear(news);
@@ -154,7 +161,7 @@ fn minute(name: &str, busy: bool, page: char) {
         work += since.elapsed();
     }
     println!(
-        "dash: {name}: {:.2} kB/s to the terminal at 120x40, {:.2} % of a core without reading JSON",
+        "dash: {name}: {:.2} kB/s to the terminal at 120x40, {:.2} % of a core",
         bytes as f64 / 60.0 / 1e3,
         work.as_secs_f64() / 60.0 * 100.0
     );
@@ -169,14 +176,7 @@ fn search() {
     };
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("log");
-    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("a file"));
-    let line = b"  CC       src/module/some_file_of_a_build.o -O2 -g -fstack-protector-strong\n";
-    for _ in 0..size / line.len() {
-        file.write_all(line).expect("a write");
-    }
-    file.write_all(b"browser.c:118: the needle\n")
-        .expect("a write");
-    file.flush().expect("a write");
+    log_file(&path, size);
     for (name, pattern) in [("words", Some("the needle".to_owned())), ("errors", None)] {
         let mut offset = 0;
         let mut found = 0;
@@ -206,6 +206,122 @@ fn search() {
     }
 }
 
+/// A log's file of this many bytes; a line of the search stands at its end.
+fn log_file(path: &std::path::Path, size: usize) {
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).expect("a file"));
+    let line = b"  CC       src/module/some_file_of_a_build.o -O2 -g -fstack-protector-strong\n";
+    for _ in 0..size / line.len() {
+        file.write_all(line).expect("a write");
+    }
+    file.write_all(b"browser.c:118: the needle\n")
+        .expect("a write");
+    file.flush().expect("a write");
+}
+
+/// A real farm of this program, asked over its socket: the dashboard's start to its first frame, and a large log at its end.
+fn real_farm() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut farm = Command::new(env!("CARGO_BIN_EXE_massif"))
+        .args([
+            "up",
+            "--headless",
+            "--slots",
+            "0",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+        ])
+        .arg("--dir")
+        .arg(dir.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a farm");
+    let mut ready = String::new();
+    let out = farm.stdout.take().expect("its output");
+    std::io::BufReader::new(out)
+        .read_line(&mut ready)
+        .expect("a line");
+    assert!(ready.starts_with("ready "), "{ready}");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let socket = dir.path().join("admin.sock");
+    let mut starts: Vec<Duration> = (0..20).map(|_| start(&socket)).collect();
+    println!(
+        "dash: start of the process to its first frame: p99 {:.1} ms",
+        at_99(&mut starts).as_secs_f64() * 1e3
+    );
+    let size: usize = if cfg!(debug_assertions) {
+        32 << 20
+    } else {
+        1 << 30
+    };
+    // A try that is over: its log is read by the same lines as a job's, and it needs no job.
+    let logs = dir.path().join("logs");
+    std::fs::create_dir_all(&logs).expect("a directory");
+    log_file(&logs.join(format!("{TRY}.1.log")), size);
+    let mut opens: Vec<Duration> = runtime.block_on(async {
+        let mut times = Vec::new();
+        for _ in 0..20 {
+            let since = Instant::now();
+            let mut client = Client::connect(&socket).await.expect("a connection");
+            let ask = massif::admin::avalanche::Log {
+                job: JobId(TRY),
+                try_no: 1,
+                offset: Some(-262_144),
+                bytes_max: Some(262_144),
+                base64: Some(true),
+            };
+            let told = client.call(&ask).await;
+            times.push(since.elapsed());
+            assert!(told.is_ok_and(|piece| piece.end), "the end of the log");
+        }
+        times
+    });
+    println!(
+        "dash: a log of {} MiB opened at its end over the socket: p99 {:.1} ms",
+        size >> 20,
+        at_99(&mut opens).as_secs_f64() * 1e3
+    );
+    farm.kill().expect("an end");
+    farm.wait().expect("an end");
+}
+
+/// The dashboard in a terminal of its own, until something of its first frame is there.
+fn start(socket: &std::path::Path) -> Duration {
+    let size = portable_pty::PtySize {
+        rows: 40,
+        cols: 120,
+        pixel_width: 0,
+        pixel_height: 0,
+    };
+    let pair = portable_pty::native_pty_system()
+        .openpty(size)
+        .expect("a terminal");
+    let mut command = portable_pty::CommandBuilder::new(env!("CARGO_BIN_EXE_massif"));
+    command.args(["dash", "--no-mouse", "--dir"]);
+    command.arg(socket.parent().expect("a directory"));
+    command.env("TERM", "xterm-256color");
+    let mut read = pair.master.try_clone_reader().expect("a reader");
+    let since = Instant::now();
+    let mut child = pair.slave.spawn_command(command).expect("a dashboard");
+    drop(pair.slave);
+    let (mut seen, mut piece) = (Vec::new(), [0; 4096]);
+    while !seen.windows(6).any(|words| words == b"Events") {
+        let count = read.read(&mut piece).expect("a frame");
+        assert!(count > 0, "it ended without a frame");
+        seen.extend_from_slice(&piece[..count]);
+    }
+    let took = since.elapsed();
+    child.kill().ok();
+    child.wait().ok();
+    took
+}
+
 /// All of it.
 pub fn run() {
     keys();
@@ -214,4 +330,5 @@ pub fn run() {
     minute("busy farm, queue", true, '2');
     minute("busy farm, first page", true, '1');
     search();
+    real_farm();
 }

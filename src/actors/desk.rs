@@ -10,9 +10,12 @@ use base64::Engine;
 use ractor::{ActorRef, RpcReplyPort, rpc::CallResult};
 use tokio::sync::{broadcast, mpsc, watch};
 
+use super::checks::{doctor_view, links_alarms};
 use super::{avalanche, events, post, summit, vessel};
 use crate::admin::avalanche::Call as AvalancheCall;
-use crate::admin::host::{Call as HostCall, Events, Findings, HostStatus, StoreCopy, StoreReport};
+use crate::admin::host::{
+    Call as HostCall, Events, Findings, HostStatus, StoreCopy, StoreReport, Works,
+};
 use crate::admin::summit::{Artefacts, Call as SummitCall, FilePiece, LogPiece, LogPlaces};
 use crate::admin::view::{AddressesView, ArtefactView, DoctorView, HostView, StatusView};
 use crate::admin::{Call, Caller, Method, Reply, SCHEMA};
@@ -64,6 +67,8 @@ pub struct Inner {
     pub channels: watch::Receiver<vessel::View>,
     /// Other hosts.
     pub links: super::links::Links,
+    /// The farm as it was.
+    pub past: super::past::Folds,
 }
 
 /// Asks an actor, with a deadline.
@@ -201,6 +206,9 @@ impl Desk {
                 .await??;
                 self.with_artefacts(&wish, reply).await
             }
+            Call::Summit(call @ (SummitCall::PastShow(_) | SummitCall::PastWhy(_))) => {
+                super::past::answer(&self.0, call).await.map(Answer::One)
+            }
             Call::Summit(call) => {
                 let call = Box::new(call);
                 ask(post::names::SUMMIT, |reply| summit::Msg::Ask {
@@ -293,6 +301,12 @@ impl Desk {
                     blocking(move || super::stock::check(&inner.store, &inner.blobs)).await?;
                 one(&wish, &StoreReport { report })
             }
+            HostCall::WorkList(wish) => one(
+                &wish,
+                &Works {
+                    works: super::work::list(),
+                },
+            ),
             HostCall::StoreBackup(wish) => {
                 let inner = self.0.clone();
                 let path = wish.path.clone();
@@ -559,33 +573,6 @@ impl Desk {
     }
 }
 
-/// Hosts that should be linked and are not, and clocks that are off.
-fn links_alarms(links: &super::links::Links) -> Vec<crate::admin::view::AlarmView> {
-    let alarm =
-        |kind: &str, name: &HostName, text: String, next: &str| crate::admin::view::AlarmView {
-            kind: kind.into(),
-            subject: Some(name.to_string()),
-            text,
-            next: next.into(),
-            since: None,
-        };
-    let missing = links.missing().into_iter().map(|(peer, why)| {
-        let text = format!("no link to {}: {why}", peer.name);
-        let next = format!("look at that host, and at `massif peer show {}`", peer.name);
-        alarm("link_down", &peer.name, text, &next)
-    });
-    let off = links.clocks_off().into_iter().map(|(peer, off_s)| {
-        let text = format!("the clock of {} is {off_s} s off this one", peer.name);
-        alarm(
-            "clock_off",
-            &peer.name,
-            text,
-            "set both by NTP; up to two days are borne",
-        )
-    });
-    missing.chain(off).collect()
-}
-
 struct PieceWish {
     offset: Option<i64>,
     bytes_max: Option<u32>,
@@ -770,22 +757,4 @@ fn page(
         seq,
         more,
     })
-}
-
-/// One finding as the admin interface shows it.
-pub fn doctor_view(finding: crate::build::probe::Finding) -> DoctorView {
-    use crate::build::probe::FindingState;
-    DoctorView {
-        check: finding.name,
-        verdict: match finding.state {
-            FindingState::Good => "ok",
-            FindingState::Warning => "warning",
-            FindingState::Broken => "bad",
-            FindingState::Unknown => "unknown",
-        }
-        .into(),
-        have: finding.text,
-        need: String::new(),
-        next: finding.cure,
-    }
 }

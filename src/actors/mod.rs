@@ -2,10 +2,12 @@
 //! hosts, desk answers people. Each owns its trees; others send it facts and questions.
 
 pub mod avalanche;
+pub mod checks;
 pub mod desk;
 pub mod events;
 pub mod links;
 pub mod log_search;
+pub mod past;
 pub mod post;
 pub mod root;
 pub mod shop;
@@ -13,6 +15,7 @@ pub mod stock;
 pub mod summit;
 pub mod upload;
 pub mod vessel;
+pub mod work;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -41,7 +41,10 @@ pub fn backup(inner: &super::desk::Inner, path: Option<String>) -> Result<Backup
             .join(format!("massif-{}.backup", super::now().wall.0)),
     };
     let seq = events::Chain::load(&inner.store)?.seq;
-    let made = inner.store.backup(&path)?;
+    let work = super::work::Working::begin("store_backup", "rows", None);
+    let made = inner
+        .store
+        .backup_telling(&path, &|done, total| work.at(done, total))?;
     let bytes = std::fs::read(&path).map_err(|error| {
         Fault::new(
             Kind::Operator,

@@ -2,7 +2,7 @@
 
 use super::view::{
     BackupView, CertView, DoctorView, EventView, JoinView, MadeView, PeerView, StatusView,
-    StoreCheckView, TicketView,
+    StoreCheckView, TicketView, WorkView,
 };
 use super::{facts, methods, replies};
 use crate::id::{HostName, Seq, Stamp};
@@ -36,6 +36,12 @@ replies! {
     pub struct StoreReport {
         /// The report.
         pub report: StoreCheckView,
+    }
+
+    /// Long work that goes on.
+    pub struct Works {
+        /// The oldest first.
+        pub works: Vec<WorkView>,
     }
 
     /// A copy of the store.
@@ -217,4 +223,7 @@ methods! {
         /// What an operator may do; null: view.
         rights: Option<String>,
     } -> OnePeer;
+
+    /// Long work that somebody waits for, with how much of it is done.
+    WorkList: View {} -> Works;
 }

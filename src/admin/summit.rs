@@ -1,8 +1,9 @@
 //! `io.massif.Summit`: projects, recipes, profiles, plans, jobs and builders.
 
 use super::view::{
-    ArtefactView, Blame, BuildView, BuilderView, ChangeView, FaultView, JobDetail, JobState,
-    JobView, PlanJobView, PlanView, ProfileView, ProjectView, RecipeDetail, RecipeView, WhyView,
+    ArtefactView, Blame, BuildView, BuilderView, ChangeView, ConeView, FaultView, JobDetail,
+    JobState, JobView, PastView, PlanJobView, PlanView, ProfileView, ProjectView, RecipeDetail,
+    RecipeView, WhyView,
 };
 use super::{facts, methods, replies};
 use crate::id::{ChannelName, Digest, JobId, ProfileName, ProjectName, RecipeName, Seq};
@@ -152,6 +153,22 @@ replies! {
     pub struct Answer {
         /// The answer.
         pub why: WhyView,
+    }
+
+    /// The farm as it was.
+    pub struct Past {
+        /// All but the jobs: in the first page only.
+        pub past: Option<PastView>,
+        /// Jobs as they stood then, the newest first. What the log does not hold is null.
+        pub jobs: Vec<JobView>,
+        /// Ask for the next page with this; null: there is none.
+        pub next: Option<String>,
+    }
+
+    /// What lies around a job.
+    pub struct Cone {
+        /// It.
+        pub cone: ConeView,
     }
 
     /// All builders.
@@ -523,4 +540,31 @@ methods! {
         /// Its number.
         id: JobId,
     } -> TryPage;
+
+    /// The farm as it stood after an event: the log of events, folded up to there by the farm's own rules.
+    PastShow: View slow {
+        /// The event; 0: before the first.
+        at: Seq,
+        /// Only jobs that stood in these states; empty: all.
+        #[serde(default)]
+        states: Vec<JobState>,
+        /// `next` of the page before.
+        after: Option<String>,
+        /// Rows at most.
+        limit: Option<u32>,
+    } -> Past;
+
+    /// Why something was as it was after an event, as far as the log of events tells.
+    PastWhy: View slow {
+        /// The event.
+        at: Seq,
+        /// A job's number, a recipe or a builder.
+        thing: String,
+    } -> Answer;
+
+    /// The longest way through what a job needs and what needs it, and the circles among them with their cuts.
+    ConeShow: View {
+        /// Its number, or a recipe: its newest job.
+        job: String,
+    } -> Cone;
 }

@@ -12,6 +12,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::net::admin::Client;
 use crate::tui::data::Data;
 use crate::tui::link::Connect;
+use crate::tui::run::Program;
 use crate::tui::shell::{self, Options};
 use crate::tui::theme::{Environment, Graphs, Palette, Theme};
 use crate::tui::{draw, once, svg};
@@ -56,6 +57,18 @@ fn theme(looks: &args::Looks, environment: &Environment) -> Result<Theme> {
     })
 }
 
+/// This program, asking the same host.
+fn program(global: &Global) -> Program {
+    let mut lead = Vec::new();
+    if let Some(dir) = &global.dir {
+        lead.extend(["--dir".to_owned(), dir.display().to_string()]);
+    }
+    if let Some(host) = &global.host {
+        lead.extend(["--host".to_owned(), host.clone()]);
+    }
+    Program { lead }
+}
+
 fn connect_to(host: Arc<Host>) -> Connect {
     Arc::new(move || {
         let host = host.clone();
@@ -77,6 +90,7 @@ pub(super) fn dash(wish: &args::Dash, global: &Global, out: &Out) -> Result<Verd
         mouse: !wish.looks.no_mouse,
         farm_here: false,
         command: wish.open.clone(),
+        program: program(global),
     })?;
     Ok(Verdict::Done)
 }
@@ -126,7 +140,10 @@ fn first_page(data: Data, columns: Option<u16>, out: &Out) {
 }
 
 /// `massif status`: the dashboard's first page; of a host that knows no jobs, what it knows.
-pub(super) async fn status(host: Host, out: &Out) -> Result<Verdict> {
+pub(super) async fn status(host: Host, status: &args::Status, out: &Out) -> Result<Verdict> {
+    if let Some(at) = status.at {
+        return super::past::status(&host, at, out).await;
+    }
     let host = Arc::new(host);
     if out.style == Style::People
         && let Ok(data) = once::read(&connect_to(host.clone())).await
@@ -158,7 +175,7 @@ fn picture(wish: &args::Dash, connect: &Connect, file: &std::path::Path) -> Resu
 }
 
 /// The dashboard of the farm that this process runs.
-pub(super) fn front(looks: &args::Looks, socket: PathBuf) -> Result<()> {
+pub(super) fn front(looks: &args::Looks, socket: PathBuf, dir: PathBuf) -> Result<()> {
     let connect: Connect = Arc::new(move || {
         let socket = socket.clone();
         Box::pin(async move { Client::connect(&socket).await })
@@ -169,5 +186,8 @@ pub(super) fn front(looks: &args::Looks, socket: PathBuf) -> Result<()> {
         mouse: !looks.no_mouse,
         farm_here: true,
         command: None,
+        program: Program {
+            lead: vec!["--dir".to_owned(), dir.display().to_string()],
+        },
     })
 }

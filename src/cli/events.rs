@@ -394,7 +394,11 @@ pub(super) async fn store(
                 .as_deref()
                 .map(super::repository::absolute)
                 .transpose()?;
-            let backup = host.ask(&host::StoreBackup { path }).await?.backup;
+            let ask = host::StoreBackup { path };
+            let doing = host.ask(&ask);
+            let words = "writing a copy of the store";
+            let backup = super::wait::with_work(host, "store_backup", words, doing);
+            let backup = backup.await?.backup;
             match out.style {
                 Style::Json => out.value(&backup)?,
                 Style::Ids => out.line(&backup.path),

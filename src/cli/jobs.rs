@@ -108,6 +108,15 @@ fn table(jobs: &[JobView], out: &Out) {
     out.table(&table);
 }
 
+fn show_jobs(jobs: &[JobView], out: &Out) -> Result<()> {
+    match out.style {
+        Style::Json => out.value(&jobs)?,
+        Style::Ids => jobs.iter().for_each(|job| out.line(job.id.to_string())),
+        Style::People => table(jobs, out),
+    }
+    Ok(())
+}
+
 pub(super) async fn job(host: &Host, job: &args::Job, out: &Out) -> Result<Verdict> {
     let changed = match job {
         args::Job::List {
@@ -115,20 +124,27 @@ pub(super) async fn job(host: &Host, job: &args::Job, out: &Out) -> Result<Verdi
             recipe,
             project,
             limit,
+            at,
         } => {
+            let states: Vec<JobState> = states.iter().flat_map(|state| state.states()).collect();
+            if let Some(at) = at {
+                let fits = |job: &JobView| {
+                    recipe.as_ref().is_none_or(|only| *only == job.recipe)
+                        && project.as_ref().is_none_or(|only| *only == job.project)
+                };
+                let then = super::past::jobs(host, *at, states, *limit, fits).await?;
+                super::past::say_when(&then.0, out);
+                show_jobs(&then.1, out)?;
+                return Ok(Verdict::Done);
+            }
             let ask = summit::JobList {
-                states: states.iter().flat_map(|state| state.states()).collect(),
+                states,
                 recipe: recipe.clone(),
                 project: project.clone(),
                 after: None,
                 limit: None,
             };
-            let jobs = ask::all(host, &ask, *limit).await?;
-            match out.style {
-                Style::Json => out.value(&jobs)?,
-                Style::Ids => jobs.iter().for_each(|job| out.line(job.id.to_string())),
-                Style::People => table(&jobs, out),
-            }
+            show_jobs(&ask::all(host, &ask, *limit).await?, out)?;
             return Ok(Verdict::Done);
         }
         args::Job::Show(args::JobArg { job }) => {
@@ -224,6 +240,9 @@ fn show_job(job: &JobView, detail: &JobDetail, out: &Out) {
         "hold",
         job.hold.as_ref().map(show::hold_text).unwrap_or_default(),
     );
+    let priority = job
+        .priority
+        .map_or_else(|| "unknown".to_owned(), |worth| worth.to_string());
     let terms: Vec<String> = detail
         .priority_terms
         .iter()
@@ -232,8 +251,8 @@ fn show_job(job: &JobView, detail: &JobDetail, out: &Out) {
     out.field(
         "priority",
         match terms.as_slice() {
-            [] => job.priority.to_string(),
-            terms => format!("{} = {}", job.priority, terms.join(", ")),
+            [] => priority,
+            terms => format!("{priority} = {}", terms.join(", ")),
         },
     );
     out.field(

@@ -12,7 +12,12 @@ use crate::fault::Result;
 
 pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> Result<Verdict> {
     let builders = match builder {
-        args::Builder::List => host.ask(&summit::BuilderList {}).await?.builders,
+        args::Builder::List { at: None } => host.ask(&summit::BuilderList {}).await?.builders,
+        args::Builder::List { at: Some(at) } => {
+            let view = super::past::view(host, *at).await?;
+            super::past::say_when(&view, out);
+            view.builders
+        }
         args::Builder::Show { name } => {
             let ask = summit::BuilderShow { name: name.clone() };
             return one(&host.ask(&ask).await?.builder, out);

@@ -19,6 +19,7 @@ mod log;
 mod machines;
 mod out;
 mod pages;
+mod past;
 mod peers;
 mod pictures;
 mod plan_offline;
@@ -30,6 +31,7 @@ pub mod text;
 mod trying;
 mod wait;
 mod why;
+pub mod words;
 
 use args::{Cli, Verb};
 use out::{Out, Style};
@@ -158,7 +160,7 @@ async fn ask_host(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
     let host = ask::Host::find(&cli.global)?;
     match verb {
         Verb::Dash(_) => Err(Fault::bug("the dashboard has a runtime of its own")),
-        Verb::Status => dash::status(host, out).await,
+        Verb::Status(status) => dash::status(host, status, out).await,
         Verb::Doctor => events::doctor(&host, &cli.global, out).await,
         Verb::Watch(watch) => events::watch(&host, watch, out).await,
         Verb::Audit(audit) => events::audit(&host, audit, out).await,

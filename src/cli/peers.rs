@@ -94,8 +94,11 @@ pub(super) fn join(join: &args::Join, global: &Global, out: &Out) -> Result<Verd
     let places = Places::of_this_process();
     let line: TicketLine = join.line.parse()?;
     let dir = state_dir(global.dir.as_deref(), &places)?;
+    let progress = super::wait::Progress::new(None);
+    progress.begins(&format!("asking the farm at {}", line.addresses.join(", ")));
     if line.role == Role::Operator {
         let joined = super::client_runtime()?.block_on(remote::join(&dir, &line))?;
+        drop(progress);
         if out.json() {
             out.value(&serde_json::json!({
                 "host": joined.host.name, "host_id": joined.host.id, "name": joined.name,
@@ -124,11 +127,14 @@ pub(super) fn join(join: &args::Join, global: &Global, out: &Out) -> Result<Verd
         }
     })?;
     if let Some(answer) = running {
+        drop(progress);
         show_joined(&answer.joined, out)?;
         return Ok(Verdict::Done);
     }
     let options = run::join_options(&join.host, global)?;
     crate::host::join(options, line.to_string(), |joined| {
+        // What the process says from here on is no part of this.
+        drop(progress);
         // The line that scripts wait for comes in any case.
         show_joined(joined, out).ok();
     })?;

@@ -224,11 +224,8 @@ async fn import(
     channel: Option<&crate::id::ChannelName>,
     out: &Out,
 ) -> Result<Verdict> {
-    let progress = super::wait::Progress::new(None);
-    progress.now(
-        &format!("publishing {}", count(files.len() as u64, "file")),
-        0,
-    );
+    let words = format!("publishing {}", count(files.len() as u64, "file"));
+    let kind = "package_import";
     let imported = match (base, files) {
         (Some(name), [dir]) => {
             let ask = vessel::PackageImportBase {
@@ -236,7 +233,7 @@ async fn import(
                 dir: absolute(dir)?,
                 channel: channel.cloned(),
             };
-            host.ask(&ask).await?
+            super::wait::with_work(host, kind, &words, host.ask(&ask)).await?
         }
         (Some(_), _) => {
             return Err(Fault::new(Kind::Usage, "--base takes one directory")
@@ -247,14 +244,13 @@ async fn import(
                 .iter()
                 .map(|file| absolute(file))
                 .collect::<Result<Vec<String>>>()?;
-            host.ask(&vessel::PackageImport {
+            let ask = vessel::PackageImport {
                 files,
                 channel: channel.cloned(),
-            })
-            .await?
+            };
+            super::wait::with_work(host, kind, &words, host.ask(&ask)).await?
         }
     };
-    drop(progress);
     let import = imported.import;
     match out.style {
         Style::Json => out.value(&import)?,

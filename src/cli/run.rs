@@ -24,7 +24,8 @@ pub(super) fn up(up: &args::Up, global: &Global) -> Result<Verdict> {
         ..options
     };
     let looks = up.looks.clone();
-    let front = move |socket: PathBuf| super::dash::front(&looks, socket);
+    let dir = state_dir(global.dir.as_deref(), &Places::of_this_process())?;
+    let front = move |socket: PathBuf| super::dash::front(&looks, socket, dir.clone());
     host::run_behind(options, front).map(|()| Verdict::Done)
 }
 

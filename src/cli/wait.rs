@@ -1,6 +1,7 @@
 //! Waiting for the farm: a live line on a terminal, plain lines in a pipe, and a deadline.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::ask::Host;
 use super::show;
 use super::text;
-use crate::admin::view::{JobState, JobView, ProjectView};
+use crate::admin::view::{JobState, JobView, ProjectView, WorkView};
 use crate::admin::{host, summit};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::JobId;
@@ -49,6 +50,14 @@ impl Progress {
         }
     }
 
+    /// Work that begins: what goes on, on a terminal; elsewhere a line.
+    pub(super) fn begins(&self, words: &str) {
+        match &self.bar {
+            Some(_) => self.now(words, 0),
+            None => self.happened(words),
+        }
+    }
+
     /// Something that happened: a line that stays.
     pub(super) fn happened(&self, words: &str) {
         let words = text::line(words);
@@ -66,6 +75,67 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// How often work of a host is looked at, and how often a pipe hears of it.
+const WORK_LOOK: Duration = Duration::from_millis(250);
+const WORK_TOLD: Duration = Duration::from_secs(10);
+
+/// Waits for work of a host, and shows how far it is: what, done of total, time left.
+pub(super) async fn with_work<T>(
+    host: &Host,
+    kind: &str,
+    words: &str,
+    doing: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let progress = Progress::new(None);
+    progress.begins(words);
+    let mut doing = std::pin::pin!(doing);
+    let mut looking: Option<Client> = None;
+    let mut told = Instant::now();
+    loop {
+        tokio::select! {
+            done = &mut doing => return done,
+            () = tokio::time::sleep(WORK_LOOK) => {}
+        }
+        if looking.is_none() {
+            looking = host.connect().await.ok();
+        }
+        let Some(client) = &mut looking else { continue };
+        let Ok(Ok(answer)) =
+            tokio::time::timeout(WORK_LOOK * 4, client.call(&host::WorkList {})).await
+        else {
+            // Nobody answers, or an older host: the work itself is what counts.
+            looking = None;
+            continue;
+        };
+        let ours = answer.works.iter().rev().find(|work| work.kind == kind);
+        let Some(far) = ours.map(|work| format!("{words}: {}", how_far(work))) else {
+            continue;
+        };
+        progress.now(&far, 0);
+        if progress.bar.is_none() && told.elapsed() >= WORK_TOLD {
+            told = Instant::now();
+            progress.happened(&far);
+        }
+    }
+}
+
+/// `1200 of 4000 rows, 3s left`
+fn how_far(work: &WorkView) -> String {
+    let (done, unit) = (work.done, &work.unit);
+    let Some(total) = work.total.filter(|total| *total > 0) else {
+        return format!("{done} {unit}");
+    };
+    let took = show::now().seconds_since(work.began).max(0.0);
+    let left = match done {
+        0 => String::new(),
+        done => {
+            let left = took / done as f64 * total.saturating_sub(done) as f64;
+            format!(", {} left", text::span(left.ceil()))
+        }
+    };
+    format!("{done} of {total} {unit}{left}")
 }
 
 /// When to look again: at each event, and every two seconds whatever happens.

@@ -11,12 +11,16 @@ use crate::admin::view::WhyView;
 use crate::fault::Result;
 
 pub(super) async fn why(host: &Host, why: &args::Why, out: &Out) -> Result<Verdict> {
-    let answer = host
-        .ask(&summit::Why {
-            thing: why.thing.clone(),
-        })
-        .await?
-        .why;
+    let thing = why.thing.clone();
+    let answer = match why.at {
+        None => host.ask(&summit::Why { thing }).await?.why,
+        Some(at) => {
+            // Which moment it is belongs to the answer; it also folds a long log go by go.
+            let view = super::past::view(host, at).await?;
+            super::past::say_when(&view, out);
+            host.ask(&summit::PastWhy { at, thing }).await?.why
+        }
+    };
     match out.style {
         Style::Json => out.value(&answer)?,
         Style::Ids => answer

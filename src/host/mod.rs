@@ -429,6 +429,7 @@ impl Host {
             recorded,
             channels,
             links: links.clone(),
+            past: crate::actors::past::Folds::new(store.clone()),
         }));
         links.start(Arc::clone(&endpoint), desk.clone());
         keep_bases(&desk, &stop);

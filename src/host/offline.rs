@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter};
 use std::path::Path;
 
-use crate::actors::desk::doctor_view;
+use crate::actors::checks::doctor_view;
 use crate::actors::stock::known_trees;
 use crate::admin::view::{DoctorView, StoreCheckView};
 use crate::fault::{Fault, Kind, Result};

@@ -21,6 +21,8 @@ const TRAILER: u64 = 32;
 const KEY_BYTES_MAX: u32 = 4 * 1024;
 /// Rows of today end at 8 KiB; the head row grows with the trees.
 const VALUE_BYTES_MAX: u32 = 64 * 1024;
+/// Rows between two words about how far a backup is.
+const TOLD_EVERY: u64 = 256;
 /// Rows that a load hands to sled at a time.
 const LOAD_ROWS: usize = 4_096;
 
@@ -65,10 +67,19 @@ fn export_failed(path: &Path, error: &io::Error) -> Fault {
 impl Store {
     /// Writes a backup of everything acknowledged so far, while the store goes on working.
     pub fn backup(&self, file: &Path) -> Result<Summary> {
+        self.write_backup(file, None)
+    }
+
+    /// The same, and tells on the way how many rows of how many are written.
+    pub fn backup_telling(&self, file: &Path, told: &dyn Fn(u64, u64)) -> Result<Summary> {
+        self.write_backup(file, Some(told))
+    }
+
+    fn write_backup(&self, file: &Path, told: Option<&dyn Fn(u64, u64)>) -> Result<Summary> {
         let mut summary = None;
         let mut refused = None;
         let written = files::write_atomic_with(file, 0o600, |to| {
-            let outcome = self.frozen(|keep| write_export(keep, file, to));
+            let outcome = self.frozen(|keep| write_export(keep, file, to, told));
             match outcome {
                 Ok(done) => summary = Some(done),
                 Err(fault) => refused = Some(fault),
@@ -114,7 +125,12 @@ impl Store {
     }
 }
 
-fn write_export(keep: &Keep, path: &Path, to: &mut File) -> Result<Summary> {
+fn write_export(
+    keep: &Keep,
+    path: &Path,
+    to: &mut File,
+    told: Option<&dyn Fn(u64, u64)>,
+) -> Result<Summary> {
     let failed = |error: io::Error| export_failed(path, &error);
     let mut out = Hashing {
         to: BufWriter::with_capacity(1 << 18, to),
@@ -125,12 +141,23 @@ fn write_export(keep: &Keep, path: &Path, to: &mut File) -> Result<Summary> {
     let mut packed = zstd::Encoder::new(&mut out, 3).map_err(failed)?;
     let mut frame = Vec::new();
     let mut rows = 0;
+    // Counting reads the keys alone, and only for somebody who waits.
+    let mut total = 0;
+    if told.is_some() {
+        keep.each_row(|_, _| {
+            total += 1;
+            Ok(())
+        })?;
+    }
     // The head row's key is the smallest, so it comes first by itself.
     keep.each_row(|key, value| {
         frame.clear();
         let entry = (key.to_vec(), Some(value.to_vec()));
         write_entry(&entry, &mut frame);
         rows += 1;
+        if let Some(told) = told.filter(|_| rows % TOLD_EVERY == 0) {
+            told(rows, total);
+        }
         packed.write_all(&frame).map_err(failed)
     })?;
     packed.finish().map_err(failed)?;

@@ -9,6 +9,7 @@ use super::draw;
 use super::keys::Key;
 use super::list::Line;
 use super::page::{Page, Shape, Sheet};
+use super::past::{Asked, Then};
 use super::theme::{Ink, Theme};
 use super::views;
 use crate::fault::{Fault, Kind};
@@ -22,6 +23,8 @@ const REFRESH_MS: u64 = 1_000;
 const RETRY_MS: u64 = 3_000;
 /// How long a notice stays.
 const NOTICE_MS: u64 = 8_000;
+/// A command's output is shown on a page of its own from this length on.
+const PRINTED_BYTES: usize = 120;
 /// Commands that are remembered.
 const USED_MAX: usize = 200;
 /// Pages inside each other.
@@ -119,6 +122,8 @@ pub struct Wants {
     pub jobs: Vec<JobId>,
     /// Builders are on the screen.
     pub builders: bool,
+    /// Peers or their links are on the screen.
+    pub peers: bool,
 }
 
 /// The dashboard.
@@ -128,6 +133,10 @@ pub struct App {
     pub data: Data,
     /// What was known when a person held the screen still, and when that was.
     pub frozen: Option<(Box<Data>, Now)>,
+    /// An earlier moment that is shown in place of now.
+    pub past: Option<Box<Then>>,
+    /// An earlier moment that was asked for.
+    pub past_asked: Option<Asked>,
     /// Open pages, the one that is seen last.
     pub stack: Vec<Sheet>,
     /// What is being typed.
@@ -161,6 +170,8 @@ impl App {
         App {
             data: Data::default(),
             frozen: None,
+            past: None,
+            past_asked: None,
             stack: vec![Sheet::new(0, Page::Farm)],
             prompt: None,
             pending: None,
@@ -187,16 +198,27 @@ impl App {
             .unwrap_or_else(|| NOTHING.get_or_init(|| Sheet::new(0, Page::Farm)))
     }
 
-    /// The data that is shown: of now, or of when the screen was held still.
+    /// The data that is shown: of an earlier moment, of when the screen was held still, or of now.
     pub fn shown(&self) -> &Data {
-        self.frozen.as_ref().map_or(&self.data, |(data, _)| data)
+        match (self.then(), &self.frozen) {
+            (Some(then), _) => &then.data,
+            (None, Some((data, _))) => data,
+            (None, None) => &self.data,
+        }
+    }
+
+    /// A number that nothing else has.
+    pub(super) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
     }
 
     /// The host's time for what is shown.
     pub fn clock(&self) -> Stamp {
-        match &self.frozen {
-            Some((data, at)) => data.host_time(*at),
-            None => self.data.host_time(self.now),
+        match (self.then(), &self.frozen) {
+            (Some(then), _) => then.at,
+            (None, Some((data, at))) => data.host_time(*at),
+            (None, None) => self.data.host_time(self.now),
         }
     }
 
@@ -302,8 +324,20 @@ impl App {
 
     fn answered(&mut self, ticket: u64, result: Result<Reply, Fault>) {
         if let Some(at) = self.acts.remove(&ticket) {
+            let mut printed = None;
             let outcome = match result {
                 Ok(Reply::Done(words)) => Ok(words),
+                Ok(Reply::Ran(ran)) => {
+                    let first = ran.text.lines().next().unwrap_or("done").to_owned();
+                    if ran.text.lines().nth(1).is_some() || first.len() > PRINTED_BYTES {
+                        printed = Some(ran.text);
+                    }
+                    if ran.code == Some(0) {
+                        Ok(first)
+                    } else {
+                        Err(first)
+                    }
+                }
                 Ok(_) => Ok("done".into()),
                 Err(fault) => Err(fault.to_string()),
             };
@@ -313,9 +347,24 @@ impl App {
             }
             if let Some(used) = self.used.get_mut(at) {
                 used.outcome = Some(outcome);
+                if let Some(text) = printed {
+                    let page = Page::Raw(used.command.clone(), text);
+                    self.open(page);
+                }
             }
             return;
         }
+        let result = match result {
+            Ok(Reply::Past(past)) => {
+                self.take_past(ticket, Ok(*past));
+                return;
+            }
+            Err(fault) if self.past_asked.is_some_and(|asked| asked.ticket == ticket) => {
+                self.take_past(ticket, Err(fault));
+                return;
+            }
+            other => other,
+        };
         let Some(id) = self.tickets.remove(&ticket) else {
             return;
         };
@@ -335,10 +384,15 @@ impl App {
             (Ok(Reply::Older(events)), _) => views::events::older(sheet, events),
             (Ok(reply), _) => {
                 sheet.fault = None;
-                if let (Page::Graph(root), Reply::Job(page)) = (&sheet.page, &reply) {
+                if let (Page::Graph(root), Reply::Job(page) | Reply::Cone { page, .. }) =
+                    (&sheet.page, &reply)
+                {
                     views::graph::grow(&mut sheet.branches, *root, page);
                 }
-                if !frozen || sheet.content.is_none() {
+                if matches!((&sheet.page, &reply), (Page::Graph(_), Reply::Job(_))) {
+                    // A branch: what lies around the root stays.
+                    sheet.made_of = None;
+                } else if !frozen || sheet.content.is_none() {
                     sheet.content = Some(reply);
                     sheet.asked_at = seq;
                     sheet.made_of = None;
@@ -402,19 +456,24 @@ impl App {
             wants.into_iter().for_each(|want| self.ask(want));
             return;
         }
-        let Some(question) = sheet.page.question() else {
+        let since_asked = (since, sheet.fault.as_ref().map(|fault| fault.kind));
+        let asked_at = sheet.asked_at;
+        let asking = sheet.asking;
+        let filled = sheet.content.is_some();
+        let once = matches!(sheet.page, Page::Graph(_) | Page::Printed(_));
+        let Some(question) = self.stack.last().and_then(|sheet| self.question_of(sheet)) else {
             return;
         };
-        let due = match (since, &sheet.fault) {
+        let due = match since_asked {
             (None, _) => true,
-            (Some(since), Some(fault)) if fault.kind != Kind::NotFound => since >= RETRY_MS,
-            (Some(since), _) => sheet.asked_at < seq && since >= REFRESH_MS,
+            (Some(since), Some(kind)) if kind != Kind::NotFound => since >= RETRY_MS,
+            (Some(since), _) => asked_at < seq && since >= REFRESH_MS,
         };
-        // A tree is grown by hand; asking again would fold it.
-        let grown = matches!(sheet.page, Page::Graph(_)) && sheet.content.is_some();
+        // A tree is grown by hand, and a command is run once; asking again would undo it. What was, stays.
+        let grown = (once || self.past.is_some()) && filled;
         // A frozen page keeps what it has, and is filled when it has nothing.
-        let kept = frozen && sheet.content.is_some();
-        if due && !sheet.asking && !kept && !grown {
+        let kept = frozen && filled;
+        if due && !asking && !kept && !grown {
             self.ask_for_page(question);
         }
     }
@@ -422,9 +481,12 @@ impl App {
     /// Brings lists and texts up to date with what is known; `now`: a person waits for it.
     pub fn settle(&mut self, now: bool) {
         let height = self.height();
-        let Some(mut sheet) = self.stack.pop() else {
+        // The page stays in its place while its rows are made: which moment is shown depends on it.
+        let Some(last) = self.stack.last_mut().filter(|sheet| sheet.log.is_none()) else {
             return;
         };
+        let stand_in = Sheet::new(last.id, last.page.clone());
+        let mut sheet = std::mem::replace(last, stand_in);
         let shape = sheet.page.shape();
         let second = self.clock().0 / 1_000;
         let mut hash = self.shown().revision;
@@ -450,7 +512,9 @@ impl App {
         if shape != Shape::Log {
             sheet.spot.settle(&sheet.lines, height);
         }
-        self.stack.push(sheet);
+        if let Some(last) = self.stack.last_mut() {
+            *last = sheet;
+        }
     }
 
     /// Makes the list of the page that is seen anew.
@@ -467,6 +531,10 @@ impl App {
         let mut wants = Wants {
             jobs: Vec::new(),
             builders: matches!(sheet.page, Page::Farm | Page::Builders | Page::Builder(_)),
+            peers: matches!(
+                sheet.page,
+                Page::Builders | Page::Builder(_) | Page::Peers | Page::Peer(_)
+            ),
         };
         match &sheet.page {
             Page::Queue | Page::Farm => {

@@ -4,8 +4,8 @@
 use crate::admin::Right;
 use crate::admin::summit::JobPage;
 use crate::admin::view::{
-    ChangeView, ChannelVersionView, ChannelView, EventView, PackageView, RecipeDetail, RecipeView,
-    WhyView,
+    ChangeView, ChannelVersionView, ChannelView, ConeView, EventView, JobView, PackageView,
+    PastView, RecipeDetail, RecipeView, WhyView,
 };
 use crate::id::{JobId, RecipeName, Seq, VersionId};
 
@@ -14,6 +14,14 @@ use crate::id::{JobId, RecipeName, Seq, VersionId};
 pub enum Question {
     /// A job with its neighbours.
     Job(JobId),
+    /// A job with its neighbours, and the longest way around it.
+    Cone(JobId),
+    /// The farm as it stood after this event.
+    Past(Seq),
+    /// Why something was as it was after this event.
+    PastWhy(Seq, String),
+    /// The output of a command, given as the words after `massif`.
+    Run(Vec<String>),
     /// Why something is as it is.
     Why(String),
     /// All recipes.
@@ -91,12 +99,41 @@ pub struct Found {
     pub end: bool,
 }
 
+/// The farm as it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Past {
+    /// All but the jobs.
+    pub view: PastView,
+    /// Open and failed jobs, and the newest of the others.
+    pub jobs: Vec<JobView>,
+}
+
+/// What a command printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// Its exit code; `None`: it was killed.
+    pub code: Option<i32>,
+    /// What it printed, errors after the rest.
+    pub text: String,
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// Of [`Question::Job`].
     Job(Box<JobPage>),
-    /// Of [`Question::Why`].
+    /// Of [`Question::Cone`].
+    Cone {
+        /// The job.
+        page: Box<JobPage>,
+        /// What lies around it, when the host can tell.
+        cone: Option<Box<ConeView>>,
+    },
+    /// Of [`Question::Past`].
+    Past(Box<Past>),
+    /// Of [`Question::Run`], and of an action that runs a command.
+    Ran(Ran),
+    /// Of [`Question::Why`] and [`Question::PastWhy`].
     Why(Box<WhyView>),
     /// Of [`Question::Recipes`].
     Recipes(Vec<RecipeView>),
@@ -184,10 +221,32 @@ pub enum Action {
     },
     /// A builder leaves quarantine.
     ReleaseBuilder(String),
+    /// Somebody who joined is let in.
+    Approve(String),
+    /// Somebody is shut out for good.
+    Revoke(String),
+    /// Somebody gets another name.
+    Rename {
+        /// The peer.
+        peer: String,
+        /// Its new name; empty until it is typed.
+        to: String,
+    },
+    /// An invitation is taken back.
+    TakeBack(String),
+    /// A command of the command line.
+    Run {
+        /// The words after `massif`.
+        words: Vec<String>,
+        /// What it does, in a sentence.
+        effect: String,
+        /// What the caller must be allowed to do.
+        right: Right,
+    },
 }
 
 /// Words for a shell: quoted when they need it.
-fn quoted(words: &str) -> String {
+pub fn quoted(words: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+@,=".contains(c);
     if !words.is_empty() && words.chars().all(plain) {
         words.to_owned()
@@ -247,6 +306,16 @@ impl Action {
             Action::ReleaseBuilder(builder) => {
                 format!("massif builder release {}", quoted(builder))
             }
+            Action::Approve(peer) => format!("massif peer approve {}", quoted(peer)),
+            Action::Revoke(peer) => format!("massif peer revoke {}", quoted(peer)),
+            Action::Rename { peer, to } => {
+                format!("massif peer rename {} {}", quoted(peer), quoted(to))
+            }
+            Action::TakeBack(id) => format!("massif invite --revoke {}", quoted(id)),
+            Action::Run { words, .. } => {
+                let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+                format!("massif {}", words.join(" "))
+            }
         }
     }
 
@@ -299,12 +368,41 @@ impl Action {
             Action::ReleaseBuilder(builder) => {
                 format!("Release builder {builder} from quarantine: it gets builds again.")
             }
+            Action::Approve(peer) => format!(
+                "Let {peer} into the farm. Do it when the five words on its screen are the ones shown here."
+            ),
+            Action::Revoke(peer) => format!(
+                "Shut {peer} out for good: its links are closed, what it builds goes elsewhere, and its key never comes back."
+            ),
+            Action::Rename { peer, to } => format!("Call {peer} {to} from now on."),
+            Action::TakeBack(id) => {
+                format!("Take invitation {id} back: nobody can join with it any more.")
+            }
+            Action::Run { effect, .. } => effect.clone(),
         }
     }
 
     /// What the caller must be allowed to do.
     pub fn right(&self) -> Right {
-        Right::Operate
+        match self {
+            Action::Approve(_)
+            | Action::Revoke(_)
+            | Action::Rename { .. }
+            | Action::TakeBack(_) => Right::Admin,
+            Action::Run { right, .. } => *right,
+            Action::Retry(..)
+            | Action::Cancel(..)
+            | Action::Hold { .. }
+            | Action::Release(..)
+            | Action::Raise(..)
+            | Action::Build { .. }
+            | Action::Rollback { .. }
+            | Action::Refresh(_)
+            | Action::Drain { .. }
+            | Action::Resume(_)
+            | Action::Quarantine { .. }
+            | Action::ReleaseBuilder(_) => Right::Operate,
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use super::ask::Action;
 use super::data::Data;
 use super::page::Page;
 use super::theme::THEMES;
+use crate::cli::words::{self, Sense};
 use crate::fault::nearest;
-use crate::id::JobId;
+use crate::id::{JobId, Seq};
 
 /// What a command does.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +15,10 @@ pub enum Command {
     Open(Page),
     /// Change something, once confirmed.
     Act(Action),
+    /// The farm as it was after this event.
+    At(Seq),
+    /// Back from there.
+    Now,
     /// Other looks.
     Theme(String),
     /// Write the screen as a picture.
@@ -31,12 +36,15 @@ enum Slot {
     Job,
     Recipe,
     Builder,
+    Peer,
+    Project,
+    Channel,
     Thing,
     Theme,
     Rest,
 }
 
-use Slot::{Builder, Job, Recipe, Rest, Theme, Thing, Word};
+use Slot::{Builder, Channel, Job, Peer, Project, Recipe, Rest, Theme, Thing, Word};
 
 /// Every command by its words.
 const COMMANDS: &[&[Slot]] = &[
@@ -53,6 +61,14 @@ const COMMANDS: &[&[Slot]] = &[
     &[Word("events")],
     &[Word("watch")],
     &[Word("audit")],
+    &[Word("peers")],
+    &[Word("peer"), Word("list")],
+    &[Word("peer"), Word("show"), Peer],
+    &[Word("peer"), Word("approve"), Peer],
+    &[Word("peer"), Word("revoke"), Peer],
+    &[Word("peer"), Word("rename"), Peer, Rest],
+    &[Word("at"), Rest],
+    &[Word("now")],
     &[Word("job"), Word("show"), Job],
     &[Word("job"), Word("log"), Job],
     &[Word("job"), Word("tree"), Job],
@@ -65,9 +81,20 @@ const COMMANDS: &[&[Slot]] = &[
     &[Word("build"), Recipe],
     &[Word("recipe"), Word("show"), Recipe],
     &[Word("builder"), Word("show"), Builder],
-    &[Word("channel"), Word("versions"), Rest],
-    &[Word("package"), Word("list"), Rest],
-    &[Word("project"), Word("refresh"), Rest],
+    &[Word("recipe"), Word("history"), Recipe],
+    &[Word("plan"), Recipe],
+    &[Word("builder"), Word("drain"), Builder, Rest],
+    &[Word("builder"), Word("resume"), Builder],
+    &[Word("builder"), Word("quarantine"), Builder, Rest],
+    &[Word("builder"), Word("release"), Builder],
+    &[Word("channel"), Word("versions"), Channel],
+    &[Word("channel"), Word("rollback"), Channel, Rest],
+    &[Word("channel"), Word("verify"), Channel],
+    &[Word("package"), Word("list"), Channel],
+    &[Word("project"), Word("show"), Project],
+    &[Word("project"), Word("refresh"), Project],
+    &[Word("project"), Word("policy"), Project, Rest],
+    &[Word("project"), Word("remove"), Project],
     &[Word("theme"), Theme],
     &[Word("svg"), Rest],
     &[Word("help")],
@@ -82,6 +109,12 @@ pub struct Names {
     pub recipes: Vec<(String, JobId)>,
     /// Builders.
     pub builders: Vec<String>,
+    /// Peers.
+    pub peers: Vec<String>,
+    /// Projects.
+    pub projects: Vec<String>,
+    /// Channels.
+    pub channels: Vec<String>,
 }
 
 impl Names {
@@ -94,7 +127,21 @@ impl Names {
             .collect();
         recipes.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         recipes.dedup_by(|a, b| a.0 == b.0);
+        let mut projects: Vec<String> = data.jobs().map(|job| job.project.to_string()).collect();
+        projects.sort();
+        projects.dedup();
+        let profiles = data.profiles.iter();
+        let mut channels: Vec<String> = profiles.map(|known| known.channel.to_string()).collect();
+        channels.sort();
+        channels.dedup();
         Names {
+            peers: data
+                .peers
+                .iter()
+                .map(|peer| peer.name.to_string())
+                .collect(),
+            projects,
+            channels,
             recipes,
             builders: data
                 .builders
@@ -159,6 +206,9 @@ pub fn completions(typed: &str, names: &Names) -> Vec<String> {
             Some(Word(word)) => offer(word),
             Some(Job | Recipe) => names.recipes.iter().for_each(|(name, _)| offer(name)),
             Some(Builder) => names.builders.iter().for_each(|name| offer(name)),
+            Some(Peer) => names.peers.iter().for_each(|name| offer(name)),
+            Some(Project) => names.projects.iter().for_each(|name| offer(name)),
+            Some(Channel) => names.channels.iter().for_each(|name| offer(name)),
             Some(Thing) => {
                 names.recipes.iter().for_each(|(name, _)| offer(name));
                 names.builders.iter().for_each(|name| offer(name));
@@ -167,6 +217,8 @@ pub fn completions(typed: &str, names: &Names) -> Vec<String> {
             Some(Rest) | None => {}
         }
     }
+    let own = words::endings(&words, last);
+    found.extend(own.into_iter().map(|ending| format!("{lead}{ending}")));
     found.sort();
     found.dedup();
     found
@@ -192,6 +244,19 @@ pub fn parse(typed: &str, data: &Data) -> Result<Command, String> {
             Command::Open(Page::Repository)
         }
         ["events" | "watch" | "audit"] => Command::Open(Page::Events),
+        ["peers"] | ["peer", "list"] => Command::Open(Page::Peers),
+        ["peer", "show", name] => Command::Open(Page::Peer((*name).to_owned())),
+        ["peer", "approve", name] => Command::Act(Action::Approve((*name).to_owned())),
+        ["peer", "revoke", name] => Command::Act(Action::Revoke((*name).to_owned())),
+        ["peer", "rename", name, to] => Command::Act(Action::Rename {
+            peer: (*name).to_owned(),
+            to: (*to).to_owned(),
+        }),
+        ["at", seq] | ["status", "--at", seq] => match seq.parse() {
+            Ok(seq) => Command::At(Seq(seq)),
+            Err(_) => return Err(format!("{seq} is no event's number: at SEQ")),
+        },
+        ["now"] => Command::Now,
         ["job", "show", word] => Command::Open(Page::Job(job(word)?.0)),
         ["job", "log", word] | ["log", word] => Command::Open(Page::Log(job(word)?.0, None)),
         ["job", "tree", word] => Command::Open(Page::Graph(job(word)?.0)),
@@ -207,7 +272,7 @@ pub fn parse(typed: &str, data: &Data) -> Result<Command, String> {
         ["job", "raise", word] => job(word)
             .map(|(id, name)| Action::Raise(id, name, 100))
             .map(Command::Act)?,
-        ["job", "hold", word, reason @ ..] => {
+        ["job", "hold", word, reason @ ..] if !reason.contains(&"--expires") => {
             let reason = reason
                 .strip_prefix(&["--reason"])
                 .unwrap_or(reason)
@@ -239,30 +304,81 @@ pub fn parse(typed: &str, data: &Data) -> Result<Command, String> {
         ["builder", "show", name] => Command::Open(Page::Builder((*name).to_owned())),
         ["channel", "versions", name] => Command::Open(Page::Channel((*name).to_owned())),
         ["package", "list"] | ["packages"] => Command::Open(Page::Packages("main".into())),
-        ["package", "list", name] => Command::Open(Page::Packages((*name).to_owned())),
+        ["package", "list", name] | ["package", "list", "--channel", name]
+            if names.channels.iter().any(|known| known == name) =>
+        {
+            Command::Open(Page::Packages((*name).to_owned()))
+        }
         ["project", "refresh", name] => Command::Act(Action::Refresh((*name).to_owned())),
         ["theme", name] => Command::Theme((*name).to_owned()),
         ["svg", file] => Command::Picture((*file).to_owned()),
         ["help" | "h"] => Command::Help,
         ["quit" | "q" | "q!" | "exit"] => Command::Quit,
-        _ => {
-            let known = COMMANDS.iter().map(|command| {
-                let words: Vec<&str> = command
-                    .iter()
-                    .filter_map(|slot| match slot {
-                        Word(word) => Some(*word),
-                        _ => None,
-                    })
-                    .collect();
-                words.join(" ")
-            });
-            let known: Vec<String> = known.collect();
-            return Err(match nearest(typed, known.iter().map(String::as_str)) {
-                Some(near) => format!("no command {typed:?} here; did you mean {near}?"),
-                None => format!("no command {typed:?} here; Tab shows what there is"),
-            });
-        }
+        _ => return by_the_command_line(typed),
     })
+}
+
+/// The words of a line, with quotes as a shell reads them.
+///
+/// # Errors
+///
+/// A quote that has no end.
+pub fn split(line: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None | Some('"'), '\\') => word.get_or_insert_default().extend(chars.next()),
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    match quote {
+        None => Ok(words),
+        Some(quote) => Err(format!("a {quote} has no end")),
+    }
+}
+
+/// A line that has no page or key of its own: what the command line makes of it.
+fn by_the_command_line(typed: &str) -> Result<Command, String> {
+    let given = split(typed)?;
+    let first = given.first().map_or("", String::as_str);
+    let known: Vec<&str> = COMMANDS
+        .iter()
+        .filter_map(|command| match command.first() {
+            Some(Word(word)) => Some(*word),
+            _ => None,
+        })
+        .collect();
+    let verbs = words::endings(&[], "");
+    let verb = verbs.iter().any(|verb| verb == first) || words::sense(&given).is_ok();
+    if !verb {
+        let all = known
+            .iter()
+            .copied()
+            .chain(verbs.iter().map(String::as_str));
+        return Err(match nearest(first, all) {
+            Some(near) => format!("no command {typed:?} here; did you mean {near}?"),
+            None => format!("no command {typed:?} here; Tab shows what there is"),
+        });
+    }
+    match words::sense(&given)? {
+        Sense::Looks => Ok(Command::Open(Page::Printed(given))),
+        Sense::Changes(effect, right) => Ok(Command::Act(Action::Run {
+            words: given,
+            effect,
+            right,
+        })),
+        Sense::Elsewhere(why) => Err(why.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -274,9 +390,15 @@ mod tests {
         let names = Names {
             recipes: vec![("nano".into(), JobId(3)), ("ncurses".into(), JobId(2))],
             builders: vec!["east".into()],
+            ..Names::default()
         };
         for (typed, expected) in [
             ("qu", &["queue", "quit"][..]),
+            ("project ad", &["project add"]),
+            (
+                "project add main /r --br",
+                &["project add main /r --branch"],
+            ),
             ("job sh", &["job show"]),
             ("job show n", &["job show nano", "job show ncurses"]),
             ("builder show ", &["builder show east"]),
@@ -295,6 +417,23 @@ mod tests {
         let wrong = parse("qeue", &data).unwrap_err();
         assert!(wrong.contains("did you mean queue"), "{wrong}");
         assert!(parse("job hold 3", &data).is_err());
+        assert_eq!(parse("at 17", &data), Ok(Command::At(Seq(17))));
+        let Ok(Command::Act(Action::Run { words, .. })) =
+            parse("project add main '/my recipes' --branch b", &data)
+        else {
+            panic!("it changes something")
+        };
+        assert_eq!(
+            words,
+            ["project", "add", "main", "/my recipes", "--branch", "b"]
+        );
+        let looks = parse("profile list", &data);
+        assert!(
+            matches!(looks, Ok(Command::Open(Page::Printed(_)))),
+            "{looks:?}"
+        );
+        assert!(parse("serve", &data).unwrap_err().contains("shell"));
+        assert!(parse("build 'a", &data).unwrap_err().contains("no end"));
         assert!(
             parse("job log zzz", &data)
                 .unwrap_err()

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::admin::SCHEMA;
-use crate::admin::view::{BuilderView, EventView, JobState, JobView, StatusView};
+use crate::admin::view::{
+    BuilderView, CertView, EventView, JobState, JobView, LinkView, PeerView, ProfileView,
+    StatusView, TicketView,
+};
 use crate::fault::Fault;
 use crate::id::{JobId, Now, Seq, Stamp};
 
@@ -64,6 +67,17 @@ pub enum News {
     ReadingEnds,
     /// All builders as they are now.
     Builders(Vec<BuilderView>),
+    /// Who belongs to the farm.
+    Peers {
+        /// Hosts and operators with their links.
+        peers: Vec<PeerView>,
+        /// Invitations.
+        tickets: Vec<TicketView>,
+        /// The host's own card, once.
+        card: Option<Box<CertView>>,
+    },
+    /// Build targets.
+    Profiles(Vec<ProfileView>),
     /// What happened.
     Events {
         /// In order.
@@ -103,6 +117,16 @@ pub struct Data {
     pub builders: Vec<Arc<BuilderView>>,
     /// The builders were read once.
     pub builders_known: bool,
+    /// Hosts and operators, by name.
+    pub peers: Vec<Arc<PeerView>>,
+    /// Invitations, the newest first.
+    pub tickets: Vec<Arc<TicketView>>,
+    /// The peers were read once.
+    pub peers_known: bool,
+    /// The host's own card.
+    pub card: Option<Arc<CertView>>,
+    /// Build targets.
+    pub profiles: Vec<ProfileView>,
     /// The oldest first.
     pub events: VecDeque<Arc<EventView>>,
     /// The last gap in the events.
@@ -129,6 +153,11 @@ impl Default for Data {
             whole: false,
             builders: Vec::new(),
             builders_known: false,
+            peers: Vec::new(),
+            tickets: Vec::new(),
+            peers_known: false,
+            card: None,
+            profiles: Vec::new(),
             events: VecDeque::new(),
             gap: None,
             seq: Seq(0),
@@ -190,6 +219,18 @@ impl Data {
                 self.builders = builders.into_iter().map(Arc::new).collect();
                 self.builders_known = true;
             }
+            News::Peers {
+                mut peers,
+                tickets,
+                card,
+            } => {
+                peers.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+                self.peers = peers.into_iter().map(Arc::new).collect();
+                self.tickets = tickets.into_iter().map(Arc::new).collect();
+                self.card = card.map(Arc::from).or(self.card.take());
+                self.peers_known = true;
+            }
+            News::Profiles(profiles) => self.profiles = profiles,
             News::Events { events, gap, seq } => self.take_events(events, gap, seq),
             News::Answer { .. } => return,
         }
@@ -245,6 +286,17 @@ impl Data {
             .find(|builder| builder.name.as_str() == name)
     }
 
+    /// The link to a builder; `None`: it is this host, or nobody told.
+    pub fn link_of(&self, builder: &BuilderView) -> Option<&LinkView> {
+        let peer = self.peers.iter().find(|peer| peer.id == builder.id)?;
+        Some(&peer.link)
+    }
+
+    /// Those that joined and wait for approval.
+    pub fn requests(&self) -> impl Iterator<Item = &Arc<PeerView>> {
+        self.peers.iter().filter(|peer| peer.state == "waiting")
+    }
+
     /// One event.
     pub fn event(&self, seq: Seq) -> Option<&Arc<EventView>> {
         let at = self.events.partition_point(|event| event.seq < seq);
@@ -292,9 +344,8 @@ impl Data {
     }
 
     /// Publications in each of the last `bins` spans of `each_s` seconds, the oldest first, as far as they are known.
-    pub fn throughput(&self, now: Now, bins: usize, each_s: f64) -> Vec<f64> {
+    pub fn throughput(&self, host_now: Stamp, bins: usize, each_s: f64) -> Vec<f64> {
         let mut counts = vec![0.0; bins];
-        let host_now = self.host_time(now);
         // Newer jobs end later, more or less: a look at the newest few thousand is enough for the hours shown.
         let recent = self.jobs().rev().take(4_000);
         for job in recent.filter(|job| job.state == JobState::Published) {

@@ -5,6 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::{App, Pending, PromptFor};
+use super::ask::Action;
 use super::data::Link;
 use super::keys::{self, Part};
 use super::page::{Page, Shape, TABS};
@@ -111,6 +112,15 @@ fn top(pen: &mut Pen<'_>, app: &App) {
 /// How old the data is, and whether the connection works.
 fn link_words(app: &App) -> (Ink, String) {
     let theme = &app.theme;
+    if let Some(past) = &app.past {
+        let page = &app.sheet().page;
+        return if page.tells_past() || page.is_timeless() {
+            let words = format!("{} AS OF {}, a: now", theme.sign(Sign::Frozen), past.seq);
+            (Ink::Warn, words)
+        } else {
+            (Ink::Warn, format!("{} of now", theme.sign(Sign::Live)))
+        };
+    }
     if let Some((_, at)) = &app.frozen {
         let age = app.now.mono_ms.saturating_sub(at.mono_ms) as f64 / 1000.0;
         let age = views::queue::whole_span(age);
@@ -205,6 +215,7 @@ fn words(pen: &mut Pen<'_>, app: &App) {
             PromptFor::Filter if log => "search: ".to_owned(),
             PromptFor::Filter => "filter: /".to_owned(),
             PromptFor::Command => ":".to_owned(),
+            PromptFor::Reason(Action::Rename { .. }) => "new name: ".to_owned(),
             PromptFor::Reason(_) => "reason: ".to_owned(),
         };
         let mut x = pen.text(0, 0, width, &lead, Ink::Key);
@@ -240,6 +251,10 @@ fn words(pen: &mut Pen<'_>, app: &App) {
         pen.text(0, 0, width, &notice.words, notice.ink);
         return;
     }
+    if let Some(words) = app.moment_words() {
+        pen.text(0, 0, width, &words, Ink::Warn);
+        return;
+    }
     let data = &app.data;
     let said = match (&data.link, data.other_schema(), &data.gap) {
         (Link::Lost { why, again_ms, .. }, _, _) => {
@@ -261,9 +276,18 @@ fn words(pen: &mut Pen<'_>, app: &App) {
     };
     let advice = || match &app.sheet().page {
         Page::Farm => views::farm::advice(app).map(|advice| (Ink::Plain, advice)),
+        Page::Peers | Page::Peer(_) => Some((Ink::Faint, views::peers::advice(app))),
         _ => None,
     };
-    if let Some((ink, said)) = said.or_else(advice) {
+    let requests = || {
+        let count = data.requests().count();
+        let words = match count {
+            1 => "1 wants to join and waits for approval: 7 shows its words".to_owned(),
+            count => format!("{count} want to join and wait for approval: 7 shows their words"),
+        };
+        (count > 0).then_some((Ink::Warn, words))
+    };
+    if let Some((ink, said)) = said.or_else(advice).or_else(requests) {
         pen.text(0, 0, width, &said, ink);
     }
 }

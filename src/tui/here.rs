@@ -1,5 +1,7 @@
 //! What a person stands on, and what can be done about it.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::app::App;
@@ -8,7 +10,7 @@ use super::keys::Deed;
 use super::list::Line;
 use super::page::Page;
 use super::views;
-use crate::admin::view::{BuilderView, JobState, JobView};
+use crate::admin::view::{BuilderView, JobState, JobView, PeerView, TicketView};
 use crate::id::{JobId, Seq, VersionId};
 
 /// Something that has JSON.
@@ -75,6 +77,7 @@ impl App {
                 .filter(|key| *key < views::farm::ALARM)
                 .map(JobId),
             Page::Queue => self.row().map(JobId),
+            Page::Repository | Page::Channel(_) => views::repository::next_job(self.row()?),
             Page::Graph(_) => self
                 .row()
                 .and_then(|key| self.sheet().branches.get(key as usize))
@@ -112,6 +115,24 @@ impl App {
         }
     }
 
+    /// The peer that a person stands on.
+    pub fn peer_here(&self) -> Option<&Arc<PeerView>> {
+        let peers = &self.shown().peers;
+        match &self.sheet().page {
+            Page::Peers => peers.get(usize::try_from(self.row()?).ok()?),
+            Page::Peer(name) => peers.iter().find(|peer| peer.name.as_str() == name),
+            _ => None,
+        }
+    }
+
+    /// The invitation that a person stands on.
+    pub fn ticket_here(&self) -> Option<&Arc<TicketView>> {
+        let at = self.row()?.checked_sub(views::peers::TICKET)?;
+        let tickets = &self.shown().tickets;
+        let here = self.sheet().page == Page::Peers;
+        tickets.get(usize::try_from(at).ok()?).filter(|_| here)
+    }
+
     /// The builder that a person stands on.
     pub fn builder_here(&self) -> Option<String> {
         match &self.sheet().page {
@@ -144,7 +165,10 @@ impl App {
     /// The version of a channel that a person stands on.
     fn version_here(&self) -> Option<(String, VersionId)> {
         match &self.sheet().page {
-            Page::Channel(name) => Some((name.clone(), VersionId(self.row()?))),
+            Page::Channel(name) => {
+                let version = views::repository::version(self.sheet(), self.row()?)?;
+                Some((name.clone(), version.id))
+            }
             Page::Version(version, name) => Some((name.clone(), version.id)),
             _ => None,
         }
@@ -163,6 +187,12 @@ impl App {
             Page::Graph(_) => self.job_here().map(Page::Job),
             Page::Builders => self.builder_here().map(Page::Builder),
             Page::Recipes => self.recipe_here().map(Page::Recipe),
+            Page::Repository | Page::Channel(_) if self.job_here().is_some() => {
+                self.job_here().map(Page::Job)
+            }
+            Page::Peers => self
+                .peer_here()
+                .map(|peer| Page::Peer(peer.name.to_string())),
             Page::Repository => self.channel_here().map(Page::Channel),
             Page::Channel(name) => {
                 let version = views::repository::version(sheet, self.row()?)?;
@@ -180,6 +210,8 @@ impl App {
             | Page::Job(_)
             | Page::Why(_)
             | Page::Raw(..)
+            | Page::Peer(_)
+            | Page::Printed(_)
             | Page::History => sheet.doc.lines.get(at()?)?.link.clone(),
         }
     }
@@ -188,7 +220,9 @@ impl App {
     pub fn described(&self) -> Option<Page> {
         let page = match &self.sheet().page {
             Page::Builders => self.builder_here().map(Page::Builder),
-            Page::Recipes | Page::Repository | Page::Channel(_) | Page::Events => self.target(),
+            Page::Recipes | Page::Repository | Page::Channel(_) | Page::Events | Page::Peers => {
+                self.target()
+            }
             Page::Job(_) => None,
             _ => self.job_here().map(Page::Job),
         };
@@ -233,7 +267,21 @@ impl App {
         let sheet = self.sheet();
         let other = |value: &'static str| value.to_owned();
         match (&sheet.page, &sheet.content) {
-            (Page::Raw(..) | Page::History | Page::Log(..), _) => None,
+            (Page::Raw(..) | Page::History | Page::Log(..) | Page::Printed(_), _) => None,
+            (Page::Peers | Page::Peer(_), _) => match (self.peer_here(), self.ticket_here()) {
+                (Some(peer), _) => Some(Raw::Other(peer.name.to_string(), peer.as_ref())),
+                (None, Some(ticket)) => Some(Raw::Other(
+                    format!("invitation {}", ticket.id),
+                    ticket.as_ref(),
+                )),
+                (None, None) => None,
+            },
+            (
+                Page::Graph(_),
+                Some(Reply::Cone {
+                    cone: Some(cone), ..
+                }),
+            ) => Some(Raw::Other(sheet.page.name(), cone.as_ref())),
             (Page::Job(_), Some(Reply::Job(page))) => {
                 Some(Raw::Other(sheet.page.name(), page.as_ref()))
             }
@@ -304,6 +352,7 @@ impl App {
         match deed {
             Deed::Build => return self.build_here(),
             Deed::Drain | Deed::Quarantine | Deed::Resume => return self.builder_action(deed),
+            Deed::Approve | Deed::Expel | Deed::Rename => return self.peer_action(deed),
             _ => {}
         }
         let job = self.data.job(self.job_here()?)?;
@@ -334,6 +383,24 @@ impl App {
             Deed::Quarantine if !stopped => Some(Action::Quarantine { builder, reason }),
             Deed::Resume if verdict == "draining" => Some(Action::Resume(builder)),
             Deed::Resume if stopped => Some(Action::ReleaseBuilder(builder)),
+            _ => None,
+        }
+    }
+
+    fn peer_action(&self, deed: Deed) -> Option<Action> {
+        if let Some(ticket) = self.ticket_here() {
+            let open = deed == Deed::Expel && ticket.state == "open";
+            return open.then(|| Action::TakeBack(ticket.id.clone()));
+        }
+        let peer = self.peer_here()?;
+        let name = peer.name.to_string();
+        match (deed, peer.state.as_str()) {
+            (Deed::Approve, "waiting") => Some(Action::Approve(name)),
+            (Deed::Expel, "waiting" | "approved") => Some(Action::Revoke(name)),
+            (Deed::Rename, "waiting" | "approved") => Some(Action::Rename {
+                peer: name,
+                to: String::new(),
+            }),
             _ => None,
         }
     }
@@ -374,6 +441,13 @@ impl App {
                 Some(name) => {
                     format!("builder {name} is drained or quarantined already; U undoes it")
                 }
+            };
+        }
+        if let Deed::Approve | Deed::Expel | Deed::Rename = deed {
+            return match (self.peer_here(), self.ticket_here()) {
+                (None, None) => "there is no peer on this line".into(),
+                (Some(peer), _) => format!("{} is {} already", peer.name, peer.state),
+                (None, Some(ticket)) => format!("invitation {} is {}", ticket.id, ticket.state),
             };
         }
         let job = self.job_here().and_then(|job| self.data.job(job));

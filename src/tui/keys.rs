@@ -132,6 +132,16 @@ pub enum Deed {
     Quarantine,
     /// It does again.
     Resume,
+    /// Let somebody in.
+    Approve,
+    /// Shut somebody out, or take an invitation back.
+    Expel,
+    /// Give somebody another name.
+    Rename,
+    /// The farm as it was after this event, or back to now.
+    AsOf,
+    /// So many events later or earlier.
+    StepTime(i16),
     /// Write the screen as a picture.
     Picture,
     /// Stop the program until the shell brings it back.
@@ -223,6 +233,16 @@ fn has_log(app: &App) -> bool {
     !in_log(app) && app.job_here().is_some()
 }
 
+fn in_past(app: &App) -> bool {
+    !in_log(app) && app.past.is_some()
+}
+
+/// One can step back from every page that shows a moment.
+fn steps_back(app: &App) -> bool {
+    let page = &app.sheet().page;
+    !in_log(app) && (app.past.is_some() || page.tells_past() && app.data.seq.0 > 0)
+}
+
 fn goes_back(app: &App) -> bool {
     app.stack.len() > 1 || app.sheet().filter.is_on()
 }
@@ -261,6 +281,12 @@ pub const BINDINGS: &[Binding] = &[
         .is_offered(Deed::Drain)),
     binding!(&[Key::Char('Q')], "Q", Deed::Quarantine, Act, "Quarantine", "a builder gets no builds until released", |app| app
         .is_offered(Deed::Quarantine)),
+    binding!(&[Key::Char('A')], "A", Deed::Approve, Act, "Approve", "let somebody in who joined", |app| app
+        .is_offered(Deed::Approve)),
+    binding!(&[Key::Char('X')], "X", Deed::Expel, Act, "Shut out", "shut a peer out for good, or take an invitation back", |app| app
+        .is_offered(Deed::Expel)),
+    binding!(&[Key::Char('N')], "N", Deed::Rename, Act, "Name", "give a peer another name", |app| app
+        .is_offered(Deed::Rename)),
     binding!(&[Key::Char('P')], "P", Deed::Raise, Act, "Prefer", "move a job forward", |app| app
         .is_offered(Deed::Raise)),
     binding!(&[Key::Char('B')], "B", Deed::Build, Act, "Build", "build a recipe, again when it is published", |app| app
@@ -286,6 +312,16 @@ pub const BINDINGS: &[Binding] = &[
     binding!(&[Key::Char('o')], "o", Deed::Older, Look, "older", "older events from the host", |app| {
         app.sheet().page == Page::Events
     }),
+    binding!(&[Key::Char('a')], "a", Deed::AsOf, Look, "as of then", "the farm as it was after this event", |app| {
+        super::views::events::here(app).is_some_and(|seq| app.past.as_ref().is_none_or(|past| past.seq != seq))
+    }),
+    binding!(&[Key::Char('a')], "a", Deed::AsOf, Look, "now", "back from the farm as it was to now", |app| app
+        .past
+        .is_some()),
+    binding!(&[Key::Char('[')], "[", Deed::StepTime(-1), Look, "event back", "the farm as it was one event before", steps_back),
+    binding!(&[Key::Char(']')], "]", Deed::StepTime(1), Look, "event on", "the farm one event later, up to now", in_past),
+    binding!(&[Key::Char('{')], "{", Deed::StepTime(-50), Look, "", "fifty events before", steps_back),
+    binding!(&[Key::Char('}')], "}", Deed::StepTime(50), Look, "", "fifty events later", in_past),
     binding!(&[Key::Char('y')], "y", Deed::Raw, Look, "JSON", "as the host's JSON", |app| app
         .raw_here()
         .is_some()),
@@ -329,6 +365,7 @@ pub const BINDINGS: &[Binding] = &[
     binding!(&[Key::Char('4')], "4", Deed::Tab(3), Move, "", "the recipes", always),
     binding!(&[Key::Char('5')], "5", Deed::Tab(4), Move, "", "the repository", always),
     binding!(&[Key::Char('6')], "6", Deed::Tab(5), Move, "", "the events", always),
+    binding!(&[Key::Char('7')], "7", Deed::Tab(6), Move, "", "the peers: hosts and operators", always),
     binding!(&[Key::Tab], "Tab", Deed::NextTab(1), Move, "", "the next of these pages", always),
     binding!(&[Key::BackTab], "Shift-Tab", Deed::NextTab(-1), Move, "", "the one before", always),
     // The program.

@@ -81,6 +81,8 @@ async fn follow(
         changed: BTreeSet::new(),
         read_at: None,
         builders_at: None,
+        peers_at: None,
+        card_known: false,
         visible_at: None,
         status_at: None,
         gone: false,
@@ -95,6 +97,7 @@ async fn follow(
     listener.send(News::Link(Link::Live)).await;
     *tries = 0;
     listener.builders().await?;
+    listener.peers().await?;
     listener.read_all().await?;
     let mut wants = wants.clone();
     let mut tick = tokio::time::interval(GATHER);
@@ -129,6 +132,9 @@ struct Keeper {
     changed: BTreeSet<JobId>,
     read_at: Option<Instant>,
     builders_at: Option<Instant>,
+    peers_at: Option<Instant>,
+    /// The host's own card does not change.
+    card_known: bool,
     visible_at: Option<Instant>,
     status_at: Option<Instant>,
     gone: bool,
@@ -201,13 +207,16 @@ impl Keeper {
             let status = self.client.call(&host::Status {}).await?.status;
             self.send(News::Status(Box::new(status))).await;
         }
-        let every = if wants.builders {
+        let every = if wants.builders || wants.peers {
             VISIBLE
         } else {
             BUILDERS_UNSEEN
         };
         if is_due(self.builders_at, every) {
             self.builders().await?;
+        }
+        if is_due(self.peers_at, every) {
+            self.peers().await?;
         }
         if is_due(self.read_at, READ_AGAIN) {
             self.read_all().await?;
@@ -222,9 +231,37 @@ impl Keeper {
         Ok(())
     }
 
+    /// Who belongs to the farm, with the links. A host that does not tell is no reason to stop.
+    async fn peers(&mut self) -> Result<()> {
+        self.peers_at = Some(Instant::now());
+        let peers = match self.client.call(&host::PeerList {}).await {
+            Ok(answer) => answer.peers,
+            Err(fault) if fault.kind == Kind::Unreachable => return Err(fault),
+            Err(_) => return Ok(()),
+        };
+        let tickets = self.client.call(&host::TicketList {}).await;
+        let tickets = tickets.map(|answer| answer.tickets).unwrap_or_default();
+        let mut card = None;
+        if !self.card_known {
+            card = self.client.call(&host::CertShow {}).await.ok();
+            self.card_known = card.is_some();
+        }
+        let card = card.map(|answer| Box::new(answer.cert));
+        self.send(News::Peers {
+            peers,
+            tickets,
+            card,
+        })
+        .await;
+        Ok(())
+    }
+
     /// Reads all jobs that are open or failed, and the newest of the others.
     async fn read_all(&mut self) -> Result<()> {
         self.read_at = Some(Instant::now());
+        if let Ok(answer) = self.client.call(&summit::ProfileList {}).await {
+            self.send(News::Profiles(answer.profiles)).await;
+        }
         self.send(News::ReadingBegins).await;
         let all = [
             (Vec::new(), OVER_PAGES),
@@ -286,6 +323,8 @@ pub async fn snapshot(connect: &Connect, tell: &Teller) -> Result<()> {
         changed: BTreeSet::new(),
         read_at: None,
         builders_at: None,
+        peers_at: None,
+        card_known: false,
         visible_at: None,
         status_at: None,
         gone: false,
@@ -294,6 +333,7 @@ pub async fn snapshot(connect: &Connect, tell: &Teller) -> Result<()> {
     keeper.send(News::Link(Link::Live)).await;
     keeper.events(events).await;
     keeper.builders().await?;
+    keeper.peers().await?;
     keeper.read_all().await
 }
 
@@ -348,6 +388,27 @@ async fn ask(client: &mut Client, question: &Question) -> Result<Reply> {
         Question::Job(job) => {
             let job = job.to_string();
             Reply::Job(Box::new(client.call(&summit::JobShow { job }).await?))
+        }
+        Question::Cone(job) => {
+            let job = job.to_string();
+            let page = client.call(&summit::JobShow { job: job.clone() }).await?;
+            // A tree without its longest way is better than none.
+            let cone = client.call(&summit::ConeShow { job }).await;
+            Reply::Cone {
+                page: Box::new(page),
+                cone: cone.ok().map(|answer| Box::new(answer.cone)),
+            }
+        }
+        Question::Past(seq) => Reply::Past(Box::new(past(client, *seq).await?)),
+        Question::PastWhy(seq, thing) => {
+            let ask = summit::PastWhy {
+                at: *seq,
+                thing: thing.clone(),
+            };
+            Reply::Why(Box::new(client.call(&ask).await?.why))
+        }
+        Question::Run(_) => {
+            return Err(Fault::bug("commands are run beside the connection"));
         }
         Question::Why(thing) => {
             let thing = thing.clone();
@@ -466,6 +527,44 @@ async fn ask(client: &mut Client, question: &Question) -> Result<Reply> {
     })
 }
 
+/// The farm as it was: all open and failed jobs, and the newest of the others.
+async fn past(client: &mut Client, at: Seq) -> Result<super::ask::Past> {
+    let open = vec![
+        JobState::Building,
+        JobState::Publishing,
+        JobState::Ready,
+        JobState::Waiting,
+        JobState::Failed,
+    ];
+    let most = super::data::JOBS_KEPT / limit::ADMIN_PAGE_ROWS_MAX;
+    let mut view = None;
+    let mut jobs = Vec::new();
+    for (states, pages) in [(Vec::new(), OVER_PAGES), (open, most)] {
+        let mut after = None;
+        for _ in 0..pages {
+            let ask = summit::PastShow {
+                at,
+                states: states.clone(),
+                after: after.clone(),
+                limit: Some(u32::try_from(limit::ADMIN_PAGE_ROWS_MAX).unwrap_or(u32::MAX)),
+            };
+            let page = client.call(&ask).await?;
+            view = view.or(page.past);
+            jobs.extend(page.jobs);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        // Fewer than these pages in all: the open ones were among them.
+        if after.is_none() {
+            break;
+        }
+    }
+    let view = view.ok_or_else(|| Fault::bug("the host told nothing of that moment"))?;
+    Ok(super::ask::Past { view, jobs })
+}
+
 async fn packages(
     client: &mut Client,
     channel: &str,
@@ -533,7 +632,9 @@ async fn act(client: &mut Client, action: &Action) -> Result<Reply> {
             let job = client.call(&ask).await?.job;
             Reply::Done(format!(
                 "job {} ({}) has priority {:.0}",
-                job.id, job.recipe, job.priority
+                job.id,
+                job.recipe,
+                job.priority.unwrap_or_default()
             ))
         }
         Action::Build { recipe, rebuild } => {
@@ -593,6 +694,43 @@ async fn act(client: &mut Client, action: &Action) -> Result<Reply> {
             client.call(&summit::BuilderRelease { name }).await?;
             Reply::Done(format!("builder {builder} is released"))
         }
+        Action::Approve(peer) => {
+            let ask = host::PeerApprove {
+                name: peer.clone(),
+                trust: None,
+            };
+            let peer = client.call(&ask).await?.peer;
+            Reply::Done(format!(
+                "{} belongs to the farm as {}",
+                peer.name, peer.role
+            ))
+        }
+        Action::Revoke(peer) => {
+            let ask = host::PeerRevoke {
+                name: peer.clone(),
+                since: None,
+            };
+            let revoked = client.call(&ask).await?;
+            let (name, made) = (&revoked.peer.name, revoked.made.len());
+            Reply::Done(format!(
+                "{name} is shut out; {made} published builds came from it: massif peer revoke {name} lists them"
+            ))
+        }
+        Action::Rename { peer, to } => {
+            let ask = host::PeerRename {
+                name: peer.clone(),
+                to: to.parse().map_err(|error: crate::id::BadId| {
+                    Fault::new(Kind::Usage, error.to_string())
+                })?,
+            };
+            let renamed = client.call(&ask).await?.peer;
+            Reply::Done(format!("{peer} is called {} now", renamed.name))
+        }
+        Action::TakeBack(id) => {
+            let ticket = client.call(&host::TicketRevoke { id: id.clone() }).await?;
+            Reply::Done(format!("invitation {} is taken back", ticket.ticket.id))
+        }
+        Action::Run { .. } => return Err(Fault::bug("commands are run beside the connection")),
         Action::Refresh(project) => {
             let name = project.clone();
             client.call(&summit::ProjectRefresh { name }).await?;

@@ -34,6 +34,10 @@ pub enum Page {
     Version(Box<ChannelVersionView>, String),
     /// Packages of a channel.
     Packages(String),
+    /// Who belongs to the farm, and who wants to.
+    Peers,
+    /// One host or operator.
+    Peer(String),
     /// What happened.
     Events,
     /// One thing that happened.
@@ -48,6 +52,8 @@ pub enum Page {
     Graph(JobId),
     /// Something as the host's JSON.
     Raw(String, String),
+    /// What a command printed, by its words after `massif`.
+    Printed(Vec<String>),
     /// Commands that were used so far.
     History,
 }
@@ -71,8 +77,9 @@ pub const TABS: &[(char, &str, Page)] = &[
     ('2', "Queue", Page::Queue),
     ('3', "Builders", Page::Builders),
     ('4', "Recipes", Page::Recipes),
-    ('5', "Repository", Page::Repository),
+    ('5', "Repo", Page::Repository),
     ('6', "Events", Page::Events),
+    ('7', "Peers", Page::Peers),
 ];
 
 impl Page {
@@ -87,6 +94,7 @@ impl Page {
             | Page::Channel(_)
             | Page::Packages(_)
             | Page::Events
+            | Page::Peers
             | Page::Graph(_) => Shape::Table,
             Page::Builder(_)
             | Page::Recipe(_)
@@ -95,6 +103,8 @@ impl Page {
             | Page::Job(_)
             | Page::Why(_)
             | Page::Raw(..)
+            | Page::Peer(_)
+            | Page::Printed(_)
             | Page::History => Shape::Text,
             Page::Log(..) => Shape::Log,
         }
@@ -120,7 +130,12 @@ impl Page {
             Page::Log(job, Some(try_no)) => format!("log of {job}.{try_no}"),
             Page::Why(thing) => format!("why {thing}"),
             Page::Graph(job) => format!("tree of {job}"),
+            // What a command printed is called by the command.
+            Page::Raw(name, _) if name.starts_with("massif ") => name.clone(),
             Page::Raw(name, _) => format!("{name} as JSON"),
+            Page::Peers => "Peers".into(),
+            Page::Peer(name) => name.clone(),
+            Page::Printed(words) => format!("massif {}", words.join(" ")),
             Page::History => "commands used".into(),
         }
     }
@@ -132,7 +147,9 @@ impl Page {
             Page::Recipe(name) => Some(Question::Recipe(name.clone())),
             Page::Repository => Some(Question::Channels),
             Page::Channel(name) | Page::Packages(name) => Some(Question::Channel(name.clone())),
-            Page::Job(job) | Page::Graph(job) => Some(Question::Job(*job)),
+            Page::Job(job) => Some(Question::Job(*job)),
+            Page::Graph(job) => Some(Question::Cone(*job)),
+            Page::Printed(words) => Some(Question::Run(words.clone())),
             Page::Why(thing) => Some(Question::Why(thing.clone())),
             Page::Farm
             | Page::Queue
@@ -143,8 +160,31 @@ impl Page {
             | Page::Event(_)
             | Page::Log(..)
             | Page::Raw(..)
+            | Page::Peers
+            | Page::Peer(_)
             | Page::History => None,
         }
+    }
+
+    /// Whether the log of events tells how this page was at an earlier moment.
+    pub fn tells_past(&self) -> bool {
+        matches!(
+            self,
+            Page::Farm
+                | Page::Queue
+                | Page::Builders
+                | Page::Builder(_)
+                | Page::Job(_)
+                | Page::Why(_)
+        )
+    }
+
+    /// Whether this page is of no moment: it stays what it is.
+    pub fn is_timeless(&self) -> bool {
+        matches!(
+            self,
+            Page::Events | Page::Event(_) | Page::Log(..) | Page::Raw(..) | Page::History
+        )
     }
 }
 

@@ -204,6 +204,11 @@ impl App {
                     },
                     Action::Drain { builder, .. } => Action::Drain { builder, reason },
                     Action::Quarantine { builder, .. } => Action::Quarantine { builder, reason },
+                    Action::Rename { .. } if reason.is_empty() => {
+                        self.say("a peer needs a name; nothing was changed", Ink::Warn);
+                        return;
+                    }
+                    Action::Rename { peer, .. } => Action::Rename { peer, to: reason },
                     other => other,
                 };
                 self.pending = Some(Pending::Act(action));
@@ -227,6 +232,8 @@ impl App {
                 }
             }
             Ok(Command::Act(action)) => self.propose(action),
+            Ok(Command::At(seq)) => self.go_to_past(seq),
+            Ok(Command::Now) => self.go_to_now(),
             Ok(Command::Theme(name)) => {
                 let rich = Environment {
                     locale: "UTF-8".into(),
@@ -258,9 +265,23 @@ impl App {
             );
             return;
         }
+        if self.past.is_some() {
+            self.say(
+                "this is the farm as it was; a brings you back to now",
+                Ink::Warn,
+            );
+            return;
+        }
         if self.data.right() == Right::View.as_str() {
             self.say(
                 "you may only look here; ask to be added to the group `massif`, or run it as the farm's owner",
+                Ink::Warn,
+            );
+            return;
+        }
+        if action.right() == Right::Admin && self.data.right() != Right::Admin.as_str() {
+            self.say(
+                "that needs the right to admin: run it as root or as the user that runs the farm",
                 Ink::Warn,
             );
             return;
@@ -270,6 +291,7 @@ impl App {
             Action::Rollback { ref reason, .. }
             | Action::Drain { ref reason, .. }
             | Action::Quarantine { ref reason, .. }
+            | Action::Rename { to: ref reason, .. }
                 if reason.is_empty() =>
             {
                 self.ask_reason(action);
@@ -367,6 +389,22 @@ impl App {
                 }
             }
             Deed::Filter | Deed::Command => self.start_prompt(deed),
+            Deed::AsOf => {
+                let seq = views::events::here(self);
+                match (seq, &self.past) {
+                    (Some(seq), past) if past.as_ref().is_none_or(|past| past.seq != seq) => {
+                        self.go_to_past(seq);
+                    }
+                    _ => self.go_to_now(),
+                }
+            }
+            Deed::StepTime(by) => self.step_time(i64::from(by)),
+            Deed::Freeze if self.past.is_some() => {
+                self.say(
+                    "what was, stands still; a brings you back to now",
+                    Ink::Faint,
+                );
+            }
             Deed::Freeze => {
                 self.frozen = match self.frozen.take() {
                     Some(_) => None,
@@ -407,7 +445,10 @@ impl App {
             | Deed::Rollback
             | Deed::Drain
             | Deed::Quarantine
-            | Deed::Resume => {
+            | Deed::Resume
+            | Deed::Approve
+            | Deed::Expel
+            | Deed::Rename => {
                 if let Some(action) = self.action_of(deed) {
                     self.propose(action);
                 }

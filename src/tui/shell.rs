@@ -14,6 +14,7 @@ use super::data::News;
 use super::draw;
 use super::keys::Key;
 use super::link::{self, Connect};
+use super::run::{self, Program};
 use super::svg;
 use super::terminal::{self, Terminal};
 use super::theme::{Ink, Theme};
@@ -35,6 +36,8 @@ pub struct Options {
     pub farm_here: bool,
     /// A command to begin with.
     pub command: Option<String>,
+    /// This program, for commands that have no page.
+    pub program: Program,
 }
 
 struct Clock(Instant);
@@ -89,6 +92,8 @@ struct Ends {
     quick: mpsc::Sender<(u64, Question)>,
     slow: mpsc::Sender<(u64, Question)>,
     wants: watch::Sender<Wants>,
+    tell: mpsc::Sender<News>,
+    program: Program,
 }
 
 async fn live(options: Options) -> Result<()> {
@@ -107,8 +112,18 @@ async fn live(options: Options) -> Result<()> {
         tell.clone(),
         quick_asked,
     ));
-    tokio::spawn(link::answer(options.connect.clone(), tell, slow_asked));
-    let ends = Ends { quick, slow, wants };
+    tokio::spawn(link::answer(
+        options.connect.clone(),
+        tell.clone(),
+        slow_asked,
+    ));
+    let ends = Ends {
+        quick,
+        slow,
+        wants,
+        tell,
+        program: options.program.clone(),
+    };
     let hear = |kind| {
         signal(kind)
             .map_err(|error| Fault::new(Kind::Operator, "cannot listen to signals").because(&error))
@@ -201,8 +216,13 @@ fn carry_out(app: &mut App, ends: &Ends, terminal: &mut Terminal) -> Result<bool
             Effect::Suspend => suspend(terminal)?,
             Effect::Picture(file) => picture(app, &file),
             Effect::Ask(ticket, question) => {
+                if let Some(words) = run::words_of(&question) {
+                    ends.program
+                        .start(ticket, words.to_vec(), ends.tell.clone());
+                    continue;
+                }
                 let to = match question {
-                    Question::Search { .. } => &ends.slow,
+                    Question::Search { .. } | Question::Past(_) => &ends.slow,
                     _ => &ends.quick,
                 };
                 if to.try_send((ticket, question)).is_err() {

@@ -67,6 +67,8 @@ pub enum Row<'a> {
     Fields(Vec<Field<'a>>),
     /// A heading between rows.
     Heading(Cow<'a, str>),
+    /// Words across all columns.
+    Words(Vec<Field<'a>>),
 }
 
 /// Where a person stands in a table.
@@ -175,6 +177,12 @@ pub fn draw<'a>(
         match row(at) {
             None => break,
             Some(Row::Heading(title)) => pen.heading(y, &title, ""),
+            Some(Row::Words(pieces)) => {
+                let mut x = 0;
+                for (text, ink) in &pieces {
+                    x += pen.text(x, y, width.saturating_sub(x), text, *ink);
+                }
+            }
             Some(Row::Fields(fields)) => {
                 for ((column, (x, own)), (text, ink)) in all.iter().zip(&places).zip(&fields) {
                     if *own == 0 {

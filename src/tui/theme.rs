@@ -194,6 +194,7 @@ impl Theme {
             Sign::Folded => ("▸", ">"),
             Sign::Leaf => (" ", " "),
             Sign::Alarm => ("!", "!"),
+            Sign::Critical => ("◆", "*"),
             Sign::Cursor => ("█", "_"),
         };
         if self.ascii { ascii } else { glyph }
@@ -258,6 +259,8 @@ pub enum Sign {
     Leaf,
     /// An alarm.
     Alarm,
+    /// On the longest way.
+    Critical,
     /// Where typing goes.
     Cursor,
 }

@@ -96,7 +96,7 @@ pub fn job(id: u64, recipe: &str, state: JobState) -> JobView {
         },
         commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
         hold: None,
-        priority: 1.0,
+        priority: Some(1.0),
         estimate_s: None,
         created: Stamp(1_795_294_849_000),
         ended: None,

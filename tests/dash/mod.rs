@@ -1,6 +1,8 @@
 //! The dashboard: its screens as text, its manners with hostile names, and the real program on a pseudo terminal.
 
+mod afar;
 mod hostile;
+mod past;
 mod pty;
 mod sample;
 mod screens;

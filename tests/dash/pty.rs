@@ -11,7 +11,7 @@ use crate::common::farm::{Farm, MASSIF};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A terminal with the program on it.
-struct Screen {
+pub struct Screen {
     master: Box<dyn MasterPty + Send>,
     child: Box<dyn Child + Send + Sync>,
     keys: Box<dyn Write + Send>,
@@ -29,7 +29,7 @@ fn size(columns: u16, rows: u16) -> PtySize {
 }
 
 impl Screen {
-    fn open(columns: u16, rows: u16, arguments: &[&str]) -> Screen {
+    pub fn open(columns: u16, rows: u16, arguments: &[&str]) -> Screen {
         let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
         let mut command = CommandBuilder::new(MASSIF);
         command.args(arguments);
@@ -60,17 +60,17 @@ impl Screen {
         }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.parser.lock().unwrap().screen().contents()
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
 
     #[track_caller]
-    fn until(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+    pub fn until(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let text = self.text();
@@ -91,7 +91,7 @@ impl Screen {
         self.master.resize(size(columns, rows)).unwrap();
     }
 
-    fn ended(&mut self) -> u32 {
+    pub fn ended(&mut self) -> u32 {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -124,7 +124,7 @@ impl Drop for Screen {
     }
 }
 
-fn project(farm: &Farm) -> tempfile::TempDir {
+pub fn project(farm: &Farm) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let git = |arguments: &[&str]| {
         let done = std::process::Command::new("git")

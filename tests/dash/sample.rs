@@ -1,9 +1,12 @@
 //! A farm for screens: values as a host would answer them, in three situations.
 
-use massif::admin::view::{BuilderView, EventView, JobView, StatusView};
+use massif::admin::view::{
+    BuilderView, CertView, ConeView, EventView, JobView, PastView, PeerView, ProfileView,
+    StatusView, TicketView,
+};
 use massif::fault::{Fault, Kind, Result};
-use massif::id::{Now, Stamp};
-use massif::tui::ask::{Found, Piece, Question, Reply, Wanted};
+use massif::id::{Now, Seq, Stamp};
+use massif::tui::ask::{Action, Found, Past, Piece, Question, Ran, Reply, Wanted};
 use massif::tui::data::{Link, News};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -255,6 +258,133 @@ pub fn builders(situation: Situation) -> Vec<BuilderView> {
     rows.into_iter().take(count).map(from).collect()
 }
 
+fn link(up: bool, rtt: f64) -> Value {
+    json!({
+        "up": up, "address": up.then_some("10.0.0.7:7443"), "since_s": up.then_some(7_260.0), "last_heard_s": if up { 1.2 } else { 642.0 },
+        "round_trip_ms": up.then_some(rtt), "sent_datagrams": up.then_some(48_120), "lost_datagrams": up.then_some(12),
+        "sent_bytes": up.then_some(4_100_000), "received_bytes": up.then_some(912_000_000_u64), "clock_offset_s": up.then_some(-0.3),
+        "protocol": up.then_some("massif/1"), "version": up.then_some("0.1.0"), "reconnects": 2,
+        "last_end": if up { Value::Null } else { json!("nothing was heard for 10 s") }, "last_failure": null,
+    })
+}
+
+pub fn peers(situation: Situation) -> Vec<PeerView> {
+    if situation == Situation::Empty {
+        return Vec::new();
+    }
+    let trouble = situation == Situation::Trouble;
+    let peer = |name: &str, number: u8, role: &str, state: &str, link: Value| {
+        let approved = state != "waiting";
+        from(json!({
+            "id": format!("{number:02x}").repeat(32), "name": name, "role": role, "trust": if name == "south" { "test" } else { "trusted" },
+            "rights": (role == "operator").then_some("operate"), "state": state, "by": approved.then_some("uid 0"),
+            "at": approved.then(|| at(80_000)), "since": at(86_400), "how": "invitation 5f2a by uid 0",
+            "words": "absurd-copper lantern-mimic velvet", "grouped": "ABCD-EFGH-IJKL-MNOP", "addresses": [], "link": link,
+        }))
+    };
+    vec![
+        peer("east", 1, "avalanche", "approved", link(true, 0.4)),
+        peer("west", 2, "avalanche", "approved", link(true, 143.0)),
+        peer("north", 3, "avalanche", "approved", link(!trouble, 21.5)),
+        peer("ann", 4, "operator", "approved", link(false, 0.0)),
+        peer("south", 5, "avalanche", "waiting", link(true, 18.2)),
+        peer("old", 6, "avalanche", "revoked", link(false, 0.0)),
+    ]
+}
+
+pub fn tickets(situation: Situation) -> Vec<TicketView> {
+    if situation == Situation::Empty {
+        return Vec::new();
+    }
+    let ticket = |id: &str, state: &str, left: i64| {
+        from(json!({
+            "id": id, "role": "avalanche", "trust": "trusted", "rights": "view", "name": (state == "open").then_some("spare"),
+            "pre_approved": false, "uses": 1, "used": u32::from(state == "used"), "wrong": 0, "made": at(600), "by": "uid 0",
+            "until": at(-left), "state": state,
+        }))
+    };
+    vec![ticket("5f2b", "open", 540), ticket("5f2a", "used", -300)]
+}
+
+fn card() -> CertView {
+    from(json!({
+        "id": "07".repeat(32), "name": "crest", "words": "harbor-timid magnet-rust olive", "grouped": "QRST-UVWX-YZ23-4567",
+        "addresses": ["10.0.0.1:7443"], "card": "massif-card-1.AQ",
+    }))
+}
+
+fn profiles(situation: Situation) -> Vec<ProfileView> {
+    if situation == Situation::Empty {
+        return Vec::new();
+    }
+    vec![from(json!({
+        "name": "default", "arch": "x86_64", "isa": "x86_64", "toolchain": "gnu", "executor": "native", "base": "host", "channel": "main",
+        "remotes": [], "phase_s_max": null, "log_bytes_max": 1_000_000,
+    }))]
+}
+
+fn cone() -> ConeView {
+    from(json!({
+        "needs": 2, "needed_by": 1, "critical_s": 1_560.0,
+        "critical_path": [{"id": 34, "recipe": "curl", "state": "ready"}, {"id": 35, "recipe": "git", "state": "waiting"}, {"id": 36, "recipe": "kernel", "state": "waiting"}],
+        "cycles": [{"members": ["curl", "git", "zlib"], "cuts_lower_bound": 1, "bootstrap_needs": [],
+            "cuts": [{"recipe": "zlib", "provider": "git", "dependency": "binary(git)", "served_by": "published"}]}],
+    }))
+}
+
+/// The farm as it was after event 409.
+fn past(situation: Situation) -> Past {
+    let mut then = jobs(situation);
+    then.retain(|job| job.id.0 < 35);
+    for job in &mut then {
+        (job.priority, job.estimate_s) = (None, None);
+    }
+    let event = events(situation)
+        .into_iter()
+        .find(|event| event.seq.0 == 409);
+    Past {
+        view: PastView {
+            seq: Seq(409),
+            at: event.as_ref().map(|event| event.at),
+            event,
+            last: Seq(412),
+            jobs: [
+                ("waiting", 1),
+                ("building", 2),
+                ("publishing", 1),
+                ("published", 3),
+                ("failed", 1),
+            ]
+            .map(|(word, count)| (word.to_owned(), count))
+            .into(),
+            published_last_hour: 2,
+            projects: Vec::new(),
+            builders: builders(situation)
+                .into_iter()
+                .map(|builder| massif::admin::view::BuilderView {
+                    verdict: "unknown".into(),
+                    trust: "unknown".into(),
+                    disks: Vec::new(),
+                    memory_free_bytes: None,
+                    memory_total_bytes: None,
+                    last_heard_s: None,
+                    pressure_cpu: None,
+                    pressure_io: None,
+                    pressure_memory: None,
+                    load: None,
+                    history: Vec::new(),
+                    ..builder
+                })
+                .collect(),
+            unknown: vec![
+                "which alarms there were".into(),
+                "disks, memory, load and verdicts of builders".into(),
+            ],
+        },
+        jobs: then,
+    }
+}
+
 pub fn events(situation: Situation) -> Vec<EventView> {
     if situation == Situation::Empty {
         return Vec::new();
@@ -346,6 +476,12 @@ pub fn news(situation: Situation) -> Vec<News> {
             gap: false,
         },
         News::Builders(builders(situation)),
+        News::Peers {
+            peers: peers(situation),
+            tickets: tickets(situation),
+            card: Some(Box::new(card())),
+        },
+        News::Profiles(profiles(situation)),
         News::ReadingBegins,
         News::Jobs(jobs(situation)),
         News::ReadingEnds,
@@ -399,6 +535,24 @@ pub fn answer(situation: Situation, question: &Question) -> Result<Reply> {
                 },
             }))))
         }
+        Question::Cone(_) if empty => return Err(nothing("job of that number")),
+        Question::Cone(job) => match answer(situation, &Question::Job(*job))? {
+            Reply::Job(page) => Reply::Cone {
+                page,
+                cone: Some(Box::new(cone())),
+            },
+            other => other,
+        },
+        Question::Past(_) => Reply::Past(Box::new(past(situation))),
+        Question::PastWhy(_, thing) => return answer(situation, &Question::Why(thing.clone())),
+        Question::Run(words) => Reply::Ran(Ran {
+            code: Some(0),
+            text: format!("what massif {} prints", words.join(" ")),
+        }),
+        Question::Act(Action::Run { words, .. }) => Reply::Ran(Ran {
+            code: Some(0),
+            text: format!("massif {} is done\nand more of it", words.join(" ")),
+        }),
         Question::Why(_) if empty => {
             return Err(nothing("job, recipe, builder or channel of that name"));
         }

@@ -108,6 +108,12 @@ fn views() -> Vec<(&'static str, Page)> {
         ("why", Page::Why("35".into())),
         ("graph", Page::Graph(JobId(35))),
         ("history", Page::History),
+        ("peers", Page::Peers),
+        ("peer", Page::Peer("south".into())),
+        (
+            "printed",
+            Page::Printed(vec!["profile".into(), "list".into()]),
+        ),
     ]
 }
 
@@ -155,6 +161,11 @@ fn what_lies_over_a_page_has_its_screens() {
         ("drain", Page::Builders, "Dnew disk\n"),
         ("version", Page::Channel("main".into()), "\n"),
         ("event", Page::Events, "\n"),
+        ("approve", Page::Peers, "A"),
+        ("rename", Page::Peers, "Nsouth-2\n"),
+        ("take-back", Page::Peers, "GkX"),
+        ("run", Page::Farm, ":project add main /my/recipes\n"),
+        ("ran", Page::Farm, ":project add main /my/recipes\ny"),
     ] {
         let mut app = app(Situation::Normal, (80, 24), Theme::default());
         open(&mut app, page, Situation::Normal);
@@ -233,6 +244,82 @@ fn who_may_only_look_is_told_so_and_nothing_is_asked() {
     let screen = shown(&app);
     assert!(
         screen.contains("read-only") && screen.contains("you may only look"),
+        "{screen}"
+    );
+}
+
+/// The farm as it was, at three sizes: the pages that the log of events tells, and one of now.
+#[test]
+fn the_farm_as_it_was_says_so_and_what_is_not_known() {
+    let mut wrong = Vec::new();
+    for (name, typed) in [
+        ("past-farm", ""),
+        ("past-queue", "2"),
+        ("past-builders", "3"),
+        ("past-why", "2jw"),
+        ("past-now", "4"),
+        ("past-events", "6"),
+    ] {
+        let mut screens = String::new();
+        for size in SIZES {
+            let situation = Situation::Normal;
+            let mut app = app(situation, size, Theme::default());
+            open(&mut app, Page::Events, situation);
+            keys(&mut app, "jjja1", situation);
+            keys(&mut app, typed, situation);
+            let screen = shown(&app);
+            assert!(screen.contains("409"), "{screen}");
+            screens.push_str(&format!("--- {}x{} ---\n{screen}", size.0, size.1));
+        }
+        wrong.extend(check(name, &screens).err());
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn one_steps_back_in_time_and_to_now_and_changes_nothing_on_the_way() {
+    let situation = Situation::Normal;
+    let mut app = app(situation, (80, 24), Theme::default());
+    open(&mut app, Page::Queue, situation);
+    assert!(shown(&app).contains("kernel"));
+    keys(&mut app, "[", situation);
+    let then = shown(&app);
+    assert!(
+        then.contains("AS OF 409") && !then.contains("kernel"),
+        "{then}"
+    );
+    keys(&mut app, "C", situation);
+    assert!(
+        app.pending.is_none() && shown(&app).contains("a brings you back"),
+        "{}",
+        shown(&app)
+    );
+    keys(&mut app, "7", situation);
+    assert!(shown(&app).contains("of now"), "{}", shown(&app));
+    keys(&mut app, "2a", situation);
+    let now = shown(&app);
+    assert!(now.contains("live") && now.contains("kernel"), "{now}");
+    keys(&mut app, ":at 409\n", situation);
+    assert!(shown(&app).contains("AS OF 409"), "{}", shown(&app));
+    keys(&mut app, ":now\n", situation);
+    assert!(shown(&app).contains("kernel"), "{}", shown(&app));
+    // Later than the last event is now.
+    keys(&mut app, ":at 999\n", situation);
+    assert!(app.past.is_none() && app.past_asked.is_none());
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_before_anything_is_asked() {
+    let situation = Situation::Normal;
+    let mut app = app(situation, (80, 24), Theme::default());
+    let mut status = sample::status(situation);
+    status.right = "operate".into();
+    app.hear(News::Status(Box::new(status)));
+    open(&mut app, Page::Peers, situation);
+    keys(&mut app, "A", situation);
+    let screen = shown(&app);
+    assert!(
+        app.pending.is_none() && screen.contains("right to admin"),
         "{screen}"
     );
 }

@@ -4,4 +4,4 @@ mod building;
 mod joining;
 mod lying;
 mod relay;
-mod rig;
+pub mod rig;

@@ -154,6 +154,7 @@ pub async fn answer(links: &Links, caller: &Caller, call: Call) -> Result<Reply>
         | Call::Watch(_)
         | Call::Audit(_)
         | Call::StoreCheck(_)
+        | Call::WorkList(_)
         | Call::StoreBackup(_) => Err(Fault::bug("this call is not about peers")),
     }
 }

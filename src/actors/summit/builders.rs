@@ -14,7 +14,7 @@ use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, JobId, RecipeName, Stamp};
 use crate::limit;
 use crate::model::{
-    AttemptState, Blame, BuilderReport, Event, Glance, Hold, JobState, Measures, OrderLimits,
+    AttemptState, Blame, BuilderReport, Event, Farm, Glance, Hold, JobState, Measures, OrderLimits,
     Outcome, Profile, Role, Say, StopKind, Target, Then, Usage, Vitals, Who,
 };
 use crate::plan::schedule::{BuilderSpec, Happened};
@@ -204,34 +204,12 @@ impl State {
 
     /// The stops on a builder, for people.
     pub fn holds_on(&self, id: &HostId) -> Vec<HoldView> {
-        let Some(stop) = self.farm.builder_stops.get(id) else {
-            return Vec::new();
-        };
-        let view = |hold: &Hold, what: &str, expires| HoldView {
-            owner: hold.owner.to_string(),
-            reason: format!("{what}: {}", hold.reason),
-            since: Some(hold.since),
-            expires,
-        };
-        let drain = stop
-            .drain
-            .iter()
-            .map(|hold| view(hold, "draining", stop.drain_deadline));
-        let quarantine = stop
-            .quarantine
-            .iter()
-            .map(|hold| view(hold, "quarantine", None));
-        drain.chain(quarantine).collect()
+        holds_of(&self.farm, id)
     }
 
     /// `draining` or `quarantined`, when it is.
     pub fn stop_word(&self, id: &HostId) -> Option<&'static str> {
-        let stop = self.farm.builder_stops.get(id)?;
-        match (&stop.drain, &stop.quarantine) {
-            (Some(_), _) => Some("draining"),
-            (None, Some(_)) => Some("quarantined"),
-            (None, None) => None,
-        }
+        stop_word_of(&self.farm, id)
     }
 
     /// Tells the schedule how a builder is now.
@@ -727,6 +705,38 @@ impl State {
             Outcome::Cancelled => self.canary_again(from),
         }
         Ok(())
+    }
+}
+
+/// The stops on a builder, for people.
+pub fn holds_of(farm: &Farm, id: &HostId) -> Vec<HoldView> {
+    let Some(stop) = farm.builder_stops.get(id) else {
+        return Vec::new();
+    };
+    let view = |hold: &Hold, what: &str, expires| HoldView {
+        owner: hold.owner.to_string(),
+        reason: format!("{what}: {}", hold.reason),
+        since: Some(hold.since),
+        expires,
+    };
+    let drain = stop
+        .drain
+        .iter()
+        .map(|hold| view(hold, "draining", stop.drain_deadline));
+    let quarantine = stop
+        .quarantine
+        .iter()
+        .map(|hold| view(hold, "quarantine", None));
+    drain.chain(quarantine).collect()
+}
+
+/// `draining` or `quarantined`, when a builder is.
+pub fn stop_word_of(farm: &Farm, id: &HostId) -> Option<&'static str> {
+    let stop = farm.builder_stops.get(id)?;
+    match (&stop.drain, &stop.quarantine) {
+        (Some(_), _) => Some("draining"),
+        (None, Some(_)) => Some("quarantined"),
+        (None, None) => None,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod attempts;
 pub mod builders;
 mod catalog_blob;
+pub mod cone;
 mod entries;
 pub mod estimates;
 pub mod fetch;
@@ -107,6 +108,13 @@ pub enum Msg {
     TryIsOver(crate::id::JobId, RpcReplyPort<bool>),
     /// What the host's page shows of the farm.
     Status(RpcReplyPort<view::FarmStatus>),
+    /// What these needed first, if their recipes' trees are still the ones of now.
+    NeedsOfTree(
+        Vec<(crate::model::Target, crate::id::CommitId)>,
+        RpcReplyPort<Vec<Option<cone::Needs>>>,
+    ),
+    /// Builders that were heard of, with what they build for and their names.
+    BuildersNow(RpcReplyPort<Vec<(HostId, (crate::id::Arch, String))>>),
     /// Packages that stand for a base.
     BasePackages(RpcReplyPort<Vec<crate::model::BasePackage>>),
     /// What the farm's recipes provide: a base package must not provide it too.
@@ -230,6 +238,17 @@ impl Actor for Summit {
             }
             Msg::Status(reply) => {
                 reply.send(state.status()).ok();
+            }
+            Msg::NeedsOfTree(asked, reply) => {
+                reply.send(state.needs_of_tree(&asked)).ok();
+            }
+            Msg::BuildersNow(reply) => {
+                let known = state.builders.iter();
+                let told = known.map(|(id, known)| {
+                    let report = &known.report;
+                    (*id, (report.arch, report.name.to_string()))
+                });
+                reply.send(told.collect()).ok();
             }
             Msg::BasePackages(reply) => {
                 reply

@@ -110,6 +110,12 @@ impl State {
                 self.answer_from_git(call, reply);
                 return Ok(());
             }
+            Call::ConeShow(_) => {
+                if let Call::ConeShow(ask) = call {
+                    self.answer_cone(ask, reply);
+                }
+                return Ok(());
+            }
             Call::Plan(_) => {
                 if let Call::Plan(ask) = call {
                     self.answer_plan(ask, reply);

@@ -63,7 +63,8 @@ pub fn blame_view(blame: Blame) -> crate::admin::view::Blame {
     }
 }
 
-fn hold_view(hold: &Hold) -> HoldView {
+/// A hold as the interface shows it.
+pub fn hold_view(hold: &Hold) -> HoldView {
     HoldView {
         owner: hold.owner.to_string(),
         reason: hold.reason.clone(),
@@ -160,7 +161,7 @@ impl State {
                 .collect(),
             commit: job.commit,
             hold: job.hold.as_ref().map(hold_view),
-            priority: self.schedule.priority_s(id).unwrap_or(0.0),
+            priority: Some(self.schedule.priority_s(id).unwrap_or(0.0)),
             estimate_s: self.estimate(&job.target).map(|estimate| estimate.seconds),
             created: job.created,
             ended: job.state.is_over().then_some(job.changed),

@@ -429,15 +429,22 @@ fn fetch_and_check(
     Ok(checked)
 }
 
+/// Files that are made durable together.
+const TAKEN_AT_ONCE: usize = 32;
+
 fn take_and_check(blobs: &Blobs, files: &[PathBuf]) -> Result<Vec<Checked>> {
     if files.is_empty() {
         return Err(Fault::new(Kind::Usage, "no package file to import")
             .next("name one or more .stone files"));
     }
-    let taken = fetch::take(blobs, files)?;
+    let total = files.len() as u64;
+    let work = crate::actors::work::Working::begin("package_import", "files", Some(total));
     let mut packages = Vec::with_capacity(files.len());
-    for (file, blob) in files.iter().zip(taken) {
-        packages.push(check::check_file(blobs, blob, &file.display().to_string())?);
+    for some in files.chunks(TAKEN_AT_ONCE) {
+        for (file, blob) in some.iter().zip(fetch::take(blobs, some)?) {
+            packages.push(check::check_file(blobs, blob, &file.display().to_string())?);
+            work.at(packages.len() as u64, total);
+        }
     }
     Ok(packages)
 }

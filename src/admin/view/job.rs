@@ -116,8 +116,8 @@ views! {
         pub commit: CommitId,
         /// Somebody's stop.
         pub hold: Option<HoldView>,
-        /// What it is worth among the ready ones, in seconds: the higher the sooner. `job show` tells its terms.
-        pub priority: f64,
+        /// What it is worth among the ready ones, in seconds: the higher the sooner. `job show` tells its terms. Null: not known.
+        pub priority: Option<f64>,
         /// How long it will build, in seconds, as far as known.
         pub estimate_s: Option<f64>,
         /// When it was planned.

@@ -8,6 +8,20 @@ use crate::id::{Arch, Digest, HostId, HostName, JobId, Seq, Stamp};
 use super::{FaultView, HoldView};
 
 views! {
+    /// Long work that somebody waits for.
+    pub struct WorkView {
+        /// `store_backup` or `package_import`.
+        pub kind: String,
+        /// What is counted: `rows`, `files`.
+        pub unit: String,
+        /// So many are done.
+        pub done: u64,
+        /// Of so many; null: not known yet.
+        pub total: Option<u64>,
+        /// When it began.
+        pub began: Stamp,
+    }
+
     /// One page about a host and what it knows of the farm.
     pub struct StatusView {
         /// Version of this JSON.

@@ -4,6 +4,7 @@
 pub mod farm;
 pub mod job;
 pub mod machine;
+pub mod past;
 pub mod peer;
 pub mod plan;
 pub mod repository;
@@ -11,6 +12,7 @@ pub mod repository;
 pub use farm::*;
 pub use job::*;
 pub use machine::*;
+pub use past::*;
 pub use peer::*;
 pub use plan::*;
 pub use repository::*;
@@ -21,6 +23,7 @@ pub(super) fn types() -> impl Iterator<Item = &'static zlink::idl::CustomType<'s
         farm::TYPES,
         job::TYPES,
         machine::TYPES,
+        past::TYPES,
         peer::TYPES,
         plan::TYPES,
         repository::TYPES,

@@ -3,7 +3,7 @@
 use crate::admin::views;
 use crate::id::{ProfileName, ProjectName, RecipeName};
 
-use super::{AccuracyView, FaultView};
+use super::{AccuracyView, FaultView, JobRef};
 use crate::plan::{Cut, Cycle, ServedBy};
 
 views! {
@@ -65,6 +65,20 @@ views! {
         pub dependency: String,
         /// Who needs it.
         pub recipes: Vec<RecipeName>,
+    }
+
+    /// What lies around a job: among the jobs that are still to be published.
+    pub struct ConeView {
+        /// Jobs that it needs, over any number of steps.
+        pub needs: u64,
+        /// Jobs that need it, over any number of steps.
+        pub needed_by: u64,
+        /// The longest way through it in predicted seconds, the first to be built first; cuts left out.
+        pub critical_path: Vec<JobRef>,
+        /// How long that way takes from now on, in predicted seconds.
+        pub critical_s: f64,
+        /// Circles that it, what it needs or what needs it is part of.
+        pub cycles: Vec<CycleView>,
     }
 
     /// The plan as a whole.

@@ -110,7 +110,8 @@ Examples:
     #[command(subcommand)]
     Cert(Cert),
     /// One page: jobs by state, alarms, addresses
-    Status,
+    #[command(after_help = "Examples:\n  massif status\n  massif status --at 410     the farm as it was after event 410")]
+    Status(Status),
     /// What is wrong with this machine and how to mend it
     Doctor,
     /// Git repositories of recipes
@@ -257,6 +258,13 @@ pub(super) struct Up {
     pub(super) headless: bool,
     #[command(flatten)]
     pub(super) looks: Looks,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// As it was after this event of `massif audit`
+    #[arg(long, value_name = "SEQ")]
+    pub(super) at: Option<crate::id::Seq>,
 }
 
 #[derive(Debug, Args)]

@@ -292,6 +292,9 @@ pub(in crate::cli) enum Job {
         /// So many at most
         #[arg(long)]
         limit: Option<usize>,
+        /// As they stood after this event of `massif audit`
+        #[arg(long, value_name = "SEQ")]
+        at: Option<Seq>,
     },
     /// One job with its tries, reasons and neighbours
     Show(JobArg),
@@ -367,6 +370,9 @@ pub(in crate::cli) struct JobArg {
 pub(in crate::cli) struct Why {
     /// A job's number, or the name of a recipe, builder, package, channel or project
     pub(in crate::cli) thing: String,
+    /// Why it was so after this event of `massif audit`
+    #[arg(long, value_name = "SEQ")]
+    pub(in crate::cli) at: Option<Seq>,
 }
 
 #[derive(Debug, Args)]
@@ -391,7 +397,11 @@ pub(in crate::cli) struct Try {
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Builder {
     /// All builders
-    List,
+    List {
+        /// What the log tells of them after this event of `massif audit`
+        #[arg(long, value_name = "SEQ")]
+        at: Option<Seq>,
+    },
     /// One builder
     Show {
         /// Its name, or the start of its id

@@ -20,9 +20,10 @@ pub const COLUMNS: &[Column] = &[
     words("builds", 14, 4, 1),
     number("disk free", 9, 2),
     number("full in", 8, 3),
-    number("mem free", 9, 5),
+    number("mem free", 9, 7),
     number("cpu wait", 8, 8),
     fixed("trust", 7, 9),
+    number("link", 8, 5),
     number("heard", 6, 4),
 ];
 
@@ -76,7 +77,7 @@ fn full_in(builder: &BuilderView) -> Option<f64> {
         .min_by(f64::total_cmp)
 }
 
-fn rank(sort: usize, builder: &BuilderView) -> Rank {
+fn rank(app: &App, sort: usize, builder: &BuilderView) -> Rank {
     let of = |value: Option<f64>| Rank::of(value);
     match sort {
         0 | 2 => Rank::Words(format!(
@@ -92,6 +93,10 @@ fn rank(sort: usize, builder: &BuilderView) -> Rank {
         7 => of(builder.memory_free_bytes.map(|bytes| bytes as f64 / 1e6)),
         8 => of(builder.pressure_cpu.map(|part| -part)),
         9 => Rank::Words(builder.trust.clone()),
+        10 => of(app
+            .shown()
+            .link_of(builder)
+            .and_then(|link| link.round_trip_ms)),
         _ => of(builder.last_heard_s),
     }
 }
@@ -115,7 +120,7 @@ pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
                 sheet.filter.takes(&words)
             }
         })
-        .map(|(builder, at)| (rank(sheet.sort, builder), at))
+        .map(|(builder, at)| (rank(app, sheet.sort, builder), at))
         .collect();
     sorted(rows, sheet.reverse)
 }
@@ -165,11 +170,28 @@ pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
             Ink::Faint,
         ),
         field(builder.trust.as_str(), Ink::Faint),
+        link_field(app, builder),
         field(
             builder.last_heard_s.map_or("never".to_owned(), whole_span),
             Ink::Faint,
         ),
     ]))
+}
+
+/// The link in a word: its round trip, or that there is none.
+fn link_field<'a>(app: &App, builder: &BuilderView) -> crate::tui::table::Field<'a> {
+    let data = app.shown();
+    match data.link_of(builder) {
+        Some(link) => super::peers::link_field(link),
+        // The host that answers builds by itself.
+        None if is_here(app, builder) => field("here", Ink::Faint),
+        None => field("unknown", Ink::Faint),
+    }
+}
+
+fn is_here(app: &App, builder: &BuilderView) -> bool {
+    let status = app.data.status.as_ref();
+    status.is_some_and(|status| status.host.id == builder.id)
 }
 
 /// A builder's page.
@@ -207,6 +229,11 @@ pub fn doc(app: &App, name: &str, doc: &mut Doc) {
             format!("{} ago", whole_span(heard))
         }),
     );
+    match data.link_of(builder) {
+        Some(link) => super::peers::link_fields(link, doc),
+        None if is_here(app, builder) => doc.field("link", "none: it is the host that answers"),
+        None => {}
+    }
     doc.field(
         "cores",
         builder

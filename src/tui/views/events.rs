@@ -52,6 +52,15 @@ pub fn of(app: &App, seq: Seq) -> Option<&EventView> {
     older.or_else(|| app.shown().event(seq)).map(AsRef::as_ref)
 }
 
+/// The event that a person stands on.
+pub fn here(app: &App) -> Option<Seq> {
+    match &app.sheet().page {
+        Page::Events => app.sheet().key().map(Seq),
+        Page::Event(event) => Some(event.seq),
+        _ => None,
+    }
+}
+
 /// The oldest event that is shown, if there are older ones.
 pub fn oldest(app: &App) -> Option<Seq> {
     let first = all(app, app.sheet()).next()?.seq;
@@ -105,8 +114,10 @@ pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
 /// One row.
 pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
     let event = of(app, Seq(key))?;
+    let shown = app.past.as_ref().is_some_and(|past| past.seq == event.seq);
+    let place = if shown { Ink::Found } else { Ink::Faint };
     Some(Row::Fields(vec![
-        field(event.seq.to_string(), Ink::Faint),
+        field(event.seq.to_string(), place),
         field(show::moment(event.at), Ink::Faint),
         field(event.actor.as_str(), Ink::Plain),
         field(event.kind.as_str(), Ink::Faint),

@@ -193,7 +193,7 @@ fn head(pen: &mut Pen<'_>, app: &App) {
     );
     let spark = (width / 5).clamp(8, 48);
     let bins = usize::from(spark) * 2;
-    let values = data.throughput(app.now, bins, 3_600.0 / 12.0);
+    let values = data.throughput(app.clock(), bins, 3_600.0 / 12.0);
     let shown = if app.theme.graphs == crate::tui::theme::Graphs::Braille {
         &values[..]
     } else {
@@ -210,6 +210,7 @@ fn head(pen: &mut Pen<'_>, app: &App) {
         + data.count(JobState::Building)
         + data.count(JobState::Publishing);
     let end = match (open, end, late) {
+        _ if app.then().is_some() => String::new(),
         _ if data.status.is_none() => "time left unknown".to_owned(),
         (0, _, _) => "nothing left to do".to_owned(),
         (_, Some(end), Some(late)) => format!(
@@ -292,6 +293,14 @@ fn work(pen: &mut Pen<'_>, app: &App, spare: usize) -> u16 {
             pen.heading(y, "Alarms", "");
             pen.text(0, y + 1, width, "asking the host ...", Ink::Faint);
             y += 2;
+        }
+        (Some(_), 0) if app.then().is_some() => {
+            pen.heading(y, "Not known of that moment", "");
+            y += 1;
+            for words in app.then().map_or(&[][..], |then| &then.unknown) {
+                pen.text(0, y, width, words, Ink::Faint);
+                y += 1;
+            }
         }
         (Some(_), 0) => {
             pen.heading(y, "No alarms", "");
@@ -527,6 +536,12 @@ pub fn line_at(app: &App, row: usize, x: u16) -> Option<usize> {
     let at = app.sheet().spot.at;
     let mut rows: Vec<Option<usize>> = vec![None; top];
     rows.push(None);
+    rows.extend(
+        app.then()
+            .into_iter()
+            .flat_map(|then| &then.unknown)
+            .map(|_| None),
+    );
     rows.extend(
         window(&plan.alarms, plan.room[0], at)
             .iter()

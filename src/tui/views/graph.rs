@@ -1,11 +1,13 @@
-//! The tree of a job's neighbours: upwards what it needs, downwards what needs it. Branches are asked for as they are
-//! unfolded, so that a cone of a thousand recipes costs what is looked at.
+//! The tree of a job's neighbours: upwards what it needs, downwards what needs it, the longest way marked, and the
+//! circles among them with their cuts. Branches are asked for as they are unfolded, so that a cone of a thousand recipes
+//! costs what is looked at.
 
+use super::queue::whole_span;
 use crate::admin::summit::JobPage;
-use crate::admin::view::JobRef;
+use crate::admin::view::{ConeView, CycleView, JobRef};
 use crate::id::JobId;
 use crate::tui::app::App;
-use crate::tui::ask::Question;
+use crate::tui::ask::{Question, Reply};
 use crate::tui::list::Line;
 use crate::tui::page::{Branch, Sheet};
 use crate::tui::table::{Column, Row, field, fixed, words};
@@ -15,6 +17,10 @@ use crate::tui::theme::{Ink, Sign};
 const BRANCHES_MAX: usize = 20_000;
 /// How deep.
 const DEPTH_MAX: u16 = 64;
+/// Keys from here on are circles and their cuts; below are places in the list of branches.
+const CIRCLE: u64 = 1 << 40;
+/// Cuts of one circle that have a row.
+const CUTS_MAX: usize = 1_000;
 
 /// The columns.
 pub const COLUMNS: &[Column] = &[
@@ -123,13 +129,89 @@ pub fn toggle(app: &mut App) {
     }
 }
 
-/// The rows: places in the list of branches.
-pub fn lines(sheet: &Sheet) -> Vec<Line> {
-    (0..sheet.branches.len() as u64).map(Line::Row).collect()
+/// What lies around the job, when it is known.
+fn cone(sheet: &Sheet) -> Option<&ConeView> {
+    match &sheet.content {
+        Some(Reply::Cone { cone, .. }) => cone.as_deref(),
+        _ => None,
+    }
+}
+
+fn is_critical(sheet: &Sheet, job: JobId) -> bool {
+    cone(sheet).is_some_and(|cone| cone.critical_path.iter().any(|on| on.id == job))
+}
+
+/// The longest way in a sentence.
+fn longest(app: &App, cone: &ConeView) -> String {
+    let sign = app.theme.sign(Sign::Critical);
+    if cone.critical_path.len() < 2 {
+        let (up, down) = (cone.needs, cone.needed_by);
+        return format!("Longest way: only itself; {up} to publish before it, {down} after it");
+    }
+    let into = format!(" {} ", app.theme.sign(Sign::Into));
+    let names: Vec<&str> = cone
+        .critical_path
+        .iter()
+        .map(|job| job.recipe.as_str())
+        .collect();
+    format!(
+        "Longest way {sign} {} builds, {}: {}",
+        names.len(),
+        whole_span(cone.critical_s),
+        names.join(&into)
+    )
+}
+
+/// The rows: places in the list of branches, then circles and their cuts.
+pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
+    let mut lines = Vec::new();
+    lines.extend(cone(sheet).map(|cone| Line::Heading(longest(app, cone))));
+    lines.extend((0..sheet.branches.len() as u64).map(Line::Row));
+    let cycles = cone(sheet).map_or(&[][..], |cone| &cone.cycles);
+    for (cycle, at) in cycles.iter().zip(0_u64..) {
+        let count = cycle.members.len();
+        lines.push(Line::Heading(format!(
+            "Circle of {count} that need one another: {} cuts open it",
+            cycle.cuts.len()
+        )));
+        let cuts = cycle.cuts.len().min(CUTS_MAX) as u64;
+        lines.extend((0..=cuts).map(|cut| Line::Row(CIRCLE + (at << 20) + cut)));
+    }
+    lines
+}
+
+fn circle(sheet: &Sheet, key: u64) -> Option<(&CycleView, u64)> {
+    let key = key.checked_sub(CIRCLE)?;
+    let cycle = cone(sheet)?.cycles.get(usize::try_from(key >> 20).ok()?)?;
+    Some((cycle, key & 0xf_ffff))
+}
+
+/// A circle's members, or one of its cuts.
+fn circle_row<'a>(cycle: &'a CycleView, at: u64) -> Option<Row<'a>> {
+    let Some(cut) = at.checked_sub(1) else {
+        let names: Vec<&str> = cycle.members.iter().map(|name| name.as_str()).collect();
+        return Some(Row::Words(vec![field(names.join(" "), Ink::Plain)]));
+    };
+    let cut = cycle.cuts.get(usize::try_from(cut).ok()?)?;
+    let (served, ink) = match &cut.served_by {
+        Some(served) => (format!("; from {served} meanwhile"), Ink::Plain),
+        None => ("; nothing stands in: it waits".to_owned(), Ink::Warn),
+    };
+    Some(Row::Words(vec![
+        field("  cut  ", Ink::Faint),
+        field(cut.recipe.as_str(), Ink::Strong),
+        field(" is built before ", Ink::Faint),
+        field(cut.provider.as_str(), Ink::Strong),
+        field(format!(": {}", cut.dependency), Ink::Plain),
+        field(served, ink),
+    ]))
 }
 
 /// One row.
 pub fn row<'a>(app: &App, sheet: &'a Sheet, key: u64) -> Option<Row<'a>> {
+    if let Some((cycle, at)) = circle(sheet, key) {
+        return circle_row(cycle, at);
+    }
     let branch = sheet.branches.get(usize::try_from(key).ok()?)?;
     let state = app
         .shown()
@@ -148,11 +230,20 @@ pub fn row<'a>(app: &App, sheet: &'a Sheet, key: u64) -> Option<Row<'a>> {
     };
     let indent = "  ".repeat(usize::from(branch.depth.min(DEPTH_MAX)));
     let root = branch.depth == 0;
+    let critical = is_critical(sheet, branch.job);
+    let mark = match critical {
+        true => app.theme.sign(Sign::Critical),
+        false => " ",
+    };
     Some(Row::Fields(vec![
         field(sign, ink),
         field(
-            format!("{indent}{fold} {way}{}", branch.recipe),
-            if root { Ink::Strong } else { Ink::Plain },
+            format!("{mark}{indent}{fold} {way}{}", branch.recipe),
+            match (root, critical) {
+                (true, _) => Ink::Strong,
+                (false, true) => Ink::Warn,
+                (false, false) => Ink::Plain,
+            },
         ),
         field(branch.job.to_string(), Ink::Faint),
         field(state.as_str(), ink),

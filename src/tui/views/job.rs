@@ -82,8 +82,7 @@ fn head(app: &App, job: &JobView, doc: &mut Doc) {
     doc.field("profile", job.profile.as_str());
     doc.field(
         "estimate",
-        job.estimate_s
-            .map_or("unknown: it was never built here".to_owned(), text::span),
+        job.estimate_s.map_or_else(|| no_estimate(app), text::span),
     );
     doc.field(
         "planned",
@@ -102,6 +101,13 @@ fn head(app: &App, job: &JobView, doc: &mut Doc) {
                 whole_span(app.clock().seconds_since(ended))
             ),
         );
+    }
+}
+
+fn no_estimate(app: &App) -> String {
+    match app.then() {
+        Some(_) => "unknown: the log does not hold what was predicted".into(),
+        None => "unknown: it was never built here".into(),
     }
 }
 
@@ -205,7 +211,8 @@ fn details(app: &App, page: &JobPage, doc: &mut Doc) {
         }
     }
     if !detail.priority_terms.is_empty() {
-        doc.title(format!("Priority {:.0}", page.job.priority));
+        let worth = page.job.priority.unwrap_or_default();
+        doc.title(format!("Priority {worth:.0}"));
         for term in &detail.priority_terms {
             doc.line(
                 vec![

@@ -17,6 +17,7 @@ pub mod farm;
 pub mod graph;
 pub mod job;
 pub mod log;
+pub mod peers;
 pub mod queue;
 pub mod recipes;
 pub mod repository;
@@ -57,6 +58,7 @@ pub fn columns(page: &Page) -> &'static [Column] {
         Page::Channel(_) => repository::VERSIONS,
         Page::Packages(_) => repository::PACKAGES,
         Page::Events => events::COLUMNS,
+        Page::Peers => peers::COLUMNS,
         _ => &[],
     }
 }
@@ -68,11 +70,12 @@ pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
         Page::Queue => queue::lines(app, sheet),
         Page::Builders => builders::lines(app, sheet),
         Page::Recipes => recipes::lines(sheet),
-        Page::Repository => repository::channels(sheet),
-        Page::Channel(_) => repository::versions(sheet),
+        Page::Repository => repository::channels(app, sheet),
+        Page::Channel(name) => repository::versions(app, sheet, name),
         Page::Packages(_) => repository::packages(sheet),
         Page::Events => events::lines(app, sheet),
-        Page::Graph(_) => graph::lines(sheet),
+        Page::Peers => peers::lines(app, sheet),
+        Page::Graph(_) => graph::lines(app, sheet),
         _ => Vec::new(),
     }
 }
@@ -85,7 +88,7 @@ pub fn doc(app: &App, sheet: &Sheet, width: u16) -> Doc {
     }
     match &sheet.page {
         Page::Job(id) => job::doc(app, sheet, *id, &mut doc),
-        Page::Why(_) => texts::why(sheet, &mut doc),
+        Page::Why(_) => texts::why(app, sheet, &mut doc),
         Page::Recipe(_) => recipes::doc(app, sheet, &mut doc),
         Page::Builder(name) => builders::doc(app, name, &mut doc),
         Page::Version(version, channel) => repository::version_doc(version, channel, &mut doc),
@@ -93,6 +96,8 @@ pub fn doc(app: &App, sheet: &Sheet, width: u16) -> Doc {
         Page::Raw(_, text) => text
             .lines()
             .for_each(|line| doc.line(vec![(Ink::Plain, line.to_owned())], None)),
+        Page::Peer(name) => peers::doc(app, name, &mut doc),
+        Page::Printed(words) => texts::printed(sheet, words, &mut doc),
         Page::History => texts::history(app, &mut doc),
         _ => {}
     }
@@ -144,10 +149,14 @@ fn table(pen: &mut Pen<'_>, app: &App, sheet: &Sheet) {
             Page::Queue => queue::row(app, *key),
             Page::Builders => builders::row(app, *key),
             Page::Recipes => recipes::row(app, sheet, *key),
+            Page::Repository | Page::Channel(_) if repository::next_job(*key).is_some() => {
+                repository::next_row(app, *key)
+            }
             Page::Repository => repository::channel_row(sheet, *key),
             Page::Channel(_) => repository::version_row(sheet, *key),
             Page::Packages(_) => repository::package_row(sheet, *key),
             Page::Events => events::row(app, *key),
+            Page::Peers => peers::row(app, *key),
             Page::Graph(_) => graph::row(app, sheet, *key),
             _ => None,
         },
@@ -185,6 +194,7 @@ fn empty(app: &App, sheet: &Sheet) -> String {
         Page::Queue => !data.whole,
         Page::Builders => !data.builders_known,
         Page::Events => data.status.is_none(),
+        Page::Peers => !data.peers_known,
         _ => sheet.content.is_none(),
     };
     if waiting {
@@ -199,6 +209,10 @@ fn empty(app: &App, sheet: &Sheet) -> String {
         Page::Repository => "no channels yet: the first profile opens one".into(),
         Page::Packages(_) => "no packages are published yet".into(),
         Page::Events => "nothing has happened yet".into(),
+        Page::Peers => {
+            "nobody else belongs to this farm yet; :invite --role avalanche asks a builder in"
+                .into()
+        }
         _ => "nothing here".into(),
     }
 }

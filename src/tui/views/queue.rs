@@ -81,7 +81,9 @@ fn rank(app: &App, sort: usize, job: &JobView) -> Rank {
                 JobState::Building | JobState::Publishing => {
                     job.attempts.last().map_or(0, |attempt| attempt.started.0)
                 }
-                JobState::Ready | JobState::Waiting => -(job.priority * 1_000.0) as i64,
+                JobState::Ready | JobState::Waiting => {
+                    -(job.priority.unwrap_or(0.0) * 1_000.0) as i64
+                }
                 _ => -job.ended.map_or(0, |ended| ended.0),
             };
             Rank::Number(order(job.state) * 100_000_000_000_000 + within)
@@ -90,7 +92,7 @@ fn rank(app: &App, sort: usize, job: &JobView) -> Rank {
         2 => Rank::Words(job.recipe.to_string()),
         3 => Rank::Words(job.version.clone()),
         4 => Rank::Words(show::job_note(job)),
-        5 => Rank::of(Some(-job.priority)),
+        5 => Rank::of(Some(-job.priority.unwrap_or(0.0))),
         6 => Rank::of(job.estimate_s),
         7 => Rank::of(progress(app, job).map(|(part, _)| -part)),
         8 => Rank::Words(builder(job).to_owned()),
@@ -245,7 +247,8 @@ pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
         field(note, note_ink),
         field(
             if open {
-                format!("{:.0}", job.priority)
+                job.priority
+                    .map_or("?".to_owned(), |worth| format!("{worth:.0}"))
             } else {
                 String::new()
             },

@@ -2,8 +2,9 @@
 
 use super::queue::whole_span;
 use super::{Rank, sorted};
-use crate::admin::view::{ChannelVersionView, ChannelView, PackageView};
+use crate::admin::view::{ChannelVersionView, ChannelView, JobState, JobView, PackageView};
 use crate::cli::{show, text};
+use crate::id::JobId;
 use crate::tui::app::App;
 use crate::tui::ask::Reply;
 use crate::tui::doc::Doc;
@@ -39,6 +40,89 @@ pub const PACKAGES: &[Column] = &[
     words("summary", 16, 4, 1),
 ];
 
+/// Keys from here on are jobs that publish next.
+const NEXT: u64 = 1 << 50;
+/// Of those that have no builder yet, so many are shown.
+const NEXT_READY_MAX: usize = 5;
+
+/// The job of a row of what publishes next.
+pub fn next_job(key: u64) -> Option<JobId> {
+    key.checked_sub(NEXT).map(JobId)
+}
+
+/// Where a job publishes, as far as its profile is known.
+fn goes_to<'a>(app: &'a App, job: &JobView) -> Option<&'a str> {
+    let mut profiles = app.shown().profiles.iter();
+    let profile = profiles.find(|profile| profile.name == job.profile)?;
+    Some(profile.channel.as_str())
+}
+
+/// Seconds until a build is at its end, as predicted; less than nothing: it takes longer than that.
+fn left_s(app: &App, job: &JobView) -> Option<f64> {
+    let began = job.attempts.last()?.started;
+    Some(job.estimate_s? - app.clock().seconds_since(began))
+}
+
+/// What publishes next: what is being published, what is built in the order of its predicted end, what starts then.
+fn next(app: &App, channel: Option<&str>) -> Vec<Line> {
+    let mut rows: Vec<(u8, Rank, u64)> = Vec::new();
+    for job in app.shown().jobs() {
+        let here = channel.is_none_or(|channel| goes_to(app, job) == Some(channel));
+        let (stage, rank) = match job.state {
+            JobState::Publishing => (0, Rank::Number(0)),
+            JobState::Building => (1, Rank::of(left_s(app, job))),
+            JobState::Ready => (2, Rank::of(job.priority.map(|worth| -worth))),
+            _ => continue,
+        };
+        if here {
+            rows.push((stage, rank, job.id.0));
+        }
+    }
+    rows.sort_unstable();
+    let sure = rows.iter().filter(|(stage, _, _)| *stage < 2).count();
+    let ready = rows.len() - sure;
+    rows.truncate(sure + NEXT_READY_MAX);
+    let more = match ready.saturating_sub(NEXT_READY_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more that are ready"),
+    };
+    let into = channel.map_or_else(String::new, |channel| format!(" into {channel}"));
+    let mut lines = match rows.len() {
+        0 => vec![Line::Heading(format!("Nothing is on its way{into}"))],
+        count => vec![Line::Heading(format!("Publishes next{into} {count}{more}"))],
+    };
+    lines.extend(rows.into_iter().map(|(_, _, id)| Line::Row(NEXT + id)));
+    lines
+}
+
+/// A job that publishes next.
+pub fn next_row(app: &App, key: u64) -> Option<Row<'_>> {
+    let job = app.shown().job(next_job(key)?)?;
+    let (sign, ink) = app.theme.state(job.state);
+    let release = show::release(&job.version, job.release, job.build_release);
+    let channel = goes_to(app, job).unwrap_or("a channel not known");
+    let when = match (job.state, left_s(app, job)) {
+        (JobState::Publishing, _) => "now: its packages are taken over".to_owned(),
+        (JobState::Building, Some(left)) if left > 0.0 => {
+            format!("in about {}, {}", whole_span(left), show::job_note(job))
+        }
+        (JobState::Building, Some(late)) => format!(
+            "any moment: {} longer than predicted, {}",
+            whole_span(-late),
+            show::job_note(job)
+        ),
+        (JobState::Building, None) => format!("time not known, {}", show::job_note(job)),
+        _ => "as soon as a slot has taken and built it".to_owned(),
+    };
+    Some(Row::Words(vec![
+        field(sign, ink),
+        field(" ", Ink::Plain),
+        field(job.recipe.as_str(), Ink::Strong),
+        field(format!(" {release} into {channel}  "), Ink::Plain),
+        field(when, ink),
+    ]))
+}
+
 fn streams(channel: &ChannelView) -> String {
     let all = channel.streams.iter().chain(&channel.tags);
     let all: Vec<String> = all
@@ -48,7 +132,7 @@ fn streams(channel: &ChannelView) -> String {
 }
 
 /// Rows of channels.
-pub fn channels(sheet: &Sheet) -> Vec<Line> {
+pub fn channels(app: &App, sheet: &Sheet) -> Vec<Line> {
     let Some(Reply::Channels(channels)) = &sheet.content else {
         return Vec::new();
     };
@@ -69,7 +153,11 @@ pub fn channels(sheet: &Sheet) -> Vec<Line> {
             (rank, at)
         })
         .collect();
-    sorted(rows, sheet.reverse)
+    let mut lines = sorted(rows, sheet.reverse);
+    if !sheet.filter.is_on() && !lines.is_empty() {
+        lines.extend(next(app, None));
+    }
+    lines
 }
 
 /// One channel.
@@ -101,7 +189,7 @@ pub fn version(sheet: &Sheet, key: u64) -> Option<&ChannelVersionView> {
 }
 
 /// Rows of versions, by their numbers.
-pub fn versions(sheet: &Sheet) -> Vec<Line> {
+pub fn versions(app: &App, sheet: &Sheet, channel: &str) -> Vec<Line> {
     let number = |value: u64| Rank::Number(i64::try_from(value).unwrap_or(i64::MAX));
     let rows = held(sheet)
         .0
@@ -129,7 +217,14 @@ pub fn versions(sheet: &Sheet) -> Vec<Line> {
             (rank, version.id.0)
         })
         .collect();
-    sorted(rows, sheet.reverse)
+    let rows = sorted(rows, sheet.reverse);
+    if sheet.filter.is_on() || rows.is_empty() {
+        return rows;
+    }
+    let mut lines = next(app, Some(channel));
+    lines.push(Line::Heading("Versions".to_owned()));
+    lines.extend(rows);
+    lines
 }
 
 /// One version.

@@ -3,13 +3,13 @@
 use super::queue::whole_span;
 use crate::cli::show;
 use crate::tui::app::App;
-use crate::tui::ask::Reply;
+use crate::tui::ask::{Reply, quoted};
 use crate::tui::doc::Doc;
 use crate::tui::page::{Page, Sheet};
 use crate::tui::theme::Ink;
 
 /// Why something is as it is: all reasons.
-pub fn why(sheet: &Sheet, doc: &mut Doc) {
+pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
     let Some(Reply::Why(why)) = &sheet.content else {
         if sheet.fault.is_none() {
             doc.words(Ink::Faint, "asking the host ...");
@@ -31,6 +31,10 @@ pub fn why(sheet: &Sheet, doc: &mut Doc) {
         None,
     );
     doc.words(Ink::Plain, &why.summary);
+    if app.then().is_some() {
+        let words = "What is not in the log of events is not known: which builders would have taken it, and when.";
+        doc.words(Ink::Faint, words);
+    }
     if !why.reasons.is_empty() {
         doc.title("Reasons, the one that would lift first before the others");
     }
@@ -95,6 +99,26 @@ pub fn why(sheet: &Sheet, doc: &mut Doc) {
                 None,
             );
         }
+    }
+}
+
+/// What a command printed.
+pub fn printed(sheet: &Sheet, words: &[String], doc: &mut Doc) {
+    let Some(Reply::Ran(ran)) = &sheet.content else {
+        if sheet.fault.is_none() {
+            let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+            doc.words(Ink::Faint, format!("massif {} ...", words.join(" ")));
+        }
+        return;
+    };
+    match ran.code {
+        Some(0) if ran.text.is_empty() => doc.words(Ink::Faint, "it printed nothing"),
+        Some(0) => {}
+        Some(code) => doc.words(Ink::Warn, format!("it ended with exit code {code}")),
+        None => doc.words(Ink::Warn, "it was killed"),
+    }
+    for line in ran.text.lines() {
+        doc.line(vec![(Ink::Plain, line.to_owned())], None);
     }
 }
 

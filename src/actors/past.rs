@@ -1,0 +1,695 @@
+//! The farm as it was: folds the log of events up to a number, by the rules that made the farm of now. Owns nothing on
+//! disk; keeps some folded farms in memory, so that a step back or forth costs the events in between and no more.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::summit::builders::{holds_of, stop_word_of};
+use super::summit::cone::Needs;
+use super::summit::view::{blame_view, hold_view};
+use super::{desk, events, post, summit};
+use crate::admin::summit::{Answer, Call, Past, PastShow, PastWhy};
+use crate::admin::view::{
+    AttemptView, BuilderView, JobState as StateView, JobView, PastProjectView, PastView,
+    ReasonView, SlotView, WaitView, WhyView,
+};
+use crate::admin::{Method, Reply};
+use crate::fault::{Fault, Kind, Result, nearest};
+use crate::id::{Arch, AttemptId, HostId, JobId, Seq, Stamp};
+use crate::limit;
+use crate::model::{Attempt, AttemptState, Blame, Farm, Job, JobState, Measures, Refusal, Target};
+use crate::store::{Store, events as log};
+
+/// A folded farm is kept at least this often on the way, so that a later question begins near.
+const KEPT_EVERY: u64 = 8_192;
+/// Folded farms that are kept: their jobs are shared, so that each costs what changed since the one before.
+const KEPT_MAX: usize = 24;
+/// Targets whose needs summit is asked for at once: a handler should take some milliseconds.
+const NEEDS_AT_ONCE: usize = 200;
+
+/// A folded farm.
+#[derive(Debug, Clone, Default)]
+struct Folded {
+    farm: Farm,
+    /// When its last event was recorded.
+    at: Option<Stamp>,
+    /// Events that the rules of this version do not take.
+    refused: u64,
+}
+
+/// Folds the log, and remembers.
+pub struct Folds {
+    store: Store,
+    kept: Mutex<BTreeMap<Seq, Arc<Folded>>>,
+}
+
+impl Folds {
+    /// Of this store's log.
+    pub fn new(store: Store) -> Folds {
+        Folds {
+            store,
+            kept: Mutex::default(),
+        }
+    }
+
+    fn keep(&self, folded: &Folded) -> Arc<Folded> {
+        let folded = Arc::new(folded.clone());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(folded.farm.seq, Arc::clone(&folded));
+        if kept.len() > KEPT_MAX {
+            // The one whose neighbours are closest is missed least; the new one stays.
+            let places: Vec<u64> = kept.keys().map(|seq| seq.0).collect();
+            let span = |at: usize| {
+                let before = at.checked_sub(1).and_then(|at| places.get(at)).copied();
+                let after = places.get(at + 1).copied().unwrap_or(u64::MAX);
+                after - before.unwrap_or(0)
+            };
+            let others = (0..places.len()).filter(|at| places.get(*at) != Some(&folded.farm.seq.0));
+            if let Some(least) = others
+                .min_by_key(|at| span(*at))
+                .and_then(|at| places.get(at))
+            {
+                kept.remove(&Seq(*least));
+            }
+        }
+        folded
+    }
+
+    /// The farm after this event. Blocking; gives up after some seconds and goes on from there when it is asked again.
+    fn fold(&self, to: Seq) -> Result<Arc<Folded>> {
+        let near = {
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.range(..=to)
+                .next_back()
+                .map(|(_, folded)| Arc::clone(folded))
+        };
+        if let Some(near) = near.as_ref().filter(|near| near.farm.seq == to) {
+            return Ok(Arc::clone(near));
+        }
+        let mut folded = near.map_or_else(Folded::default, |near| near.as_ref().clone());
+        let until = Instant::now() + Duration::from_millis(limit::PAST_FOLD_MS);
+        for row in log::after(&self.store, folded.farm.seq) {
+            let row = row?;
+            if row.seq > to {
+                break;
+            }
+            if row.seq.0 != folded.farm.seq.0 + 1 {
+                let what = format!(
+                    "the log of events begins at {}: what was before is not kept",
+                    row.seq
+                );
+                return Err(Fault::new(Kind::NotFound, what).next("look at a later moment"));
+            }
+            let recorded = events::read(&row)
+                .map_err(|fault| fault.next("the farm can be told up to the event before it"))?;
+            match folded.farm.weigh(&recorded) {
+                Ok(change) => folded.farm.adopt(change),
+                Err(Refusal::Repeat) => {}
+                Err(_) => folded.refused += 1,
+            }
+            folded.farm.seq = row.seq;
+            folded.at = Some(row.at);
+            if row.seq.0.is_multiple_of(KEPT_EVERY) {
+                self.keep(&folded);
+                if Instant::now() > until && row.seq < to {
+                    let what = format!("the farm is folded up to event {} of {to}", row.seq);
+                    return Err(
+                        Fault::new(Kind::TryAgain, what).next("ask again: it goes on from there")
+                    );
+                }
+            }
+        }
+        if folded.farm.seq != to {
+            let what = format!(
+                "there is no event {to} yet: the last one is {}",
+                folded.farm.seq
+            );
+            return Err(Fault::new(Kind::NotFound, what).next("`massif audit` lists them"));
+        }
+        Ok(self.keep(&folded))
+    }
+
+    /// The phase that an attempt was in, as it was measured later.
+    fn phase(&self, attempt: &Attempt, at: Stamp) -> Option<String> {
+        let measures: Measures = self.store.get(&attempt.id).ok().flatten()?;
+        let began = attempt.started.unwrap_or(attempt.assigned);
+        let since_ms = u64::try_from(at.0 - began.0).unwrap_or(0);
+        let begun = measures.phases.iter().rev();
+        let phase = begun
+            .into_iter()
+            .find(|phase| phase.started_ms <= since_ms)?;
+        Some(phase.name.clone())
+    }
+}
+
+/// Answers a question about the past.
+///
+/// # Errors
+///
+/// There is no such event, or the log is damaged before it.
+pub async fn answer(inner: &Arc<desk::Inner>, call: Call) -> Result<Reply> {
+    let at = match &call {
+        Call::PastShow(wish) => wish.at,
+        Call::PastWhy(wish) => wish.at,
+        other => {
+            return Err(Fault::bug(format!(
+                "{} is not about the past",
+                other.facts().name
+            )));
+        }
+    };
+    let folding = Arc::clone(inner);
+    let folded = desk::blocking(move || folding.past.fold(at)).await?;
+    let then = Then::new(Arc::clone(inner), folded);
+    match call {
+        Call::PastShow(wish) => wish.reply(&then.page(&wish).await?),
+        Call::PastWhy(wish) => wish.reply(&Answer {
+            why: then.why(&wish).await?,
+        }),
+        other => Err(Fault::bug(format!(
+            "{} is not about the past",
+            other.facts().name
+        ))),
+    }
+}
+
+/// One moment, with what it takes to show it.
+struct Then {
+    inner: Arc<desk::Inner>,
+    folded: Arc<Folded>,
+    /// Targets of which something was published by then.
+    published: HashSet<Target>,
+}
+
+impl Then {
+    fn new(inner: Arc<desk::Inner>, folded: Arc<Folded>) -> Then {
+        let jobs = folded.farm.jobs.values();
+        let published = jobs
+            .filter(|job| job.state == JobState::Published)
+            .map(|job| job.target.clone())
+            .collect();
+        Then {
+            inner,
+            folded,
+            published,
+        }
+    }
+
+    fn farm(&self) -> &Farm {
+        &self.folded.farm
+    }
+
+    fn at(&self) -> Stamp {
+        self.folded.at.unwrap_or(Stamp(0))
+    }
+
+    fn host_name(&self, id: &HostId) -> String {
+        let known = self.farm().hosts.get(id);
+        known.map_or_else(|| id.short(), ToString::to_string)
+    }
+
+    async fn page(&self, wish: &PastShow) -> Result<Past> {
+        let before = match &wish.after {
+            Some(text) => text
+                .parse::<JobId>()
+                .map_err(|error| Fault::new(Kind::Usage, error.to_string()))?,
+            None => JobId(u64::MAX),
+        };
+        let rows = wish
+            .limit
+            .map_or(limit::ADMIN_PAGE_ROWS_MAX, |rows| rows as usize);
+        let max = rows.clamp(1, limit::ADMIN_PAGE_ROWS_MAX);
+        let wanted = |job: &Job| {
+            wish.states.is_empty()
+                || match job.state {
+                    JobState::Open => [StateView::Waiting, StateView::Ready]
+                        .iter()
+                        .any(|state| wish.states.contains(state)),
+                    _ => wish.states.contains(&word(job.state)),
+                }
+        };
+        let newest = self.farm().jobs.range(..before).rev();
+        let mut picked: Vec<&Arc<Job>> = newest
+            .map(|(_, job)| job)
+            .filter(|job| wanted(job))
+            .take(max + 1)
+            .collect();
+        let more = picked.len() > max;
+        picked.truncate(max);
+        let next = picked.last().filter(|_| more).map(|job| job.id.to_string());
+        let mut jobs = self.job_views(&picked).await?;
+        jobs.retain(|job| wish.states.is_empty() || wish.states.contains(&job.state));
+        let past = match wish.after {
+            None => Some(self.view().await?),
+            Some(_) => None,
+        };
+        Ok(Past { past, jobs, next })
+    }
+
+    async fn view(&self) -> Result<PastView> {
+        let (store, seq) = (self.inner.store.clone(), self.farm().seq);
+        let found = desk::blocking(move || {
+            let last = log::Chain::load(&store)?.seq;
+            Ok((store.get::<log::EventRow>(&seq)?, last))
+        });
+        let (row, last) = found.await?;
+        let mut jobs: BTreeMap<String, u64> = BTreeMap::new();
+        let hour_ago = self.at().0 - 3_600_000;
+        let mut published_last_hour = 0;
+        for job in self.farm().jobs.values() {
+            *jobs.entry(word(job.state).as_str().into()).or_default() += 1;
+            let lately = job.state == JobState::Published && job.changed.0 >= hour_ago;
+            published_last_hour += u64::from(lately);
+        }
+        let projects = self.farm().projects.values();
+        Ok(PastView {
+            seq: self.farm().seq,
+            at: self.folded.at,
+            event: row.as_ref().map(events::view),
+            last,
+            jobs,
+            published_last_hour,
+            projects: projects
+                .map(|project| PastProjectView {
+                    name: project.name.clone(),
+                    commit: project.tip.as_ref().map(|tip| tip.commit),
+                })
+                .collect(),
+            builders: self.builders().await,
+            unknown: self.unknown(),
+        })
+    }
+
+    fn unknown(&self) -> Vec<String> {
+        let mut unknown = vec![
+            "which alarms there were".to_string(),
+            "disks, memory, load and verdicts of builders, and how many slots were free".into(),
+            "priorities, estimates, and the order among jobs that were ready".into(),
+            "what a job needed whose recipe has changed since".into(),
+        ];
+        if self.folded.refused > 0 {
+            let refused = self.folded.refused;
+            unknown.push(format!(
+                "{refused} events that the rules of this version do not take were left out"
+            ));
+        }
+        unknown
+    }
+
+    /// What each job needed first, as far as its recipe is the same still.
+    async fn needs(&self, jobs: &[&Arc<Job>]) -> Result<HashMap<JobId, Option<Needs>>> {
+        let open: Vec<&&Arc<Job>> = jobs
+            .iter()
+            .filter(|job| job.state == JobState::Open)
+            .collect();
+        let mut needs = HashMap::new();
+        for chunk in open.chunks(NEEDS_AT_ONCE) {
+            let asked = chunk
+                .iter()
+                .map(|job| (job.target.clone(), job.tree))
+                .collect();
+            let told = desk::ask(post::names::SUMMIT, |reply| {
+                summit::Msg::NeedsOfTree(asked, reply)
+            });
+            needs.extend(chunk.iter().map(|job| job.id).zip(told.await?));
+        }
+        Ok(needs)
+    }
+
+    async fn job_views(&self, jobs: &[&Arc<Job>]) -> Result<Vec<JobView>> {
+        let needs = self.needs(jobs).await?;
+        let view = |job: &&Arc<Job>| self.job_view(job, needs.get(&job.id).cloned().flatten());
+        Ok(jobs.iter().map(view).collect())
+    }
+
+    fn job_view(&self, job: &Job, needs: Option<Needs>) -> JobView {
+        let (state, waits_for) = self.standing(job, needs);
+        JobView {
+            id: job.id,
+            project: job.target.project.clone(),
+            recipe: job.target.recipe.clone(),
+            version: job.version.clone(),
+            release: job.release,
+            build_release: job.build_release,
+            profile: job.target.profile.clone(),
+            state,
+            because: job.because.text(),
+            waits_for,
+            attempts: self
+                .farm()
+                .attempts_of(job.id)
+                .map(|attempt| self.attempt_view(attempt))
+                .collect(),
+            commit: job.commit,
+            hold: job.hold.as_ref().map(hold_view),
+            priority: None,
+            estimate_s: None,
+            created: job.created,
+            ended: job.state.is_over().then_some(job.changed),
+        }
+    }
+
+    fn attempt_view(&self, attempt: &Attempt) -> AttemptView {
+        let (blame, why) = match &attempt.state {
+            AttemptState::Ended { blame, fault } => {
+                (Some(blame_view(*blame)), Some(fault.to_string()))
+            }
+            AttemptState::Assigned
+            | AttemptState::Building
+            | AttemptState::Built
+            | AttemptState::Published { .. } => (None, None),
+        };
+        let logged = self.farm().measures.get(&attempt.id);
+        AttemptView {
+            try_no: attempt.id.try_no,
+            builder: self.host_name(&attempt.builder),
+            state: attempt.state.as_str().into(),
+            started: attempt.started.unwrap_or(attempt.assigned),
+            ended: attempt.ended,
+            blame,
+            why,
+            phase: self.inner.past.phase(attempt, self.at()),
+            log_bytes: logged.and_then(|known| known.usage.log_bytes).unwrap_or(0),
+        }
+    }
+
+    /// Where a job stood and why, as far as the log tells.
+    fn standing(&self, job: &Job, needs: Option<Needs>) -> (StateView, Vec<WaitView>) {
+        let state = word(job.state);
+        let wait = |kind: &str, text: String| WaitView {
+            kind: kind.into(),
+            text,
+        };
+        if job.state != JobState::Open {
+            let fault = job.fault.as_ref().filter(|_| job.state == JobState::Failed);
+            let failed = fault.map(|fault| wait("failed", fault.to_string()));
+            return (state, failed.into_iter().collect());
+        }
+        let mut waits = Vec::new();
+        if let Some(hold) = &job.hold {
+            let text = format!("held by {}: {}", hold.owner, hold.reason);
+            waits.push(wait("hold", text));
+        }
+        if let Some(until) = job.not_before.filter(|until| *until > self.at()) {
+            let seconds = until.seconds_since(self.at()).ceil();
+            let after = job.fault.as_ref();
+            let after = after.map_or_else(String::new, |fault| format!(" after: {}", fault.what));
+            waits.push(wait(
+                "back_off",
+                format!("to be tried again in {seconds} s{after}"),
+            ));
+        }
+        match &needs {
+            Some(needs) => {
+                let blocked = needs.recipes.iter().filter_map(|need| self.blocks(need));
+                waits.extend(blocked.map(|(kind, text)| wait(kind, text)));
+                waits.extend(needs.nobody.iter().map(|name| {
+                    let text = format!(
+                        "nothing provides {name} now; whether something did then is not kept"
+                    );
+                    wait("dep_wait", text)
+                }));
+            }
+            None => waits.push(wait(
+                "unknown",
+                "its recipe has changed since: what it needed then is not known".into(),
+            )),
+        }
+        if !waits.is_empty() {
+            return (state, waits);
+        }
+        let jobs = self.farm().jobs.values();
+        let busy = jobs.filter(|job| job.state == JobState::Building).count();
+        let text = format!(
+            "nothing that the log knows held it back; {busy} builds ran then, and which slots were free is not kept"
+        );
+        (StateView::Ready, vec![wait("slot", text)])
+    }
+
+    /// How something that was needed stood in the way.
+    fn blocks(&self, need: &Target) -> Option<(&'static str, String)> {
+        let job = self.farm().newest(need)?;
+        let (kind, was) = match job.state {
+            JobState::Published => return None,
+            JobState::Cancelled | JobState::Superseded if self.published.contains(need) => {
+                return None;
+            }
+            JobState::Open => ("job", "waited itself"),
+            JobState::Building => ("job", "was being built"),
+            JobState::Publishing => ("job", "was being published"),
+            JobState::Failed => ("failed_job", "had failed"),
+            JobState::Cancelled => ("failed_job", "was cancelled"),
+            JobState::Superseded => ("failed_job", "was not to be built"),
+        };
+        let (recipe, version, release) = (&need.recipe, &job.version, job.release);
+        Some((
+            kind,
+            format!("{recipe} {version}-{release} {was} (job {})", job.id),
+        ))
+    }
+
+    /// Builders that the log knows of: those that had built or were stopped by then, and those of now that were known.
+    async fn builders(&self) -> Vec<BuilderView> {
+        let present = desk::ask(post::names::SUMMIT, summit::Msg::BuildersNow).await;
+        let present: BTreeMap<HostId, (Arch, String)> =
+            present.unwrap_or_default().into_iter().collect();
+        let farm = self.farm();
+        let mut live: BTreeMap<HostId, Vec<&Attempt>> = BTreeMap::new();
+        let mut archs: BTreeMap<HostId, Arch> = BTreeMap::new();
+        for attempt in farm.attempts.values() {
+            let job = farm.jobs.get(&attempt.id.job);
+            let profile = job.and_then(|job| farm.profiles.get(&job.target.profile));
+            if let Some(profile) = profile {
+                archs.insert(attempt.builder, profile.arch);
+            }
+            let building = matches!(
+                attempt.state,
+                AttemptState::Assigned | AttemptState::Building
+            );
+            let builds = live.entry(attempt.builder).or_default();
+            builds.extend(building.then_some(attempt.as_ref()));
+        }
+        let known = live.keys().chain(farm.builder_stops.keys());
+        let here = present.keys().filter(|id| farm.hosts.contains_key(id));
+        let all: std::collections::BTreeSet<HostId> = known.chain(here).copied().collect();
+        let view = |id: HostId| {
+            let builds = live.get(&id).map_or(&[][..], Vec::as_slice);
+            let now = present.get(&id);
+            let arch = now
+                .map(|(arch, _)| *arch)
+                .or_else(|| archs.get(&id).copied());
+            self.builder_view(id, builds, arch)
+        };
+        all.into_iter().filter_map(view).collect()
+    }
+
+    fn builder_view(
+        &self,
+        id: HostId,
+        builds: &[&Attempt],
+        arch: Option<Arch>,
+    ) -> Option<BuilderView> {
+        let farm = self.farm();
+        let slots = builds.iter().map(|attempt| {
+            let job = farm.jobs.get(&attempt.id.job);
+            SlotView {
+                slot: attempt.slot,
+                job: Some(attempt.id.job),
+                try_no: Some(attempt.id.try_no),
+                recipe: job.map(|job| job.target.recipe.to_string()),
+                phase: self.inner.past.phase(attempt, self.at()),
+                since: Some(attempt.started.unwrap_or(attempt.assigned)),
+                progress: None,
+                silent_s: None,
+                cpu_s: None,
+                memory_peak_bytes: None,
+            }
+        });
+        Some(BuilderView {
+            id,
+            name: farm.hosts.get(&id)?.clone(),
+            trust: "unknown".into(),
+            verdict: stop_word_of(farm, &id).unwrap_or("unknown").into(),
+            evidence: vec![
+                "of that moment the log knows what it built and who held it, and no more".into(),
+            ],
+            last_heard_s: None,
+            holds: holds_of(farm, &id),
+            slots: slots.collect(),
+            disks: Vec::new(),
+            arch: arch?,
+            cores: None,
+            memory_total_bytes: None,
+            memory_free_bytes: None,
+            pressure_cpu: None,
+            pressure_memory: None,
+            pressure_io: None,
+            load: None,
+            temperature_c: None,
+            reclaimed_bytes: 0,
+            parked: 0,
+            history: Vec::new(),
+        })
+    }
+
+    async fn why(&self, wish: &PastWhy) -> Result<WhyView> {
+        let thing = wish.thing.as_str();
+        let (kind, name) = match thing.split_once(':') {
+            Some((kind @ ("job" | "recipe" | "builder"), name)) => (kind, name),
+            _ => ("", thing),
+        };
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let farm = self.farm();
+        let job = match name.parse::<JobId>() {
+            Ok(id) => farm.jobs.get(&id),
+            Err(_) => {
+                let mut newest = farm.jobs.values().rev();
+                newest.find(|job| job.target.recipe.as_str() == name)
+            }
+        };
+        if let Some(job) = job.filter(|_| kind != "builder") {
+            let needs = self.needs(&[job]).await?.remove(&job.id).flatten();
+            return Ok(self.why_job(job, self.job_view(job, needs)));
+        }
+        let builders = self.builders().await;
+        if let Some(builder) = builders.iter().find(|known| known.name.as_str() == name) {
+            return Ok(self.why_builder(builder));
+        }
+        let what = format!(
+            "after event {} there was no job, recipe or builder {name:?}",
+            farm.seq
+        );
+        let recipes = farm.jobs.values().map(|job| job.target.recipe.as_str());
+        let near = nearest(name, recipes);
+        Err(Fault::new(Kind::NotFound, what).next(match near {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("`massif job list --at {}` shows what there was", farm.seq),
+        }))
+    }
+
+    fn why_job(&self, job: &Job, view: JobView) -> WhyView {
+        let label = format!(
+            "job {} {} {}-{}",
+            job.id, view.recipe, job.version, job.release
+        );
+        let mut why = WhyView {
+            summary: match view.waits_for.first() {
+                Some(first) => format!("{label} was {}: {}", view.state.as_str(), first.text),
+                None => format!(
+                    "{label} was {}; it existed because it was {}",
+                    view.state.as_str(),
+                    view.because
+                ),
+            },
+            thing: label,
+            kind: "job".into(),
+            state: view.state.as_str().into(),
+            ..empty()
+        };
+        if job.state == JobState::Open {
+            for wait in view.waits_for {
+                let whose = match wait.kind.as_str() {
+                    "hold" => "operator",
+                    "failed_job" | "dep_wait" => "recipe",
+                    _ => "farm",
+                };
+                why.reasons.push(reason(&wait.kind, wait.text, whose));
+            }
+        }
+        for attempt in self.farm().attempts_of(job.id) {
+            let host = self.host_name(&attempt.builder);
+            let told = match &attempt.state {
+                AttemptState::Ended { blame, fault } => {
+                    let text = format!("attempt {} on {host}: {fault}", attempt.id);
+                    Some(reason("attempt", text, blame.as_str()))
+                }
+                AttemptState::Assigned | AttemptState::Building => {
+                    let text = format!("attempt {} ran on {host}", attempt.id);
+                    Some(reason("attempt", text, "farm"))
+                }
+                AttemptState::Built | AttemptState::Published { .. } => None,
+            };
+            why.reasons.extend(told);
+            why.reasons
+                .extend(self.evidence(attempt.id, &attempt.state));
+        }
+        why
+    }
+
+    fn evidence(&self, attempt: AttemptId, state: &AttemptState) -> Option<ReasonView> {
+        let AttemptState::Ended { blame, .. } = state else {
+            return None;
+        };
+        let measures = self.farm().measures.get(&attempt)?;
+        let lines = measures.evidence.join("\n");
+        (!lines.is_empty()).then(|| reason("evidence", lines, Blame::as_str(*blame)))
+    }
+
+    fn why_builder(&self, builder: &BuilderView) -> WhyView {
+        let running: Vec<&str> = builder
+            .slots
+            .iter()
+            .filter_map(|slot| slot.recipe.as_deref())
+            .collect();
+        let built = match running.as_slice() {
+            [] => "it built nothing".to_string(),
+            running => format!("it built {}", running.join(", ")),
+        };
+        let holds = builder.holds.iter();
+        WhyView {
+            thing: builder.name.to_string(),
+            kind: "builder".into(),
+            state: builder.verdict.clone(),
+            summary: format!("{built}; how its disks, memory and load were is not kept"),
+            reasons: holds
+                .map(|hold| {
+                    let text = format!("{} by {}", hold.reason, hold.owner);
+                    reason("hold", text, "operator")
+                })
+                .collect(),
+            ..empty()
+        }
+    }
+}
+
+fn empty() -> WhyView {
+    WhyView {
+        thing: String::new(),
+        kind: String::new(),
+        state: String::new(),
+        summary: String::new(),
+        reasons: Vec::new(),
+        builders: Vec::new(),
+        cheapest: None,
+        start_p50_s: None,
+        start_p90_s: None,
+        end_p50_s: None,
+        end_p90_s: None,
+    }
+}
+
+fn reason(kind: &str, text: String, whose: &str) -> ReasonView {
+    ReasonView {
+        kind: kind.into(),
+        text,
+        have: None,
+        need: None,
+        whose: whose.into(),
+        next: None,
+        lifts_in_s: None,
+    }
+}
+
+/// The word of a state; open ones are told apart by whoever knows what they need.
+fn word(state: JobState) -> StateView {
+    match state {
+        JobState::Open => StateView::Waiting,
+        JobState::Building => StateView::Building,
+        JobState::Publishing => StateView::Publishing,
+        JobState::Published => StateView::Published,
+        JobState::Failed => StateView::Failed,
+        JobState::Cancelled => StateView::Cancelled,
+        JobState::Superseded => StateView::Superseded,
+    }
+}
