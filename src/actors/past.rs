@@ -422,7 +422,7 @@ impl Then {
         let jobs = self.farm().jobs.values();
         let busy = jobs.filter(|job| job.state == JobState::Building).count();
         let text = format!(
-            "nothing that the log knows held it back; {busy} builds ran then, and which slots were free is not kept"
+            "no reason is in the log: builds that ran then: {busy}; which slots were free is not kept"
         );
         (StateView::Ready, vec![wait("slot", text)])
     }

@@ -79,10 +79,10 @@ fn connect_to(host: Arc<Host>) -> Connect {
 pub(super) fn dash(wish: &args::Dash, global: &Global, out: &Out) -> Result<Verdict> {
     let connect = connect_to(Arc::new(Host::find(global)?));
     if let Some(file) = &wish.svg {
-        return picture(wish, &connect, file);
+        return picture(wish, &connect, file, &program(global));
     }
     if wish.once || out.json() || !on_terminal() {
-        return print(wish, &connect, out);
+        return print(wish, &connect, out, &program(global));
     }
     shell::run(Options {
         connect,
@@ -96,7 +96,7 @@ pub(super) fn dash(wish: &args::Dash, global: &Global, out: &Out) -> Result<Verd
 }
 
 /// The first page, or the one that was asked for, as text or JSON.
-fn print(wish: &args::Dash, connect: &Connect, out: &Out) -> Result<Verdict> {
+fn print(wish: &args::Dash, connect: &Connect, out: &Out, program: &Program) -> Result<Verdict> {
     super::client_runtime()?.block_on(async {
         if out.json() || wish.format == "json" {
             out.value(&once::json(&once::read(connect).await?)?)?;
@@ -108,7 +108,8 @@ fn print(wish: &args::Dash, connect: &Connect, out: &Out) -> Result<Verdict> {
             Some(command) => {
                 let rows = wish.size.map_or(60, |(_, rows)| rows);
                 let size = (columns.unwrap_or(PIPE_COLUMNS), rows);
-                let app = once::screen(connect, Theme::plain(), size, Some(command)).await?;
+                let app =
+                    once::screen(connect, Theme::plain(), size, Some(command), program).await?;
                 out.raw(once::lines(&draw::render(&app)).as_bytes());
             }
         }
@@ -154,7 +155,12 @@ pub(super) async fn status(host: Host, status: &args::Status, out: &Out) -> Resu
     super::events::status(&host, out).await
 }
 
-fn picture(wish: &args::Dash, connect: &Connect, file: &std::path::Path) -> Result<Verdict> {
+fn picture(
+    wish: &args::Dash,
+    connect: &Connect,
+    file: &std::path::Path,
+    program: &Program,
+) -> Result<Verdict> {
     // A picture has the fonts that a terminal may lack.
     let rich = Environment {
         locale: "UTF-8".into(),
@@ -163,7 +169,7 @@ fn picture(wish: &args::Dash, connect: &Connect, file: &std::path::Path) -> Resu
     let theme = theme(&wish.looks, &rich)?;
     let size = wish.size.unwrap_or((100, 30));
     super::client_runtime()?.block_on(async {
-        let app = once::screen(connect, theme, size, wish.open.as_deref()).await?;
+        let app = once::screen(connect, theme, size, wish.open.as_deref(), program).await?;
         let picture = svg::picture(&draw::render(&app), theme.palette);
         std::fs::write(file, picture).map_err(|error| {
             Fault::new(Kind::Operator, format!("cannot write {}", file.display()))

@@ -332,11 +332,13 @@ impl App {
                     if ran.text.lines().nth(1).is_some() || first.len() > PRINTED_BYTES {
                         printed = Some(ran.text);
                     }
-                    if ran.code == Some(0) {
-                        Ok(first)
-                    } else {
-                        Err(first)
-                    }
+                    // What is shown on a page of its own may be a secret: it is not kept beside that.
+                    let done = ran.code == Some(0);
+                    let told = match printed {
+                        Some(_) if done => "done; what it printed was shown".to_owned(),
+                        _ => first,
+                    };
+                    if done { Ok(told) } else { Err(told) }
                 }
                 Ok(_) => Ok("done".into()),
                 Err(fault) => Err(fault.to_string()),

@@ -232,7 +232,8 @@ pub fn completions(typed: &str, names: &Names) -> Vec<String> {
 pub fn parse(typed: &str, data: &Data) -> Result<Command, String> {
     let typed = typed.trim();
     let typed = typed.strip_prefix("massif ").unwrap_or(typed);
-    let words: Vec<&str> = typed.split_whitespace().collect();
+    let given = split(typed)?;
+    let words: Vec<&str> = given.iter().map(String::as_str).collect();
     let names = Names::of(data);
     let job = |word: &str| names.job(data, word);
     Ok(match words.as_slice() {
@@ -284,7 +285,7 @@ pub fn parse(typed: &str, data: &Data) -> Result<Command, String> {
             Command::Act(Action::Hold {
                 job,
                 recipe,
-                reason: reason.trim_matches('\'').to_owned(),
+                reason,
             })
         }
         ["why", thing] => Command::Open(Page::Why((*thing).to_owned())),

@@ -315,6 +315,9 @@ fn bottom(pen: &mut Pen<'_>, app: &App) {
                 .map(|binding| (binding.label, binding.hint))
         };
         hints.extend(["?", "Enter", "Esc"].iter().filter_map(|label| find(label)));
+        if app.past.is_some() {
+            hints.extend(["a", "[", "]"].iter().filter_map(|label| find(label)));
+        }
         let rest = active.iter().filter(|binding| !binding.hint.is_empty());
         for part in [
             Part::Look,

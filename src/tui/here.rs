@@ -430,11 +430,14 @@ impl App {
 
     /// Whether this key does something here.
     pub fn is_offered(&self, deed: Deed) -> bool {
-        self.action_of(deed).is_some()
+        self.past.is_none() && self.action_of(deed).is_some()
     }
 
     /// Why this key does nothing here.
     pub fn why_not(&self, deed: Deed) -> String {
+        if self.past.is_some() {
+            return "this is the farm as it was; a brings you back to now".into();
+        }
         if let Deed::Drain | Deed::Quarantine | Deed::Resume = deed {
             return match self.builder_here() {
                 None => "there is no builder on this line".into(),

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::app::App;
 use super::data::Data;
 use super::link::{self, Connect};
+use super::run::{self, Program};
 use super::theme::Theme;
 use super::{draw, views};
 use crate::fault::{Fault, Result};
@@ -182,6 +183,7 @@ pub async fn screen(
     theme: Theme,
     size: (u16, u16),
     command: Option<&str>,
+    program: &Program,
 ) -> Result<App> {
     let mut app = first_page(read(connect).await?, theme, size);
     if let Some(command) = command {
@@ -189,14 +191,18 @@ pub async fn screen(
     }
     let (tell, mut hear) = mpsc::channel(64);
     let (ask, asked) = mpsc::channel(64);
-    tokio::spawn(link::answer(connect.clone(), tell, asked));
+    tokio::spawn(link::answer(connect.clone(), tell.clone(), asked));
     let mut open = 0_usize;
     // What the answers ask for in turn is bounded too: a log that grows for ever is no screen.
     for _ in 0..64 {
         for effect in app.take_effects() {
-            if let super::app::Effect::Ask(ticket, question) = effect
-                && ask.try_send((ticket, question)).is_ok()
-            {
+            let super::app::Effect::Ask(ticket, question) = effect else {
+                continue;
+            };
+            if let Some(words) = run::words_of(&question) {
+                program.start(ticket, words.to_vec(), tell.clone());
+                open += 1;
+            } else if ask.try_send((ticket, question)).is_ok() {
                 open += 1;
             }
         }

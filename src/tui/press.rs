@@ -265,6 +265,13 @@ impl App {
             );
             return;
         }
+        if self.data.status.is_none() {
+            self.say(
+                "the host has not answered yet: nothing can be changed",
+                Ink::Warn,
+            );
+            return;
+        }
         if self.past.is_some() {
             self.say(
                 "this is the farm as it was; a brings you back to now",

@@ -95,6 +95,22 @@ fn nothing_from_outside_breaks_a_screen_or_passes_through() {
                     event.text.clone_from(&nasty);
                     event.actor.clone_from(&nasty);
                 }
+                let mut peers = sample::peers(Situation::Normal);
+                for peer in &mut peers {
+                    peer.words.clone_from(&nasty);
+                    peer.how.clone_from(&nasty);
+                    peer.grouped.clone_from(&nasty);
+                    peer.link.last_end = Some(nasty.clone());
+                }
+                let mut tickets = sample::tickets(Situation::Normal);
+                tickets
+                    .iter_mut()
+                    .for_each(|ticket| ticket.by.clone_from(&nasty));
+                app.hear(News::Peers {
+                    peers,
+                    tickets,
+                    card: None,
+                });
                 app.hear(News::Status(Box::new(status)));
                 app.hear(News::Jobs(jobs));
                 app.hear(News::Events {
@@ -113,6 +129,11 @@ fn nothing_from_outside_breaks_a_screen_or_passes_through() {
                     Page::Job(JobId(30)),
                     Page::Raw(nasty.clone(), nasty.clone()),
                     Page::Why(nasty.clone()),
+                    Page::Peers,
+                    Page::Peer("south".into()),
+                    Page::Graph(JobId(35)),
+                    Page::Repository,
+                    Page::Printed(vec![nasty.clone()]),
                 ] {
                     open(&mut app, page, Situation::Normal);
                     let screen = draw::render(&app);
@@ -173,7 +194,7 @@ fn any_keys_in_any_order_do_no_harm() {
         Key::Ctrl('w'),
         Key::Char('日'),
     ];
-    let letters = "?/:@123456abcdefghijklmnoprstuvwxyz<>[]{}RCHUPBGN !"
+    let letters = "?/:@1234567abcdefghijklmnoprstuvwxyz<>[]{}RCHUPBGNAX !"
         .chars()
         .map(Key::Char);
     let all: Vec<Key> = keys.into_iter().chain(letters).collect();

@@ -262,7 +262,7 @@ fn link(up: bool, rtt: f64) -> Value {
     json!({
         "up": up, "address": up.then_some("10.0.0.7:7443"), "since_s": up.then_some(7_260.0), "last_heard_s": if up { 1.2 } else { 642.0 },
         "round_trip_ms": up.then_some(rtt), "sent_datagrams": up.then_some(48_120), "lost_datagrams": up.then_some(12),
-        "sent_bytes": up.then_some(4_100_000), "received_bytes": up.then_some(912_000_000_u64), "clock_offset_s": up.then_some(-0.3),
+        "sent_bytes": up.then_some(4_100_000), "received_bytes": up.then_some(912_000_000_u64), "clock_offset_s": up.then_some(-0.3), "certificate_until": up.then(|| at(-7_000_000)),
         "protocol": up.then_some("massif/1"), "version": up.then_some("0.1.0"), "reconnects": 2,
         "last_end": if up { Value::Null } else { json!("nothing was heard for 10 s") }, "last_failure": null,
     })

@@ -18,6 +18,7 @@ use crate::limit;
 use crate::model::peer::{Peer, PeerTrust, Rights, Ticket};
 use crate::model::{PeerState, Role};
 use crate::net::card::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Card, TicketLine};
+use crate::net::identity::not_after;
 use crate::net::words;
 
 /// Whether this call is about peers.
@@ -207,6 +208,13 @@ fn ticket_view(ticket: &Ticket, at: Stamp) -> TicketView {
     }
 }
 
+/// The end of the certificate that a peer showed.
+fn certificate_until(connection: &quinn::Connection) -> Option<Stamp> {
+    let shown = connection.peer_identity()?;
+    let chain = shown.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>();
+    not_after(chain.ok()?.first()?)
+}
+
 impl Links {
     fn view(&self, peer: &Peer) -> PeerView {
         let (by, at) = match &peer.state {
@@ -259,6 +267,7 @@ impl Links {
                 sent_bytes: None,
                 received_bytes: None,
                 clock_offset_s: None,
+                certificate_until: None,
                 protocol: None,
                 version: None,
                 reconnects,
@@ -278,6 +287,7 @@ impl Links {
             sent_bytes: Some(stats.udp_tx.bytes),
             received_bytes: Some(stats.udp_rx.bytes),
             clock_offset_s: Some(live.clock_offset_ms as f64 / 1000.0),
+            certificate_until: certificate_until(&live.connection),
             protocol: Some("massif/1".into()),
             version: Some(live.hello.version.chars().take(40).collect()),
             reconnects,

@@ -58,6 +58,8 @@ views! {
         pub received_bytes: Option<u64>,
         /// Its clock less ours when the link began, in seconds.
         pub clock_offset_s: Option<f64>,
+        /// Its certificate is good until then; its host issues the next one before that.
+        pub certificate_until: Option<Stamp>,
         /// The protocol that is spoken.
         pub protocol: Option<String>,
         /// The program's version there.

@@ -110,7 +110,9 @@ Examples:
     #[command(subcommand)]
     Cert(Cert),
     /// One page: jobs by state, alarms, addresses
-    #[command(after_help = "Examples:\n  massif status\n  massif status --at 410     the farm as it was after event 410")]
+    #[command(
+        after_help = "Examples:\n  massif status\n  massif status --at 410     the farm as it was after event 410"
+    )]
     Status(Status),
     /// What is wrong with this machine and how to mend it
     Doctor,

@@ -171,11 +171,17 @@ pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
         ),
         field(builder.trust.as_str(), Ink::Faint),
         link_field(app, builder),
-        field(
-            builder.last_heard_s.map_or("never".to_owned(), whole_span),
-            Ink::Faint,
-        ),
+        field(heard(app, builder), Ink::Faint),
     ]))
+}
+
+/// How long ago it was heard of; of an earlier moment nobody knows.
+fn heard(app: &App, builder: &BuilderView) -> String {
+    match builder.last_heard_s {
+        Some(heard) => whole_span(heard),
+        None if app.then().is_some() => "?".to_owned(),
+        None => "never".to_owned(),
+    }
 }
 
 /// The link in a word: its round trip, or that there is none.
@@ -222,6 +228,14 @@ pub fn doc(app: &App, name: &str, doc: &mut Doc) {
         doc.item(&[(Ink::Plain, "   ")], Ink::Plain, evidence, None);
     }
     doc.gap();
+    if app.then().is_some() {
+        for hold in &builder.holds {
+            doc.field_as("held", Ink::Warn, show::hold_text(hold), None);
+        }
+        slots(app, builder, doc);
+        past(app, builder, doc);
+        return;
+    }
     doc.field("trust", &builder.trust);
     doc.field(
         "last heard",
@@ -268,7 +282,11 @@ fn slots(app: &App, builder: &BuilderView, doc: &mut Doc) {
             Some(silent) if silent >= SILENT_S => Ink::Warn,
             _ => Ink::Faint,
         };
-        let part = slot.progress.map_or_else(String::new, |part| {
+        let known = app.shown().job(job);
+        let progress = slot
+            .progress
+            .or_else(|| super::queue::progress(app, known?).map(|(part, _)| part));
+        let part = progress.map_or_else(String::new, |part| {
             format!("{} {:>3.0} %  ", bar(&app.theme, part, 12), part * 100.0)
         });
         let cpu = slot.cpu_s.map_or_else(String::new, |cpu| {

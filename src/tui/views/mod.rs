@@ -93,6 +93,10 @@ pub fn doc(app: &App, sheet: &Sheet, width: u16) -> Doc {
         Page::Builder(name) => builders::doc(app, name, &mut doc),
         Page::Version(version, channel) => repository::version_doc(version, channel, &mut doc),
         Page::Event(event) => events::doc(app, event, &mut doc),
+        // What a command printed is read in full; JSON has lines of its own.
+        Page::Raw(name, text) if name.starts_with("massif ") => {
+            text.lines().for_each(|line| doc.words(Ink::Plain, line));
+        }
         Page::Raw(_, text) => text
             .lines()
             .for_each(|line| doc.line(vec![(Ink::Plain, line.to_owned())], None)),
@@ -201,6 +205,10 @@ fn empty(app: &App, sheet: &Sheet) -> String {
         return "asking the host ...".into();
     }
     match &sheet.page {
+        Page::Queue if app.then().is_some() => "there were no jobs yet".into(),
+        Page::Builders if app.then().is_some() => {
+            "the log knows of no builder that had built or was held by then".into()
+        }
         Page::Queue => "no jobs yet. A project brings them: massif project add NAME URL".into(),
         Page::Builders => "no builders: this farm cannot build yet".into(),
         Page::Recipes => {

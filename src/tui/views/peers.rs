@@ -133,9 +133,18 @@ pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
         field(peer.state.as_str(), ink(&peer.state)),
         link,
         field(heard, Ink::Faint),
-        field("", Ink::Faint),
+        field(
+            certificate_left(app, &peer.link).unwrap_or_default(),
+            Ink::Faint,
+        ),
         field(peer.words.as_str(), Ink::Plain),
     ]))
+}
+
+/// What is left of the time of a peer's certificate.
+fn certificate_left(app: &App, link: &LinkView) -> Option<String> {
+    let left = link.certificate_until?.seconds_since(app.clock());
+    Some(whole_span(left.max(0.0)))
 }
 
 fn ticket_row<'a>(app: &App, ticket: &'a TicketView) -> Vec<Field<'a>> {
@@ -284,6 +293,10 @@ pub fn doc(app: &App, name: &str, doc: &mut Doc) {
         );
     }
     doc.field("dialled at", peer.addresses.join(" "));
+    if let Some(left) = certificate_left(app, &peer.link) {
+        let words = format!("good for {left} more; its host issues the next before that");
+        doc.field("certificate", words);
+    }
     if peer.state == "approved" {
         link_fields(&peer.link, doc);
     }

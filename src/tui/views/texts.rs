@@ -117,9 +117,9 @@ pub fn printed(sheet: &Sheet, words: &[String], doc: &mut Doc) {
         Some(code) => doc.words(Ink::Warn, format!("it ended with exit code {code}")),
         None => doc.words(Ink::Warn, "it was killed"),
     }
-    for line in ran.text.lines() {
-        doc.line(vec![(Ink::Plain, line.to_owned())], None);
-    }
+    ran.text
+        .lines()
+        .for_each(|line| doc.words(Ink::Plain, line));
 }
 
 /// The commands that were used so far, the newest first.
