@@ -4,6 +4,8 @@
 mod builders;
 #[path = "figures/dash.rs"]
 mod dash;
+#[path = "figures/fleet.rs"]
+mod fleet;
 #[path = "figures/hosts.rs"]
 mod hosts;
 #[path = "figures/intake.rs"]
@@ -23,6 +25,7 @@ mod store;
 const FIGURES: &[(&str, fn())] = &[
     ("builders", builders::run),
     ("dash", dash::run),
+    ("fleet", fleet::run),
     ("hosts", hosts::run),
     ("intake", intake::run),
     ("plan", plan::run),

@@ -192,6 +192,10 @@ pub const MISDEEDS_MAX: u32 = 20;
 pub const TICKET_S: u64 = 900;
 /// The longest life of a ticket: a month.
 pub const TICKET_S_MAX: u64 = 30 * 86_400;
+/// A key that was replaced stays good this long: as long as a certificate lives.
+pub const KEY_OVERLAP_S: u64 = 30 * 86_400;
+/// And this long at most.
+pub const KEY_OVERLAP_S_MAX: u64 = 366 * 86_400;
 /// Tickets and peers that are kept.
 pub const PEERS_MAX: usize = 4_096;
 /// A link that broke is dialled again after this long at most.

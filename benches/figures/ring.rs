@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const MASSIF: &str = env!("CARGO_BIN_EXE_massif");
+pub const MASSIF: &str = env!("CARGO_BIN_EXE_massif");
 
 pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
@@ -69,6 +69,22 @@ fn git(dir: &Path, arguments: &[&str]) {
         done.is_ok_and(|output| output.status.success()),
         "git {arguments:?}"
     );
+}
+
+/// A repository with script-only recipes of these names, each of which sleeps for so long.
+pub fn repository(dir: &Path, names: &[&str], seconds: u32) {
+    for name in names {
+        let at = dir.join("x").join(name);
+        std::fs::create_dir_all(&at).expect("a directory");
+        let text = recipe(1).replace("quick", name).replace(
+            "install: |",
+            &format!("build: |\n    sleep {seconds}\ninstall: |"),
+        );
+        std::fs::write(at.join("stone.yaml"), text).expect("a file");
+    }
+    git(dir, &["init", "-q", "-b", "main", "."]);
+    git(dir, &["add", "-A"]);
+    git(dir, &["commit", "-q", "-m", "all"]);
 }
 
 fn recipe(release: u32) -> String {

@@ -76,6 +76,11 @@ impl Post {
         match say {
             Say::Expect(expectation) => Some(vessel::Message::Expect(expectation)),
             Say::Forget { attempt } => Some(vessel::Message::Forget(attempt)),
+            Say::Open { channel, arch } => {
+                // Nobody waits for the answer: it is seen in the channel.
+                let (answer, _) = ractor::concurrency::oneshot();
+                Some(vessel::Message::Open(channel, arch, answer.into()))
+            }
             Say::Offer { attempt, artefacts } => {
                 let source = match &self.links {
                     Some(links) if from != self.own => {
@@ -95,6 +100,18 @@ impl Post {
                 None
             }
         }
+    }
+
+    /// The host that decides for this one.
+    pub fn summit(&self) -> HostId {
+        let farm = self.links.as_ref().and_then(|links| *links.farm().borrow());
+        farm.unwrap_or(self.own)
+    }
+
+    /// The host that publishes what is built for this one's farm.
+    pub fn vessel(&self) -> HostId {
+        let known = self.links.as_ref().and_then(Links::vessel);
+        known.unwrap_or(self.own)
     }
 
     /// Whether what a host builds may be published.

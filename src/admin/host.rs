@@ -212,6 +212,12 @@ methods! {
     /// This host's key and card.
     CertShow: View {} -> Cert;
 
+    /// Replaces this host's key; the new one is signed by the old, and peers learn it by themselves.
+    CertRotate: Admin {
+        /// Seconds for which the old key is good beside the new one; null: 30 days.
+        overlap_s: Option<u64>,
+    } -> Cert;
+
     /// Trusts the host of a card.
     CertTrust: Admin {
         /// The card.

@@ -131,7 +131,7 @@ pub(super) fn join(join: &args::Join, global: &Global, out: &Out) -> Result<Verd
         show_joined(&answer.joined, out)?;
         return Ok(Verdict::Done);
     }
-    let options = run::join_options(&join.host, global)?;
+    let options = run::join_options(&join.host, global, line.role)?;
     crate::host::join(options, line.to_string(), |joined| {
         // What the process says from here on is no part of this.
         drop(progress);
@@ -396,11 +396,20 @@ pub(super) fn cert(cert: &args::Cert, global: &Global, out: &Out) -> Result<Verd
                     crate::host::card_offline(&run::join_options(
                         &args::HostArgs::default(),
                         global,
+                        Role::Avalanche,
                     )?)?
                 }
                 Err(fault) => return Err(fault),
             };
             show_cert(&shown, matches!(cert, args::Cert::Export), out)?;
+        }
+        args::Cert::Rotate { overlap } => {
+            let ask = host::CertRotate {
+                overlap_s: Some(overlap.as_secs()),
+            };
+            let runtime = super::client_runtime()?;
+            let shown = runtime.block_on(host.ask(&ask))?.cert;
+            show_cert(&shown, false, out)?;
         }
         args::Cert::Trust {
             file,
@@ -444,7 +453,7 @@ fn trust_here(
 ) -> Result<(crate::id::HostName, String)> {
     let bad = |error: crate::id::BadId| Fault::new(Kind::Usage, error.to_string());
     let role: Role = role.parse().map_err(bad)?;
-    let options = run::join_options(&args::HostArgs::default(), global)?;
+    let options = run::join_options(&args::HostArgs::default(), global, Role::Avalanche)?;
     let peer = crate::host::card_trust_offline(
         &options,
         card,

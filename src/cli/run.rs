@@ -117,13 +117,13 @@ fn options(
 
 /// The options of a directory that joins a farm. Without a configuration it becomes a builder's, which dials and needs no
 /// address that others know.
-pub(super) fn join_options(host: &HostArgs, global: &Global) -> Result<HostOptions> {
+pub(super) fn join_options(host: &HostArgs, global: &Global, role: Role) -> Result<HostOptions> {
     let options = options(host, global, None)?;
     if options.dir.join(FILE).exists() {
         return Ok(options);
     }
     let mut config = options.config;
-    config.roles = vec![Role::Avalanche];
+    config.roles = vec![role];
     if host.listen.is_none() {
         config.listen = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
     }

@@ -335,6 +335,8 @@ impl Host {
 
         let (recorded, _) = broadcast::channel(1024);
         let (view, channels) = watch::channel(vessel::View::default());
+        // Another host's channels are copied when none are kept here.
+        let not_ours = (!config.roles.contains(&Role::Vessel)).then(|| view.clone());
         let post = Post {
             own,
             dir: dir.clone(),
@@ -357,7 +359,7 @@ impl Host {
                 blobs: blobs.clone(),
                 view,
                 trusts: Arc::new(move |builder| trusted.trust_of(*builder) == PeerTrust::Trusted),
-                tell: Arc::new(move |told| teller.vessel_tells(own, told)),
+                tell: Arc::new(move |told| teller.vessel_tells(teller.summit(), told)),
             };
             let open: Vec<_> = first_profile
                 .iter()
@@ -372,10 +374,12 @@ impl Host {
             }
         }
         if config.roles.contains(&Role::Summit) {
+            if let Some(view) = not_ours {
+                links.replicate(view)?;
+            }
             let arguments = summit::Args {
                 own,
                 name: name.clone(),
-                vessel: own,
                 dir: dir.clone(),
                 store: store.clone(),
                 blobs: blobs.clone(),
@@ -532,7 +536,6 @@ impl BuilderStart {
             own: self.own,
             name: self.name,
             summit,
-            vessel: summit,
             dir: self.dir.clone(),
             store: self.store,
             blobs: self.blobs.clone(),

@@ -187,6 +187,15 @@ impl Peer {
                     | Say::Vitals(_)
             ),
             (Role::Avalanche, Role::Vessel) => matches!(say, Say::Offer { .. }),
+            (Role::Vessel, Role::Summit) => {
+                matches!(say, Say::Published { .. } | Say::Rejected { .. })
+            }
+            (Role::Vessel, Role::Avalanche) => {
+                matches!(say, Say::Receipt { .. } | Say::Unexpected { .. })
+            }
+            (Role::Summit, Role::Vessel) => {
+                matches!(say, Say::Expect(_) | Say::Forget { .. } | Say::Open { .. })
+            }
             (Role::Summit, Role::Avalanche) => matches!(
                 say,
                 Say::Build(_)
@@ -323,6 +332,65 @@ pub struct Revocation {
     pub by: Who,
     /// When.
     pub at: Stamp,
+}
+
+/// The newest list of hosts that was taken from a summit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerListRow {
+    /// Whose.
+    pub summit: HostId,
+    /// Its number.
+    pub number: u64,
+}
+
+/// The keys of a peer that replaced its key: the first is the one that it is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerKeys {
+    /// The peer.
+    pub host: HostId,
+    /// Oldest first.
+    pub keys: Vec<KeyOfPeer>,
+    /// The newest of our own keys that it has on disk.
+    pub heard: Option<HostId>,
+}
+
+/// A key that a peer has or had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOfPeer {
+    /// Its id.
+    pub key: HostId,
+    /// It is good until then; `None`: it is the present one.
+    pub until: Option<Stamp>,
+}
+
+impl PeerKeys {
+    /// Of a peer that never replaced its key.
+    pub fn of(host: HostId) -> PeerKeys {
+        PeerKeys {
+            host,
+            keys: vec![KeyOfPeer {
+                key: host,
+                until: None,
+            }],
+            heard: None,
+        }
+    }
+
+    /// The present key.
+    pub fn newest(&self) -> HostId {
+        self.keys.last().map_or(self.host, |known| known.key)
+    }
+
+    /// Takes a new key; the one before it is good until then. At most so many are kept, the first always.
+    pub fn replace(&mut self, key: HostId, until: Stamp, max: usize) {
+        if let Some(last) = self.keys.last_mut() {
+            last.until = Some(until);
+        }
+        self.keys.push(KeyOfPeer { key, until: None });
+        while self.keys.len() > max.max(2) {
+            self.keys.remove(1);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -205,6 +205,13 @@ pub enum Say {
         /// How long an attempt belongs to you without news.
         lease_ms: u64,
     },
+    /// Summit to vessel: this channel is to be served.
+    Open {
+        /// The channel.
+        channel: ChannelName,
+        /// For what.
+        arch: Arch,
+    },
 }
 
 /// An index that the distribution's own tool takes packages from.

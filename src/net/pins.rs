@@ -7,13 +7,15 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     SignatureScheme,
 };
 
 use super::identity::host_of;
-use crate::id::HostId;
+use crate::id::{HostId, Stamp};
 
 /// In the error when the other side has another key.
 pub(super) const WRONG_KEY: &str = "another key than the one that was dialled";
@@ -27,15 +29,40 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 #[derive(Debug)]
 pub(super) struct ClientKeys;
 
-/// Takes one host's certificate.
+/// Takes one host's certificate: any of the keys that it may have now.
 #[derive(Debug)]
 pub(super) struct ServerKey {
-    expected: HostId,
+    expected: Vec<HostId>,
 }
 
 impl ServerKey {
-    pub(super) fn new(expected: HostId) -> ServerKey {
+    pub(super) fn new(expected: Vec<HostId>) -> ServerKey {
         ServerKey { expected }
+    }
+}
+
+/// The name that a dialling host asks for: it says which key it knows, for hosts that have two for a while.
+pub(super) fn tls_name(key: &HostId) -> String {
+    let text = key.to_string();
+    format!("k{}.massif", text.get(..32).unwrap_or(&text))
+}
+
+/// The key that the host we are shows: the one before, if that is what was asked for and still good.
+#[derive(Debug)]
+pub(super) struct OwnKeys {
+    pub(super) current: Arc<CertifiedKey>,
+    pub(super) previous: Option<(HostId, Stamp, Arc<CertifiedKey>)>,
+}
+
+impl ResolvesServerCert for OwnKeys {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some((id, until, key)) = &self.previous
+            && hello.server_name() == Some(tls_name(id).as_str())
+            && i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX) * 1_000 < until.0
+        {
+            return Some(Arc::clone(key));
+        }
+        Some(Arc::clone(&self.current))
     }
 }
 
@@ -118,7 +145,7 @@ impl ServerCertVerifier for ServerKey {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if host_of(certificate)? != self.expected {
+        if !self.expected.contains(&host_of(certificate)?) {
             return Err(Error::InvalidCertificate(CertificateError::Other(
                 rustls::OtherError(Arc::new(std::io::Error::other(WRONG_KEY))),
             )));

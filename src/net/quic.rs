@@ -7,17 +7,21 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 
-use super::identity::{Certificate, Identity, TLS_NAME, host_of};
+use super::identity::{Identity, host_of};
+use super::pins::tls_name;
 use super::quic_explain::{explain, not_joined, unreachable, unwelcome};
+pub use super::quic_settings::Pins;
 use super::quic_settings::{
-    LINK_WINDOW_BYTES, client_config, endpoint_config, server_config, udp_socket,
+    Certificates, LINK_WINDOW_BYTES, client_config, endpoint_config, server_config, udp_socket,
 };
+use super::rotation::Rotation;
 use super::wire::{
     self, Envelope, HELLO_BYTES_MAX, Hello, HelloAck, Join, JoinAck, NoJoin, Say, Unwelcome,
 };
@@ -53,6 +57,8 @@ pub struct Asked {
     pub join: Join,
     /// The same 16 bytes that it covered its secret with.
     pub cover: [u8; 16],
+    /// The key of ours that it dialled.
+    pub ours: HostId,
 }
 
 /// Who decides on strangers.
@@ -90,11 +96,26 @@ pub struct Endpoint {
 }
 
 struct Shared {
-    identity: Identity,
+    own: RwLock<Own>,
     hello: Box<dyn Fn() -> Hello + Send + Sync>,
     judge: Box<Judge>,
-    certificate: Mutex<Certificate>,
     door: OnceLock<Arc<dyn Door>>,
+}
+
+/// This host's keys, which may be replaced while it runs.
+#[derive(Clone)]
+struct Own {
+    identity: Arc<Identity>,
+    certificates: Arc<Certificates>,
+}
+
+impl Shared {
+    fn own(&self) -> Own {
+        self.own
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
 }
 
 /// A link to a host whose key was proven and whose hello was accepted.
@@ -132,8 +153,8 @@ impl Endpoint {
             .because(&error)
             .next("choose another address with --listen, or stop what listens there")
         };
-        let certificate = identity.issue(hello().clock)?;
-        let server = server_config(&identity, &certificate)?;
+        let certificates = Certificates::issue(&identity, hello().clock)?;
+        let server = server_config(&identity, &certificates)?;
         let socket = udp_socket(listen).map_err(taken)?;
         let endpoint = quinn::Endpoint::new(
             endpoint_config(&identity),
@@ -143,10 +164,12 @@ impl Endpoint {
         )
         .map_err(taken)?;
         let shared = Arc::new(Shared {
-            identity,
+            own: RwLock::new(Own {
+                identity: Arc::new(identity),
+                certificates: Arc::new(certificates),
+            }),
             hello: Box::new(hello),
             judge: Box::new(judge),
-            certificate: Mutex::new(certificate),
             door: OnceLock::new(),
         });
         let (links, accepted) = mpsc::channel(ACCEPTED_MAX);
@@ -165,9 +188,47 @@ impl Endpoint {
         })
     }
 
-    /// This host's id.
+    /// The id of this host's present key.
     pub fn id(&self) -> HostId {
-        self.shared.identity.id()
+        self.shared.own().identity.key_id()
+    }
+
+    /// The newest rotations of this host's key, oldest first.
+    pub fn rotations(&self) -> Vec<Rotation> {
+        self.shared.own().identity.rotations()
+    }
+
+    /// This host's public key (SPKI), and its signature of a message.
+    pub fn sign(&self, message: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+        self.shared.own().identity.sign(message)
+    }
+
+    /// Whether the key before the present one is still good.
+    pub fn overlaps(&self, now: Stamp) -> bool {
+        self.shared.own().identity.previous_at(now).is_some()
+    }
+
+    /// Replaces this host's key. Links that stand are not touched; the old key is shown to those who ask for it until the
+    /// overlap is over. Writes files.
+    pub fn rotate(&self, now: Stamp, overlap_s: u64) -> Result<()> {
+        let identity = self.shared.own().identity.rotate(now, overlap_s)?;
+        self.take(Arc::new(identity), now)
+    }
+
+    fn take(&self, identity: Arc<Identity>, now: Stamp) -> Result<()> {
+        let certificates = Arc::new(Certificates::issue(&identity, now)?);
+        self.endpoint
+            .set_server_config(Some(server_config(&identity, &certificates)?));
+        let mut own = self
+            .shared
+            .own
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *own = Own {
+            identity,
+            certificates,
+        };
+        Ok(())
     }
 
     /// Who is asked about strangers; before, and without, nobody can join.
@@ -185,7 +246,7 @@ impl Endpoint {
         secret: [u8; 16],
     ) -> Result<JoinAck> {
         let asked = async {
-            let connection = self.handshake(address, peer).await?;
+            let connection = self.handshake(address, &Pins::of(peer)).await?;
             let hello = (self.shared.hello)();
             let clock = hello.clock;
             let join = Join {
@@ -214,44 +275,37 @@ impl Endpoint {
 
     /// Issues the next certificate when a third of the present one's life is left. Links that stand are not touched.
     pub fn renew_if_due(&self, now: Stamp) -> Result<()> {
-        let mut certificate = self
-            .shared
-            .certificate
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if certificate.is_due(now) {
-            let next = self.shared.identity.issue(now)?;
-            self.endpoint
-                .set_server_config(Some(server_config(&self.shared.identity, &next)?));
-            *certificate = next;
+        let own = self.shared.own();
+        if own.certificates.current.is_due(now) {
+            self.take(own.identity, now)?;
         }
         Ok(())
     }
 
     /// Dials a host. Nothing is sent to anyone but the holder of `peer`'s key.
     pub async fn connect(&self, address: SocketAddr, peer: HostId) -> Result<Link> {
-        let dialled = tokio::time::timeout(HELLO_TIMEOUT, self.dial(address, peer)).await;
+        self.connect_to(address, peer, &Pins::of(peer)).await
+    }
+
+    /// The same for a host that may have one of several keys; the link's peer is the host, whichever it has.
+    pub async fn connect_to(&self, address: SocketAddr, peer: HostId, pins: &Pins) -> Result<Link> {
+        let dialled = tokio::time::timeout(HELLO_TIMEOUT, self.dial(address, peer, pins)).await;
         dialled.unwrap_or_else(|_| Err(silent(address)))
     }
 
-    async fn handshake(&self, address: SocketAddr, peer: HostId) -> Result<Connection> {
-        let config = {
-            let certificate = self
-                .shared
-                .certificate
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            client_config(&self.shared.identity, &certificate, peer)?
-        };
+    async fn handshake(&self, address: SocketAddr, pins: &Pins) -> Result<Connection> {
+        let own = self.shared.own();
+        let config = client_config(&own.identity, &own.certificates, pins)?;
+        let name = pins.keys.first().map(tls_name).unwrap_or_default();
         let connecting = self
             .endpoint
-            .connect_with(config, address, TLS_NAME)
+            .connect_with(config, address, &name)
             .map_err(|error| unreachable(address, "cannot be dialled").because(&error))?;
         connecting.await.map_err(|error| explain(address, &error))
     }
 
-    async fn dial(&self, address: SocketAddr, peer: HostId) -> Result<Link> {
-        let connection = self.handshake(address, peer).await?;
+    async fn dial(&self, address: SocketAddr, peer: HostId, pins: &Pins) -> Result<Link> {
+        let connection = self.handshake(address, pins).await?;
         let hello = (self.shared.hello)();
         let our_clock = hello.clock;
         let (control, answer) = ask_first(address, &connection, Say::Hello(hello)).await?;
@@ -502,16 +556,15 @@ async fn judge(
             seq: 1,
             say: Say::Join(join),
         })) => {
-            let answer = match (
-                shared.door.get(),
-                cover(&connection, peer, shared.identity.id()),
-            ) {
+            let ours = asked_for(&connection, shared);
+            let answer = match (shared.door.get(), cover(&connection, peer, ours)) {
                 (Some(door), Ok(cover)) => {
                     door.join(Asked {
                         peer,
                         from,
                         join,
                         cover,
+                        ours,
                     })
                     .await
                 }
@@ -570,6 +623,18 @@ fn admit(connection: &Connection) {
     connection.set_receive_window(VarInt::from_u32(LINK_WINDOW_BYTES));
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
     connection.set_max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX));
+}
+
+/// The key of ours that was shown on a connection that came in.
+fn asked_for(connection: &Connection, shared: &Shared) -> HostId {
+    let data = connection.handshake_data();
+    let data = data.and_then(|any| any.downcast::<HandshakeData>().ok());
+    let name = data.and_then(|data| data.server_name);
+    let own = shared.own();
+    match own.identity.previous_at((shared.hello)().clock) {
+        Some((previous, _)) if name == Some(tls_name(&previous)) => previous,
+        _ => own.identity.key_id(),
+    }
 }
 
 /// The key that the other side proved to have.

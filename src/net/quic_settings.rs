@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ConnectionId, ConnectionIdGenerator, IdleTimeout, VarInt};
+use rustls::sign::CertifiedKey;
 
 use super::identity::{Certificate, Identity};
-use super::pins::{ClientKeys, ServerKey, provider};
+use super::pins::{ClientKeys, OwnKeys, ServerKey, provider};
 use super::wire;
 use crate::fault::{Fault, Result};
-use crate::id::HostId;
+use crate::id::{HostId, Stamp};
 
 /// A stream's window: 50 ms of 300 MiB/s. Quinn's own holds a link of 50 ms at 21 MiB/s (spec/libraries.md, 1.6).
 const STREAM_WINDOW_BYTES: u32 = 16 << 20;
@@ -75,6 +76,45 @@ pub(super) fn endpoint_config(identity: &Identity) -> quinn::EndpointConfig {
     config
 }
 
+/// The certificates of this host's keys.
+#[derive(Debug, Clone)]
+pub(super) struct Certificates {
+    pub(super) current: Certificate,
+    /// With the key's id and its last moment.
+    pub(super) previous: Option<(HostId, Stamp, Certificate)>,
+}
+
+impl Certificates {
+    pub(super) fn issue(identity: &Identity, now: Stamp) -> Result<Certificates> {
+        let previous = identity.issue_previous(now)?;
+        Ok(Certificates {
+            current: identity.issue(now)?,
+            previous: previous
+                .zip(identity.previous_at(now))
+                .map(|(certificate, (id, until))| (id, until, certificate)),
+        })
+    }
+}
+
+/// The keys that a host may have, as whoever dials it knows them.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    /// The newest first; that one is asked for.
+    pub keys: Vec<HostId>,
+    /// Whether that host knows the dialling one by the key before its present one only.
+    pub as_before: bool,
+}
+
+impl Pins {
+    /// One key, and our own present one.
+    pub fn of(key: HostId) -> Pins {
+        Pins {
+            keys: vec![key],
+            as_before: false,
+        }
+    }
+}
+
 fn tls_failed(error: &dyn std::error::Error) -> Fault {
     Fault::bug("the TLS settings do not hold together").because(error)
 }
@@ -82,14 +122,28 @@ fn tls_failed(error: &dyn std::error::Error) -> Fault {
 /// What accepting takes.
 pub(super) fn server_config(
     identity: &Identity,
-    certificate: &Certificate,
+    certificates: &Certificates,
 ) -> Result<quinn::ServerConfig> {
+    let certified = |certificate: &Certificate, key| {
+        CertifiedKey::from_der(vec![certificate.der.clone()], key, &provider())
+            .map(Arc::new)
+            .map_err(|error| tls_failed(&error))
+    };
+    let previous = match (&certificates.previous, identity.previous_tls_key()) {
+        (Some((id, until, certificate)), Some(key)) => {
+            Some((*id, *until, certified(certificate, key)?))
+        }
+        _ => None,
+    };
+    let keys = OwnKeys {
+        current: certified(&certificates.current, identity.tls_key())?,
+        previous,
+    };
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| tls_failed(&error))?
         .with_client_cert_verifier(Arc::new(ClientKeys))
-        .with_single_cert(vec![certificate.der.clone()], identity.tls_key())
-        .map_err(|error| tls_failed(&error))?;
+        .with_cert_resolver(Arc::new(keys));
     tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
     // A resumed session would skip the proof of the key, and with it revocation.
     tls.send_tls13_tickets = 0;
@@ -100,18 +154,23 @@ pub(super) fn server_config(
     Ok(config)
 }
 
-/// What dialling the holder of this key takes.
+/// What dialling the holder of one of these keys takes.
 pub(super) fn client_config(
     identity: &Identity,
-    certificate: &Certificate,
-    peer: HostId,
+    certificates: &Certificates,
+    pins: &Pins,
 ) -> Result<quinn::ClientConfig> {
+    let before = match (&certificates.previous, identity.previous_tls_key()) {
+        (Some((_, _, certificate)), Some(key)) if pins.as_before => Some((certificate, key)),
+        _ => None,
+    };
+    let (certificate, key) = before.unwrap_or((&certificates.current, identity.tls_key()));
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| tls_failed(&error))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerKey::new(peer)))
-        .with_client_auth_cert(vec![certificate.der.clone()], identity.tls_key())
+        .with_custom_certificate_verifier(Arc::new(ServerKey::new(pins.keys.clone())))
+        .with_client_auth_cert(vec![certificate.der.clone()], key)
         .map_err(|error| tls_failed(&error))?;
     tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
     tls.resumption = rustls::client::Resumption::disabled();

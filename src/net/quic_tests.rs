@@ -26,8 +26,11 @@ fn host(
     off: Duration,
     judge: impl Fn(&HostId) -> std::result::Result<(), Unwelcome> + Send + Sync + 'static,
 ) -> Endpoint {
+    // Kept until the test ends: a key that is replaced is written there.
+    thread_local!(static DIRS: std::cell::RefCell<Vec<tempfile::TempDir>> = const { std::cell::RefCell::new(Vec::new()) });
     let dir = tempfile::tempdir().unwrap();
     let identity = Identity::open(&dir.path().join("keys")).unwrap();
+    DIRS.with_borrow_mut(|dirs| dirs.push(dir));
     Endpoint::bind(
         identity,
         ([127, 0, 0, 1], 0).into(),
@@ -146,11 +149,14 @@ async fn who_does_not_begin_with_a_hello_is_refused() {
     let dial = |bytes: Vec<u8>| {
         let (crest, east) = (&crest, &east);
         async move {
-            let certificate = east.shared.certificate.lock().unwrap().clone();
-            let config = client_config(&east.shared.identity, &certificate, crest.id()).unwrap();
-            let connecting = east
-                .endpoint
-                .connect_with(config, crest.address().unwrap(), TLS_NAME);
+            let own = east.shared.own();
+            let pins = Pins::of(crest.id());
+            let config = client_config(&own.identity, &own.certificates, &pins).unwrap();
+            let connecting = east.endpoint.connect_with(
+                config,
+                crest.address().unwrap(),
+                &tls_name(&crest.id()),
+            );
             let connection = connecting.unwrap().await.unwrap();
             let (mut send, mut receive) = connection.open_bi().await.unwrap();
             send.write_all(&bytes).await.unwrap();
@@ -184,13 +190,14 @@ async fn who_does_not_begin_with_a_hello_is_refused() {
 #[tokio::test]
 async fn a_certificate_is_renewed_and_the_next_link_uses_it() {
     let crest = host("crest", NOW, anybody);
-    let before = crest.shared.certificate.lock().unwrap().der.clone();
+    let der = || crest.shared.own().certificates.current.der.clone();
+    let before = der();
     crest.renew_if_due(now()).unwrap();
-    assert_eq!(crest.shared.certificate.lock().unwrap().der, before);
+    assert_eq!(der(), before);
     crest
         .renew_if_due(Stamp(now().0 + 21 * 86_400_000))
         .unwrap();
-    assert_ne!(crest.shared.certificate.lock().unwrap().der, before);
+    assert_ne!(der(), before);
 }
 
 #[tokio::test]
@@ -203,4 +210,93 @@ async fn nobody_there_is_said_with_the_port_to_open() {
     let fault = east.connect(address, HostId([1; 32])).await.err().unwrap();
     assert_eq!(fault.kind, Kind::Unreachable);
     assert!(fault.next.contains(&address.port().to_string()), "{fault}");
+}
+
+#[tokio::test]
+async fn every_refusal_at_the_hello_is_one_sentence_with_a_next_step() {
+    type Case = (fn() -> Unwelcome, &'static str, &'static str);
+    let cases: [Case; 3] = [
+        (
+            || Unwelcome::NotApproved,
+            "waits for somebody to approve this host",
+            "massif peer approve",
+        ),
+        (|| Unwelcome::Stopping, "is stopping", "dialled again"),
+        (
+            || Unwelcome::Revoked {
+                by: "uid 7".into(),
+                at: Stamp(0),
+            },
+            "its key was revoked by uid 7 at 1970-01-01",
+            "a new invitation",
+        ),
+    ];
+    for (why, what, next) in cases {
+        let (crest, east) = (
+            host("crest", NOW, move |_| Err(why())),
+            host("east", NOW, anybody),
+        );
+        let fault = refused(&east, &crest, crest.id()).await;
+        assert!(fault.what.contains(what), "{fault}");
+        assert!(fault.next.contains(next), "{fault}");
+        assert!(!fault.what.contains('\n'), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn hosts_without_a_common_version_say_so() {
+    let (crest, east) = (host("crest", NOW, anybody), host("east", NOW, anybody));
+    let own = east.shared.own();
+    // A program of next year.
+    let mut tls = rustls::ClientConfig::builder_with_provider(super::super::pins::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(super::super::pins::ServerKey::new(vec![
+            crest.id(),
+        ])))
+        .with_client_auth_cert(
+            vec![own.certificates.current.der.clone()],
+            own.identity.tls_key(),
+        )
+        .unwrap();
+    tls.alpn_protocols = vec![b"massif/999".to_vec()];
+    let config = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(config));
+    let address = crest.address().unwrap();
+    let connecting = east
+        .endpoint
+        .connect_with(config, address, "massif")
+        .unwrap();
+    let fault = explain(address, &connecting.await.err().unwrap());
+    assert!(
+        fault.what.contains("speaks no common protocol version"),
+        "{fault}"
+    );
+    assert!(fault.next.contains("the same version of massif"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_is_shown_to_those_who_know_no_other_until_its_end() {
+    let (crest, east) = (host("crest", NOW, anybody), host("east", NOW, anybody));
+    let (address, before) = (crest.address().unwrap(), crest.id());
+    crest.rotate(now(), 3_600).unwrap();
+    let after = crest.id();
+    assert_ne!(before, after);
+    for key in [before, after] {
+        east.connect(address, key).await.unwrap();
+    }
+    let stranger = refused(&east, &crest, east.id()).await;
+    assert!(stranger.what.contains("another key"), "{stranger}");
+    assert_eq!(crest.rotations().len(), 1);
+    // The end of the overlap, and of the old key.
+    let east = host("east", NOW, anybody);
+    let short = host("short", NOW, anybody);
+    let before = short.id();
+    short.rotate(Stamp(now().0 - 5_000), 4).unwrap();
+    let fault = refused(&east, &short, before).await;
+    assert!(
+        fault.what.contains("another key than the one expected"),
+        "{fault}"
+    );
 }

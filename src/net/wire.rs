@@ -3,11 +3,16 @@
 //! Versions, newest first; the ALPN carries them, so two hosts that share none never exchange an envelope.
 //! - 1: first release.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::peer_list::PeerList;
+use super::rotation::Rotation;
+use crate::channel::{Edit, Version};
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{AttemptId, Digest, HostName, Stamp};
+use crate::id::{Arch, AttemptId, ChannelName, Digest, HostId, HostName, Stamp, VersionId};
 use crate::limit;
 use crate::model::peer::{NoEntry, TicketId};
 use crate::model::{self, PeerTrust, Role};
@@ -76,6 +81,55 @@ pub enum Say {
     Ping,
     /// The answer to `Ping`.
     Pong,
+    /// Either side, on the control stream: my key was replaced, oldest first. Also the answer to `AskKeys`.
+    Keys {
+        /// Each signed by the key before it.
+        rotations: Vec<Rotation>,
+    },
+    /// The answer to `Keys` on the control stream: this one is on disk here.
+    KeysKept {
+        /// The newest.
+        key: HostId,
+    },
+    /// On a stream of its own, from an operator: was your key replaced?
+    AskKeys,
+    /// From the host that decides, on the control stream: who belongs to the farm.
+    Peers(Box<PeerList>),
+    /// From the host that publishes, on the control stream: builders reach me there.
+    Reached {
+        /// `HOST:PORT` each.
+        addresses: Vec<String>,
+    },
+    /// On a stream of its own, from the host that decides: show me your channels, and what is added. `Shelf`s follow.
+    Follow {
+        /// The newest version of each that is known already.
+        known: Vec<(ChannelName, VersionId)>,
+    },
+    /// The answer to `Follow`, again and again.
+    Shelf(Box<Shelf>),
+}
+
+/// A version of a channel, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shelf {
+    /// The channel.
+    pub channel: ChannelName,
+    /// What it serves.
+    pub arches: Vec<Arch>,
+    /// Streams besides `volatile`.
+    pub streams: BTreeMap<String, VersionId>,
+    /// Tags.
+    pub tags: BTreeMap<String, VersionId>,
+    /// The version.
+    pub version: Version,
+    /// Forget what you know of this channel: it begins anew.
+    pub fresh: bool,
+    /// Some of what it changed.
+    pub edits: Vec<Edit>,
+    /// What the index says of each package that these edits bring, in their order.
+    pub entries: Vec<Vec<u8>>,
+    /// This is the last part.
+    pub whole: bool,
 }
 
 /// Who wants to join. The secret is covered by bytes that only the two ends of this TLS session can compute, so that it is

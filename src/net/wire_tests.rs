@@ -137,8 +137,84 @@ fn all() -> Vec<Say> {
         Say::Admin,
         Say::Ping,
         Say::Pong,
+        Say::Keys {
+            rotations: vec![rotation()],
+        },
+        Say::KeysKept {
+            key: HostId([0xaa; 32]),
+        },
+        Say::AskKeys,
+        Say::Ring {
+            to: Role::Vessel,
+            say: Box::new(model::Say::Open {
+                channel: "main".parse().unwrap(),
+                arch: Arch::X86_64,
+            }),
+        },
+        Say::Peers(Box::new(peers())),
+        Say::Reached {
+            addresses: vec!["a:1".into()],
+        },
+        Say::Follow {
+            known: vec![("main".parse().unwrap(), VersionId(7))],
+        },
+        Say::Shelf(Box::new(shelf())),
     ]);
     all
+}
+
+fn peers() -> PeerList {
+    PeerList {
+        number: 300,
+        peers: vec![crate::net::peer_list::Listed {
+            id: HostId([0xbb; 32]),
+            name: "east".parse().unwrap(),
+            role: Role::Avalanche,
+            trust: PeerTrust::Test,
+            addresses: vec!["b:2".into()],
+            revoked: Some(("me".into(), Stamp(9))),
+        }],
+        key: vec![1],
+        signature: vec![2],
+    }
+}
+
+fn shelf() -> Shelf {
+    Shelf {
+        channel: "main".parse().unwrap(),
+        arches: vec![Arch::X86_64],
+        streams: [("s".to_string(), VersionId(1))].into(),
+        tags: BTreeMap::new(),
+        version: Version {
+            id: VersionId(2),
+            parent: Some(VersionId(1)),
+            at: Stamp(3),
+            cause: crate::channel::Cause::Created,
+            changed: 1,
+            packages: 1,
+            index: Vec::new(),
+        },
+        fresh: true,
+        edits: vec![Edit {
+            arch: Arch::X86_64,
+            name: "xz".parse().unwrap(),
+            before: None,
+            after: Some(Digest([0xcc; 32])),
+        }],
+        entries: vec![vec![4, 5]],
+        whole: true,
+    }
+}
+
+fn rotation() -> Rotation {
+    Rotation {
+        old: vec![1],
+        new: vec![2, 3],
+        at: Stamp(4),
+        overlap_s: 300,
+        by_old: vec![5],
+        by_new: vec![6],
+    }
 }
 
 fn report() -> BuilderReport {

@@ -2,7 +2,7 @@
 
 use super::Row;
 use crate::id::HostId;
-use crate::model::peer::{Peer, Ticket};
+use crate::model::peer::{Peer, PeerKeys, PeerListRow, Ticket};
 
 impl Row for Peer {
     const TREE: &'static str = "peer";
@@ -19,5 +19,23 @@ impl Row for Ticket {
     type Key = [u8; 6];
     fn key(&self) -> [u8; 6] {
         self.id.0
+    }
+}
+
+impl Row for PeerKeys {
+    const TREE: &'static str = "peer_keys";
+    const SHAPE: u8 = 1;
+    type Key = HostId;
+    fn key(&self) -> HostId {
+        self.host
+    }
+}
+
+impl Row for PeerListRow {
+    const TREE: &'static str = "peer_list";
+    const SHAPE: u8 = 1;
+    type Key = HostId;
+    fn key(&self) -> HostId {
+        self.summit
     }
 }

@@ -84,6 +84,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<super::taken::Taken>(),
         Tree::of::<crate::model::Peer>(),
         Tree::of::<crate::model::Ticket>(),
+        Tree::of::<crate::model::peer::PeerKeys>(),
+        Tree::of::<crate::model::peer::PeerListRow>(),
     ]
 }
 

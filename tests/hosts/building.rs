@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::relay::{Dice, Relay, Weather};
+use super::relay::{Relay, Weather};
 use super::rig::{Node, Place, bytes};
 use crate::common::repo::Repo;
 use crate::ring::script_recipe;
 
-fn add(repo: &mut Repo, name: &str, extra: &str) {
+pub fn add(repo: &mut Repo, name: &str, extra: &str) {
     let path = format!("{}/{name}/stone.yaml", &name[..1]);
     repo.write(&path, script_recipe(name, 1, extra));
 }
@@ -20,7 +20,7 @@ fn slow(seconds: u32) -> String {
 }
 
 /// Every job is published exactly once, from whole logs on both sides.
-fn check_all(crest: &Node, builders: &[&Node]) {
+pub fn check_all(crest: &Node, builders: &[&Node]) {
     let jobs = crest.json(&["job", "list"]);
     for job in jobs.as_array().unwrap() {
         assert_eq!(job["state"], "published", "{job:#}\n{}", crest.log());
@@ -276,94 +276,4 @@ fn a_revoked_builder_s_work_goes_elsewhere() {
     assert_eq!(attempts.last().unwrap()["builder"], "west", "{job:#}");
     assert_eq!(attempts[0]["state"], "failed", "{job:#}");
     check_all(&crest, &[&east, &west]);
-}
-
-/// One short farm life from a seed: hosts and links go and come back at random moments.
-fn scenario(seed: u64) {
-    println!("scenario with seed {seed}: MASSIF_SEED={seed} repeats it");
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let place = Place::new();
-    let mut crest = place.summit("2s");
-    let relay = Relay::to(crest.port, seed);
-    let through = relay.address.to_string();
-    let mut builders = [
-        place.builder(&crest, "east", &["--address", &through]),
-        place.builder(&crest, "west", &[]),
-    ];
-    let mut repo = Repo::new();
-    for name in ["alpha", "beta", "gamma"] {
-        add(&mut repo, name, &slow(1 + dice.roll(3) as u32));
-    }
-    repo.commit("Add three");
-    crest.ok(&["project", "add", "test", &repo.url()]);
-    for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(dice.roll(3_000)));
-        let pause = Duration::from_millis(dice.roll(4_000));
-        let which = dice.roll(7);
-        println!("  {which} for {pause:?}");
-        match which {
-            0 => {
-                crest.kill();
-                std::thread::sleep(pause);
-                crest.up();
-            }
-            1 => {
-                crest.stop();
-                std::thread::sleep(pause);
-                crest.up();
-            }
-            2 | 3 => {
-                let builder = &mut builders[(which - 2) as usize];
-                if dice.roll(2) == 0 {
-                    builder.kill()
-                } else {
-                    builder.stop()
-                }
-                std::thread::sleep(pause);
-                builder.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
-                builder.up();
-            }
-            4 => {
-                relay.cut(true);
-                std::thread::sleep(pause);
-                relay.cut(false);
-            }
-            5 => {
-                let inward = dice.roll(2) == 0;
-                relay.weather(Weather {
-                    cut_in: inward,
-                    cut_out: !inward,
-                    ..Weather::default()
-                });
-                std::thread::sleep(pause);
-                relay.weather(Weather {
-                    lost_permille: 50,
-                    ..Weather::default()
-                });
-            }
-            _ => relay.rebind(),
-        }
-    }
-    relay.weather(Weather::default());
-    for name in ["alpha", "beta", "gamma"] {
-        crest.published(name);
-    }
-    let both: Vec<&Node> = builders.iter().collect();
-    check_all(&crest, &both);
-}
-
-/// How many is set by MASSIF_SCENARIOS; one seed by MASSIF_SEED.
-#[test]
-fn whatever_goes_away_in_whatever_order_every_job_is_published_once() {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
-    };
-    if let Some(seed) = number("MASSIF_SEED") {
-        return scenario(seed);
-    }
-    for seed in 1..=number("MASSIF_SCENARIOS").unwrap_or(2) {
-        scenario(seed);
-    }
 }

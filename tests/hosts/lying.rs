@@ -13,7 +13,7 @@ use massif::net::wire::{self, Fetch, Hello, Unwelcome};
 
 use super::rig::{Node, Place};
 
-fn endpoint(dir: &Path) -> Endpoint {
+pub fn endpoint(dir: &Path) -> Endpoint {
     let identity = Identity::open(&dir.join("keys")).unwrap();
     let hello = || Hello {
         name: "liar".parse().unwrap(),
@@ -31,7 +31,7 @@ fn now_ms() -> i64 {
     i64::try_from(since.unwrap().as_millis()).unwrap()
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -39,7 +39,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-fn line(crest: &Node, name: &str, more: &[&str]) -> TicketLine {
+pub fn line(crest: &Node, name: &str, more: &[&str]) -> TicketLine {
     let mut all = vec![
         "invite",
         "--role",
@@ -56,14 +56,14 @@ fn address(line: &TicketLine) -> std::net::SocketAddr {
     line.addresses[0].parse().unwrap()
 }
 
-async fn joined(endpoint: &Endpoint, line: &TicketLine) {
+pub async fn joined(endpoint: &Endpoint, line: &TicketLine) {
     endpoint
         .join(address(line), line.pin, line.ticket, line.secret)
         .await
         .unwrap();
 }
 
-async fn link(endpoint: &Endpoint, line: &TicketLine) -> Link {
+pub async fn link(endpoint: &Endpoint, line: &TicketLine) -> Link {
     endpoint.connect(address(line), line.pin).await.unwrap()
 }
 
@@ -74,7 +74,7 @@ fn attempt(job: u64) -> AttemptId {
     }
 }
 
-fn ring(to: Role, say: Say) -> wire::Say {
+pub fn ring(to: Role, say: Say) -> wire::Say {
     wire::Say::Ring {
         to,
         say: Box::new(say),
@@ -350,4 +350,14 @@ fn two_hosts_with_one_key_do_not_undo_each_other() {
         (&true.into(), &0.into()),
         "{link:#}"
     );
+}
+
+/// Whoever has the key of this directory is refused with these words.
+pub fn refused(dir: &Path, port: u16, pin: HostId, words: &str) {
+    runtime().block_on(async {
+        let endpoint = endpoint(dir);
+        let refused = endpoint.connect(([127, 0, 0, 1], port).into(), pin).await;
+        let fault = refused.err().expect("it was let in");
+        assert!(fault.what.contains(words), "{fault}");
+    });
 }

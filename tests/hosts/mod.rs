@@ -1,7 +1,13 @@
 //! Several hosts: joining, building elsewhere, links and hosts that go, peers that lie.
 
 mod building;
+mod fuzz;
 mod joining;
+mod keys;
+mod liars;
 mod lying;
 mod relay;
 pub mod rig;
+mod scenarios;
+mod third;
+mod transfers;

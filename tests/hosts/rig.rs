@@ -63,6 +63,51 @@ impl Place {
         node
     }
 
+    /// A summit that publishes nothing itself.
+    pub fn summit_alone(&self, lease: &str) -> Node {
+        let port = free_port();
+        let mut node = Node::new(self.dir.path().join("crest"));
+        node.port = port;
+        node.ok(&["init", "--role", "summit"]);
+        let listen = format!("127.0.0.1:{port}");
+        let words = [
+            "serve",
+            "--listen",
+            &listen,
+            "--http",
+            "127.0.0.1:0",
+            "--poll",
+            "1s",
+            "--lease",
+            lease,
+        ];
+        node.arguments = words.map(str::to_string).to_vec();
+        node.up();
+        node
+    }
+
+    /// The host that publishes: invited, joined and approved.
+    pub fn vessel(&self, summit: &Node, name: &str) -> Node {
+        let line = summit.ok(&[
+            "invite",
+            "--role",
+            "vessel",
+            "--pre-approved",
+            "--name",
+            name,
+        ]);
+        let mut node = self.host(name);
+        // Builders dial it where it was before.
+        let listen = format!("127.0.0.1:{}", free_port());
+        node.arguments = ["join", line.trim(), "--headless", "--listen", &listen]
+            .map(str::to_string)
+            .to_vec();
+        node.up();
+        node.arguments = ["serve", "--listen", &listen].map(str::to_string).to_vec();
+        summit.until(&["peer", "show", name], |peer| peer["link"]["up"] == true);
+        node
+    }
+
     /// A directory for a host of this name; nothing runs there yet.
     pub fn host(&self, name: &str) -> Node {
         Node::new(self.dir.path().join(name))

@@ -417,7 +417,7 @@ async fn inputs(tools: &Tools, order: &BuildOrder) -> Result<()> {
                     sha256: input.sha256,
                     size: input.size,
                 };
-                from_farm(tools, order, blob).await?;
+                published(tools, order, blob).await?;
             }
             InputFrom::Farm => {
                 let what = format!(
@@ -430,6 +430,19 @@ async fn inputs(tools: &Tools, order: &BuildOrder) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Fetches a package of the farm from the host that published it, unless it is here.
+async fn published(tools: &Tools, order: &BuildOrder, blob: BlobRef) -> Result<()> {
+    match &tools.farm {
+        Some((links, farm)) => {
+            let from = links.vessel().unwrap_or(*farm);
+            links
+                .fetch_blob(from, order.attempt, blob, &tools.blobs)
+                .await
+        }
+        None => Ok(()),
+    }
 }
 
 /// Fetches a file of the order from the host that ordered, unless it is here.

@@ -80,8 +80,6 @@ pub struct Args {
     pub name: HostName,
     /// The host whose orders are taken.
     pub summit: HostId,
-    /// The host that fetches.
-    pub vessel: HostId,
     /// The state directory.
     pub dir: PathBuf,
     /// Rows.
@@ -308,7 +306,9 @@ impl State {
                 attempt,
                 artefacts: artefacts.clone(),
             };
-            self.args.post.say(self.args.vessel, Role::Vessel, offer);
+            self.args
+                .post
+                .say(self.args.post.vessel(), Role::Vessel, offer);
         }
         if !heard {
             if let Some(measures) = measures {
@@ -338,7 +338,7 @@ impl State {
             Say::Heard { attempt } if from == self.args.summit => {
                 self.confirmed(attempt, true, false).await?
             }
-            Say::Receipt { attempt } if from == self.args.vessel => {
+            Say::Receipt { attempt } if from == self.args.post.vessel() => {
                 self.confirmed(attempt, false, true).await?
             }
             Say::Terms { lease_ms } if from == self.args.summit => {

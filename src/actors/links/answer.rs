@@ -35,6 +35,7 @@ pub fn is_ours(call: &Call) -> bool {
             | Call::PeerRevoke(_)
             | Call::PeerRename(_)
             | Call::CertShow(_)
+            | Call::CertRotate(_)
             | Call::CertTrust(_)
     )
 }
@@ -141,6 +142,19 @@ pub async fn answer(links: &Links, caller: &Caller, call: Call) -> Result<Reply>
         Call::CertShow(wish) => wish.reply(&Cert {
             cert: cert_view(&links.card()),
         }),
+        Call::CertRotate(wish) => {
+            let overlap_s = wish.overlap_s.unwrap_or(limit::KEY_OVERLAP_S);
+            if overlap_s == 0 || overlap_s > limit::KEY_OVERLAP_S_MAX {
+                return Err(Fault::new(
+                    Kind::Usage,
+                    "the old key stays good for a second at least and a year at most",
+                ));
+            }
+            links.rotate(who, overlap_s).await?;
+            wish.reply(&Cert {
+                cert: cert_view(&links.card()),
+            })
+        }
         Call::CertTrust(wish) => {
             let card: Card = wish.card.parse()?;
             let role = word::<Role>(&wish.role)?;

@@ -18,7 +18,7 @@ impl Links {
     /// This host's own card.
     pub(super) fn card(&self) -> Card {
         Card {
-            id: self.0.own,
+            id: self.key(),
             name: self.0.name.clone(),
             addresses: self.addresses(),
         }
@@ -35,8 +35,12 @@ impl Links {
     ) -> Result<Arc<Peer>> {
         let own = self.0.own;
         check_card(card, own, role, &self.0.roles)?;
-        let words = words_of(own, card.id).await?;
+        check_card(card, self.key(), role, &self.0.roles)?;
+        let words = words_of(self.key(), card.id).await?;
         let _changing = self.0.changing.lock().await;
+        if role == Role::Vessel {
+            self.check_only_vessel(Some(card.id))?;
+        }
         let known = self.peer(&card.id);
         let mut peer = peer_of_card(
             card,
@@ -84,6 +88,7 @@ fn check_card(card: &Card, own: HostId, role: Role, roles: &[Role]) -> Result<()
     let decides = roles.contains(&Role::Summit);
     match role {
         Role::Avalanche | Role::Operator if decides => Ok(()),
+        Role::Vessel if decides && !roles.contains(&Role::Vessel) => Ok(()),
         Role::Summit if !decides => {
             if card.addresses.is_empty() {
                 return Err(Fault::new(Kind::Usage, "this card has no address to dial")

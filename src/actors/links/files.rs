@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::{Links, Live, locked};
 use crate::actors::avalanche::builder;
+use crate::actors::vessel::rows::EntryRow;
 use crate::admin::{Caller, Right};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, Digest, HostId};
@@ -83,7 +84,7 @@ impl Links {
                 },
                 None => Fault::new(Kind::Network, "there is no link to that host"),
             };
-            if tokio::time::Instant::now() >= deadline || self.judge(&peer).is_err() {
+            if tokio::time::Instant::now() >= deadline || self.judge_host(&peer).is_err() {
                 return Err(failed);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -182,9 +183,12 @@ impl Links {
             return Ok(());
         };
         match (wish, row.role) {
-            (wire::Say::Fetch(wish), Role::Summit | Role::Avalanche) => {
+            (wire::Say::Follow { known }, Role::Summit) if self.0.roles.contains(&Role::Vessel) => {
+                self.show_channels(&mut send, known).await
+            }
+            (wire::Say::Fetch(wish), Role::Summit | Role::Avalanche | Role::Vessel) => {
                 let found = match row.role {
-                    Role::Summit => self.artefact(peer, &wish),
+                    Role::Summit | Role::Vessel => self.artefact(peer, &wish),
                     _ => self.input(peer, &wish),
                 };
                 match found {
@@ -205,6 +209,14 @@ impl Links {
             }
             (wire::Say::Tail { attempt, from }, Role::Summit) => {
                 self.send_log(&mut send, attempt, from).await
+            }
+            (wire::Say::AskKeys, Role::Operator) => {
+                let endpoint = self.0.endpoint.get();
+                let rotations = endpoint.map(|endpoint| endpoint.rotations());
+                let rotations = rotations.unwrap_or_default();
+                transfer::say(&mut send, wire::Say::Keys { rotations }).await?;
+                send.finish().ok();
+                Ok(())
             }
             (wire::Say::Admin, Role::Operator) => {
                 let Some(desk) = self.0.desk.get().cloned() else {
@@ -243,10 +255,20 @@ impl Links {
 
     /// A file that an order to that builder names.
     fn input(&self, peer: HostId, wish: &Fetch) -> Result<(File, u64)> {
+        if !self.0.roles.contains(&Role::Summit) {
+            // Published packages are for everybody.
+            return match self.0.store.get::<EntryRow>(&(wish.sha256, 0))? {
+                Some(_) => open(self.blob_path(&wish.sha256)),
+                None => Err(Fault::new(
+                    Kind::NotPermitted,
+                    format!("asked for {}, which was never published", wish.sha256),
+                )),
+            };
+        }
         let ordered = wish.attempt.and_then(|attempt| {
             let orders = locked(&self.0.orders);
-            let (builder, files) = orders.get(&attempt)?;
-            Some(*builder == peer && files.contains(&wish.sha256))
+            let ordered = orders.get(&attempt)?;
+            Some(ordered.builder == peer && ordered.files.contains(&wish.sha256))
         });
         match ordered {
             Some(true) => {}
@@ -278,7 +300,7 @@ impl Links {
         let TakenStage::Ended { outcome, .. } = row.stage else {
             return Err(gone());
         };
-        if row.summit != peer {
+        if row.summit != peer && self.vessel() != Some(peer) {
             return Err(Fault::new(
                 Kind::NotPermitted,
                 format!("asked for artefacts of attempt {attempt}, which it did not order"),
@@ -379,7 +401,13 @@ impl Links {
             _ => return Err(Fault::new(Kind::Network, "it answered something else")),
         }
         // The builder holds its log to the order's limit; this one only keeps a builder that lies from filling the disk.
-        let most = limit::LOG_BYTES_MAX + 2 * limit::LOG_TAIL_BYTES as u64;
+        let ordered = locked(&self.0.orders)
+            .get(&attempt)
+            .map(|ordered| ordered.log_bytes);
+        let most = ordered
+            .unwrap_or(limit::LOG_BYTES_MAX)
+            .min(limit::LOG_BYTES_MAX)
+            + 2 * limit::LOG_TAIL_BYTES as u64;
         while let Some(chunk) = receive
             .read_chunk(CHUNK_BYTES, true)
             .await

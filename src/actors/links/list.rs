@@ -88,6 +88,10 @@ impl Links {
         for peer in peers {
             all.insert(peer.id, Arc::new(peer.clone()));
         }
+        drop(all);
+        if !peers.is_empty() {
+            self.tell_list(None);
+        }
         Ok(())
     }
 

@@ -6,7 +6,10 @@
 
 mod answer;
 mod cards;
+mod farm;
 mod files;
+mod follow;
+mod keys;
 mod list;
 mod run;
 mod tickets;
@@ -32,7 +35,7 @@ use super::{now, summit};
 use crate::fault::Result;
 use crate::id::{AttemptId, Digest, HostId, HostName};
 use crate::limit;
-use crate::model::peer::{Peer, PeerTrust, Revocation};
+use crate::model::peer::{Peer, PeerKeys, PeerTrust, Revocation};
 use crate::model::{Event, PeerChange, Role, Say, Who};
 use crate::net::quic::Endpoint;
 use crate::net::transfer::Brake;
@@ -65,22 +68,37 @@ struct Inner {
     peers: Mutex<BTreeMap<HostId, Arc<Peer>>>,
     live: Mutex<BTreeMap<HostId, Arc<Live>>>,
     past: Mutex<BTreeMap<HostId, Past>>,
+    /// Of peers that replaced theirs, or heard of ours.
+    keys: Mutex<BTreeMap<HostId, PeerKeys>>,
     revoked: Mutex<AppendLog<Revocation>>,
     /// Held by whoever changes peers or tickets, so that two who try one ticket at once are two.
     changing: tokio::sync::Mutex<()>,
-    /// Which files belong to the orders that were sent.
-    orders: Mutex<HashMap<AttemptId, (HostId, BTreeSet<Digest>)>>,
+    /// What the orders that were sent allow their builders.
+    orders: Mutex<HashMap<AttemptId, Ordered>>,
     /// Logs that are being copied: `None` while it goes on, then whether it is whole.
     tails: Mutex<HashMap<AttemptId, watch::Receiver<Option<bool>>>>,
     /// The host whose orders this one takes.
     farm: watch::Sender<Option<HostId>>,
     brake: Brake,
+    /// The number of the last list of hosts that was told.
+    list_no: AtomicU64,
+    /// Where the copy of vessel's channels is shown, when vessel is another host.
+    shown: OnceLock<watch::Sender<super::vessel::View>>,
     serial: AtomicU64,
     stop: CancellationToken,
     noted: Mutex<Noted>,
     dialling: Mutex<BTreeSet<HostId>>,
     /// Connections of operators: a person may have several.
     operators: Mutex<Vec<(HostId, quinn::Connection)>>,
+}
+
+/// What an order that was sent allows its builder.
+struct Ordered {
+    builder: HostId,
+    /// The files that it may fetch.
+    files: BTreeSet<Digest>,
+    /// How long its log may become.
+    log_bytes: u64,
 }
 
 /// A link that stands.
@@ -148,6 +166,11 @@ impl Links {
         let dir = store.dir().to_path_buf();
         let (file, revoked) = AppendLog::open(&dir.join(REVOKED_FILE))?;
         let peers = read_peers(&store, &revoked)?;
+        let mut keys = BTreeMap::new();
+        for row in store.scan::<PeerKeys>() {
+            let row = row?;
+            keys.insert(row.host, row);
+        }
         let farm = peers
             .values()
             .find(|peer| peer.role == Role::Summit && peer.is_approved())
@@ -165,12 +188,15 @@ impl Links {
             peers: Mutex::new(peers),
             live: Mutex::default(),
             past: Mutex::default(),
+            keys: Mutex::new(keys),
             revoked: Mutex::new(file),
             changing: tokio::sync::Mutex::default(),
             orders: Mutex::default(),
             tails: Mutex::default(),
             farm: watch::Sender::new(farm),
             brake: Brake::new(upload_bytes_s),
+            list_no: AtomicU64::new(0),
+            shown: OnceLock::new(),
             serial: AtomicU64::new(0),
             stop,
             noted: Mutex::default(),
@@ -204,8 +230,16 @@ impl Links {
         if self.0.stop.is_cancelled() {
             return Err(Unwelcome::Stopping);
         }
+        match self.host_of(key) {
+            Some(host) => self.judge_host(&host),
+            None => Err(Unwelcome::UnknownKey),
+        }
+    }
+
+    /// The same of a host, whichever key it has.
+    fn judge_host(&self, host: &HostId) -> std::result::Result<(), Unwelcome> {
         use crate::model::PeerState;
-        match self.peer(key).as_deref().map(|peer| &peer.state) {
+        match self.peer(host).as_deref().map(|peer| &peer.state) {
             None => Err(Unwelcome::UnknownKey),
             Some(PeerState::Waiting) => Err(Unwelcome::NotApproved),
             Some(PeerState::Approved { .. }) => Ok(()),
@@ -264,7 +298,12 @@ impl Links {
                 let files = inputs.chain([order.recipe_tar.sha256]).collect();
                 let mut orders = locked(&self.0.orders);
                 orders.retain(|attempt, _| attempt.job != order.attempt.job);
-                orders.insert(order.attempt, (to, files));
+                let ordered = Ordered {
+                    builder: to,
+                    files,
+                    log_bytes: order.limits.log_bytes,
+                };
+                orders.insert(order.attempt, ordered);
             }
             // A builder forgets an attempt when it hears this, and its log with it.
             Say::Heard { attempt } => {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Links, Live, locked, resolve, tickets};
 use crate::actors::now;
+use crate::actors::vessel::rows::ExpectedRow;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, HostId};
 use crate::limit;
@@ -68,7 +69,13 @@ impl Links {
         }
         let wanted: Vec<HostId> = locked(&self.0.peers)
             .values()
-            .filter(|peer| peer.role == Role::Summit && peer.is_approved())
+            .filter(|peer| peer.is_approved())
+            .filter(|peer| match peer.role {
+                Role::Summit => true,
+                // Builders dial it; the host that decides is dialled by it.
+                Role::Vessel => !self.0.roles.contains(&Role::Summit),
+                Role::Avalanche | Role::Operator => false,
+            })
             .filter(|peer| !peer.addresses.is_empty())
             .map(|peer| peer.id)
             .collect();
@@ -106,6 +113,11 @@ impl Links {
                         }
                     }
                     self.note_failure(peer, text);
+                    if fault.kind == Kind::NotPermitted
+                        && let Err(fault) = self.keys_forgotten(&row).await
+                    {
+                        tracing::error!(%fault, "cannot note which key that peer knows");
+                    }
                     // Somebody looks at the words right now, most likely.
                     let asked = fault.kind == Kind::NotPermitted;
                     wait_ms = if asked { 1_000 } else { wait_ms * 2 };
@@ -124,6 +136,7 @@ impl Links {
             .endpoint
             .get()
             .ok_or_else(|| Fault::bug("links without an endpoint"))?;
+        let pins = self.pins(&row.id);
         let mut last = Fault::new(
             Kind::Unreachable,
             format!("no address of {} can be found", row.name),
@@ -131,7 +144,7 @@ impl Links {
         .next("check the names in `massif peer show`");
         for text in &row.addresses {
             for address in resolve(text).await.unwrap_or_default() {
-                let dialled = endpoint.connect(address, row.id);
+                let dialled = endpoint.connect_to(address, row.id, &pins);
                 match tokio::time::timeout(Duration::from_secs(limit::DIAL_S), dialled).await {
                     Ok(Ok(link)) => return Ok(link),
                     Ok(Err(fault)) => last = fault,
@@ -149,7 +162,11 @@ impl Links {
     }
 
     /// A host came in by itself.
-    pub(super) async fn came(self, link: Link) {
+    pub(super) async fn came(self, mut link: Link) {
+        let Some(host) = self.host_of(&link.peer) else {
+            return link.close("this key was replaced");
+        };
+        link.peer = host;
         if self
             .peer(&link.peer)
             .is_some_and(|row| row.role == Role::Operator)
@@ -184,7 +201,7 @@ impl Links {
             all.push((peer, connection.clone()));
         }
         // A revocation between the judge's look and ours.
-        if self.judge(&peer).is_err() {
+        if self.judge_host(&peer).is_err() {
             return link.close("revoked");
         }
         let stop = self.0.stop.clone();
@@ -227,9 +244,16 @@ impl Links {
         tracing::info!(peer = %row.name, address = %connection.remote_address(), "linked");
         let speaking = tokio::spawn(speak(speaker, queue, live.end.clone()));
         let serving = tokio::spawn(self.clone().serve_streams(peer, connection.clone()));
+        self.tell_keys(&live, peer);
+        self.tell_list(Some((&live, peer)));
+        self.tell_reached(&live, peer);
+        let following = match row.role {
+            Role::Vessel => Some(tokio::spawn(self.clone().follow(Arc::clone(&live), peer))),
+            Role::Summit | Role::Avalanche | Role::Operator => None,
+        };
         self.post().peer_up(peer);
         // A revocation between the judge's look and ours.
-        if self.judge(&peer).is_err() {
+        if self.judge_host(&peer).is_err() {
             connection.close(quinn::VarInt::from_u32(1), b"revoked");
         }
         let why = tokio::select! {
@@ -240,6 +264,9 @@ impl Links {
         speaking.await.ok();
         connection.close(quinn::VarInt::from_u32(0), why.as_bytes());
         serving.abort();
+        if let Some(following) = following {
+            following.abort();
+        }
         self.over(peer, &live, why);
         live.done.cancel();
     }
@@ -307,6 +334,26 @@ impl Links {
                     live.to.try_send(wire::Say::Pong).ok();
                 }
                 Ok(Some(wire::Say::Pong)) => {}
+                Ok(Some(wire::Say::Keys { rotations })) => {
+                    if let Err(fault) = self.hear_keys(live, peer, rotations).await {
+                        tracing::error!(%fault, "cannot keep a peer's new key");
+                    }
+                }
+                Ok(Some(wire::Say::Peers(list))) => {
+                    if let Err(fault) = self.take_list(peer, *list).await {
+                        tracing::error!(%fault, "cannot keep who belongs to the farm");
+                    }
+                }
+                Ok(Some(wire::Say::Reached { addresses })) => {
+                    if let Err(fault) = self.reached(peer, addresses).await {
+                        tracing::error!(%fault, "cannot keep where vessel is reached");
+                    }
+                }
+                Ok(Some(wire::Say::KeysKept { key })) => {
+                    if let Err(fault) = self.keys_kept(peer, key).await {
+                        tracing::error!(%fault, "cannot note which key that peer knows");
+                    }
+                }
                 Ok(Some(wire::Say::Bye { why })) => return why.chars().take(200).collect(),
                 Ok(Some(_)) => {
                     self.misbehaved(peer, "said what has no place on a control stream");
@@ -341,7 +388,25 @@ impl Links {
         {
             return self.misbehaved(peer, "reports more slots than a builder has");
         }
-        if to != Role::Avalanche
+        let from_vessel = self.peer(&peer).is_some_and(|row| row.role == Role::Vessel);
+        if from_vessel && matches!(say, Say::Published { .. }) {
+            return self.deliver_when_seen(peer, say);
+        }
+        if to == Role::Vessel
+            && !self.0.roles.contains(&Role::Summit)
+            && let Some(attempt) = attempt_of(&say)
+        {
+            match self.0.store.get::<ExpectedRow>(&attempt) {
+                Ok(Some(row)) if row.0.builder != peer => {
+                    let what = format!("speaks of attempt {attempt}, which is another builder's");
+                    return self.misbehaved(peer, &what);
+                }
+                // Vessel itself answers for what it does not expect.
+                Ok(_) => {}
+                Err(fault) => return tracing::error!(%fault, "cannot look an attempt up"),
+            }
+        } else if to != Role::Avalanche
+            && !from_vessel
             && let Some(attempt) = attempt_of(&say)
             // Canaries have no rows; summit knows its own.
             && attempt.job != crate::actors::summit::builders::CANARY

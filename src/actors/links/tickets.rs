@@ -54,14 +54,13 @@ impl Links {
             )
             .next("run it on the host that has the role summit"));
         }
-        if !matches!(invite.role, Role::Avalanche | Role::Operator) {
-            let what = format!(
-                "a host cannot join as {} in this version",
-                invite.role.as_str()
-            );
-            return Err(
-                Fault::new(Kind::Usage, what).next("use --role avalanche or --role operator")
-            );
+        match invite.role {
+            Role::Avalanche | Role::Operator => {}
+            Role::Vessel => self.check_only_vessel(None)?,
+            Role::Summit => {
+                return Err(Fault::new(Kind::Usage, "a farm has one summit")
+                    .next("use --role avalanche, --role vessel or --role operator"));
+            }
         }
         let now = now().wall;
         let _changing = self.0.changing.lock().await;
@@ -101,7 +100,7 @@ impl Links {
         };
         let line = TicketLine {
             addresses,
-            pin: self.0.own,
+            pin: self.key(),
             host: self.0.name.clone(),
             ticket: ticket.id,
             secret,
@@ -169,7 +168,8 @@ impl Links {
 
     /// Joins the farm of the host that printed this line.
     pub(super) async fn join_farm(&self, who: Who, line: &TicketLine) -> Result<JoinedFarm> {
-        if line.role != Role::Avalanche || !self.0.roles.contains(&Role::Avalanche) {
+        let fits = matches!(line.role, Role::Avalanche | Role::Vessel);
+        if !fits || !self.0.roles.contains(&line.role) {
             return Err(Fault::new(Kind::Usage, format!("this invitation is for the role {}", line.role.as_str()))
                 .next("an operator's invitation is taken with `massif join` in a directory without a running host"));
         }
@@ -205,7 +205,7 @@ impl Links {
             .get()
             .ok_or_else(|| Fault::bug("links without an endpoint"))?;
         let (host, name, role, trust, approved) = ask_to_join(endpoint, line, now().wall).await?;
-        let words = words_of(self.0.own, line.pin).await?;
+        let words = words_of(endpoint.id(), line.pin).await?;
         let _changing = self.0.changing.lock().await;
         let peer = Peer {
             id: line.pin,
@@ -295,8 +295,9 @@ pub(super) async fn joins(links: &Links, asked: Asked) -> JoinAck {
         from,
         join,
         cover,
+        ours,
     } = asked;
-    let words = match words_of(links.0.own, id).await {
+    let words = match words_of(ours, id).await {
         Ok(words) => words,
         Err(_) => return refused(NoJoin::Later),
     };
@@ -354,6 +355,10 @@ pub(super) async fn joins(links: &Links, asked: Asked) -> JoinAck {
     }
     if known.is_none() && locked(&links.0.peers).len() >= limit::PEERS_MAX {
         return refused(NoJoin::Later);
+    }
+    if next.role == Role::Vessel && links.check_only_vessel(Some(id)).is_err() {
+        refuse("another host publishes for this farm");
+        return refused(NoJoin::Closed);
     }
     let wanted = next.name.clone().unwrap_or_else(|| join.hello.name.clone());
     let state = match (next.pre_approved, known.as_deref().map(|peer| &peer.state)) {

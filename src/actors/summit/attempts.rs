@@ -131,7 +131,7 @@ impl State {
                 attempt,
                 channel,
                 version,
-            } if from == self.args.vessel => {
+            } if from == self.vessel() => {
                 self.channels_moved();
                 let event = Event::Published {
                     attempt,
@@ -149,8 +149,9 @@ impl State {
                 attempt,
                 blame,
                 why,
-            } if from == self.args.vessel => {
+            } if from == self.vessel() => {
                 let then = self.then(attempt, blame, &why);
+                let text = format!("offered what cannot be published: {why}");
                 let event = Event::AttemptEnded {
                     attempt,
                     blame,
@@ -159,6 +160,10 @@ impl State {
                 };
                 self.record_one(Who::Key(from), event).await?.ok();
                 if let Some(builder) = self.farm.attempts.get(&attempt).map(|known| known.builder) {
+                    if blame == Blame::Builder {
+                        // Its key stands in the audit trail, whoever decides later whether that was a lie or a bad disk.
+                        self.args.post.misbehaved(builder, &text);
+                    }
                     self.stop_attempt(attempt, builder, "vessel refused what it made");
                 }
             }
@@ -481,7 +486,7 @@ impl State {
         );
         self.args
             .post
-            .say(self.args.vessel, Role::Vessel, Say::Forget { attempt });
+            .say(self.vessel(), Role::Vessel, Say::Forget { attempt });
     }
 
     /// Ends attempts without news, and takes silent builders out of the count.
@@ -541,8 +546,18 @@ impl State {
         self.tend_builders().await
     }
 
+    /// The host that publishes now.
+    pub fn vessel(&self) -> crate::id::HostId {
+        self.args.post.vessel()
+    }
+
     /// A host is there (again): says what it may have missed.
     pub fn peer_up(&mut self, peer: HostId) {
+        if peer == self.vessel() && peer != self.args.own {
+            for profile in self.farm.profiles.values() {
+                self.open_channel(profile);
+            }
+        }
         let lease_ms = self.lease_ms();
         self.args
             .post
@@ -566,7 +581,7 @@ impl State {
             {
                 continue;
             }
-            if known.builder == peer || peer == self.args.vessel {
+            if known.builder == peer || peer == self.vessel() {
                 self.prepare_order(attempt);
             }
         }
@@ -602,7 +617,8 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Report(_)
         | Say::Renew { .. }
         | Say::Vitals(_)
-        | Say::Terms { .. } => None,
+        | Say::Terms { .. }
+        | Say::Open { .. } => None,
     }
 }
 

@@ -148,8 +148,6 @@ pub struct Args {
     pub own: HostId,
     /// Its name.
     pub name: HostName,
-    /// The host that publishes.
-    pub vessel: HostId,
     /// The state directory.
     pub dir: PathBuf,
     /// Rows.

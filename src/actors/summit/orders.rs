@@ -180,7 +180,7 @@ impl State {
             channel: order.profile.channel.clone(),
         };
         self.args.post.say(
-            self.args.vessel,
+            self.vessel(),
             Role::Vessel,
             Say::Expect(Box::new(expectation)),
         );

@@ -533,6 +533,11 @@ impl State {
     /// Makes sure that vessel serves the channel of a profile.
     pub fn open_channel(&self, profile: &crate::model::Profile) {
         let (channel, arch) = (profile.channel.clone(), profile.arch);
+        if self.vessel() != self.args.own {
+            let say = crate::model::Say::Open { channel, arch };
+            let to = crate::model::Role::Vessel;
+            return self.args.post.say(self.vessel(), to, say);
+        }
         tokio::spawn(async move {
             let Some(vessel) = crate::actors::post::find::<crate::actors::vessel::Message>(
                 crate::actors::post::names::VESSEL,

@@ -305,7 +305,7 @@ impl State {
                     });
                     if let Some(expectation) = expectation {
                         let say = Say::Expect(Box::new(expectation));
-                        self.args.post.say(self.args.vessel, Role::Vessel, say);
+                        self.args.post.say(self.vessel(), Role::Vessel, say);
                     }
                     let say = self.order_said(order);
                     self.args.post.say(builder, Role::Avalanche, say);
@@ -352,7 +352,7 @@ impl State {
 
     /// What a builder or vessel says about a try.
     pub fn trial_said(&mut self, from: HostId, attempt: AttemptId, say: Say) {
-        let vessel = self.args.vessel;
+        let vessel = self.vessel();
         let Some(trial) = self.trials.0.get_mut(&attempt.job) else {
             // Of an earlier summit, or forgotten: nobody waits for it.
             if matches!(say, Say::Ended { .. }) {

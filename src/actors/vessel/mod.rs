@@ -4,6 +4,7 @@ mod actor;
 pub mod check;
 pub mod engine;
 pub mod fetch;
+pub mod replica;
 pub mod rows;
 pub mod shelf;
 

@@ -250,6 +250,16 @@ pub fn put_step(set: &mut WriteSet, channel: &ChannelName, step: &Step) {
 
 /// Puts the rows of a package in.
 pub fn put_package(set: &mut WriteSet, channel: &ChannelName, package: &PublishedPackage) {
+    put_entry(set, package);
+    set.put(&PoolRow {
+        channel: channel.clone(),
+        path: package.pool.clone(),
+        sha256: package.file.sha256,
+    });
+}
+
+/// Puts what the index says of a package in.
+pub fn put_entry(set: &mut WriteSet, package: &PublishedPackage) {
     for (part, bytes) in (0..).zip(package.entry.chunks(ENTRY_BYTES_PER_ROW)) {
         set.put(&EntryRow {
             sha256: package.file.sha256,
@@ -257,11 +267,6 @@ pub fn put_package(set: &mut WriteSet, channel: &ChannelName, package: &Publishe
             bytes: bytes.to_vec(),
         });
     }
-    set.put(&PoolRow {
-        channel: channel.clone(),
-        path: package.pool.clone(),
-        sha256: package.file.sha256,
-    });
 }
 
 /// Puts the row of a channel in.

@@ -665,6 +665,12 @@ pub(in crate::cli) enum Cert {
     /// Print this host's card, for `cert trust` on another
     #[command(after_help = "Example:\n  massif cert export > crest.card")]
     Export,
+    /// Replace this host's key; other hosts learn the new one by themselves
+    Rotate {
+        /// How long the old key stays good beside the new one
+        #[arg(long, value_name = "TIME", value_parser = parse_span, default_value = "30d")]
+        overlap: Duration,
+    },
     /// Trust the host of a card; the other side has to trust this one's
     #[command(after_help = "\
 Examples:

@@ -19,7 +19,8 @@ use crate::limit;
 use crate::model::Role;
 use crate::net::card::TicketLine;
 use crate::net::identity::Identity;
-use crate::net::quic::Endpoint;
+use crate::net::quic::{Endpoint, Pins};
+use crate::net::rotation::{ROTATIONS_MAX, Rotation};
 use crate::net::transfer;
 use crate::net::wire::{self, Hello, JoinAck, Unwelcome};
 use crate::net::words::pair_words;
@@ -38,6 +39,33 @@ pub struct KnownHost {
     pub addresses: Vec<String>,
     /// The five words of the pair.
     pub words: String,
+    /// Keys that took the place of the first, each signed by the one before; the newest first.
+    #[serde(default)]
+    pub keys: Vec<HostId>,
+}
+
+impl KnownHost {
+    fn pins(&self) -> Pins {
+        let keys = self.keys.iter().copied().chain([self.id]).collect();
+        Pins {
+            keys,
+            as_before: false,
+        }
+    }
+
+    /// Takes the keys that follow from the newest one known; whether there were any.
+    fn learn(&mut self, rotations: &[Rotation]) -> bool {
+        let known = self.keys.len();
+        for rotation in rotations.iter().take(ROTATIONS_MAX) {
+            let newest = self.keys.first().copied().unwrap_or(self.id);
+            if rotation.old_id() == newest && rotation.check().is_ok() {
+                self.keys.insert(0, rotation.new_id());
+            }
+        }
+        // The one before is still shown by a host that was restored from a backup.
+        self.keys.truncate(ROTATIONS_MAX);
+        self.keys.len() != known
+    }
 }
 
 /// What came of joining as an operator.
@@ -166,6 +194,7 @@ pub async fn join(dir: &Path, line: &TicketLine) -> Result<OperatorJoined> {
                         id: line.pin,
                         addresses: line.addresses.clone(),
                         words: pair_words(&endpoint.id(), &line.pin),
+                        keys: Vec::new(),
                     };
                     remember(dir, &host)?;
                     endpoint.close().await;
@@ -196,6 +225,7 @@ pub fn trust(dir: &Path, card: &crate::net::card::Card) -> Result<KnownHost> {
         id: card.id,
         addresses: card.addresses.clone(),
         words: pair_words(&own, &card.id),
+        keys: Vec::new(),
     };
     remember(dir, &host)?;
     Ok(host)
@@ -222,7 +252,7 @@ pub async fn connect(dir: &Path, name: &str) -> Result<Client> {
     let mut last = nowhere(&host.name);
     for text in &host.addresses {
         for address in resolve(text).await {
-            match endpoint.connect(address, host.id).await {
+            match endpoint.connect_to(address, host.id, &host.pins()).await {
                 Ok(link) => {
                     let gone = |error: &dyn std::error::Error| {
                         Fault::new(Kind::Unreachable, format!("{name} broke the link off"))
@@ -234,6 +264,7 @@ pub async fn connect(dir: &Path, name: &str) -> Result<Client> {
                         .await
                         .map_err(|error| gone(&error))?;
                     transfer::say(&mut send, wire::Say::Admin).await?;
+                    learn(dir, host, &link).await;
                     let stream = Afar {
                         receive,
                         send,
@@ -247,6 +278,27 @@ pub async fn connect(dir: &Path, name: &str) -> Result<Client> {
         }
     }
     Err(last)
+}
+
+/// Asks a host whether its key was replaced. What is not learnt now is learnt the next time.
+async fn learn(dir: &Path, host: &KnownHost, link: &crate::net::quic::Link) {
+    let ask = async {
+        let (mut send, mut receive) = link.connection.open_bi().await.ok()?;
+        transfer::say(&mut send, wire::Say::AskKeys).await.ok()?;
+        send.finish().ok()?;
+        match transfer::hear(&mut receive).await.ok()? {
+            wire::Say::Keys { rotations } => Some(rotations),
+            _ => None,
+        }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(limit::DIAL_S), ask).await;
+    let mut next = host.clone();
+    if let Ok(Some(rotations)) = asked
+        && next.learn(&rotations)
+        && let Err(fault) = remember(dir, &next)
+    {
+        tracing::warn!(%fault, "cannot remember the new key of a host");
+    }
 }
 
 /// A stream of a link that is kept for it alone.

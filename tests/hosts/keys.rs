@@ -1,0 +1,129 @@
+//! A host's key is replaced, and nobody has to do anything about it.
+
+use std::time::{Duration, Instant};
+
+use super::rig::{Node, Place};
+use crate::common::repo::Repo;
+use crate::ring::script_recipe;
+
+fn key_of(node: &Node) -> String {
+    node.json(&["cert", "show"])["id"]
+        .as_str()
+        .unwrap()
+        .to_string()
+}
+
+/// A stop and a start, and the link is there again.
+fn again(crest: &Node, node: &mut Node, name: &str) {
+    node.stop();
+    node.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+    node.up();
+    crest.until(&["peer", "show", name], |peer| peer["link"]["up"] == true);
+}
+
+#[test]
+fn new_keys_of_both_hosts_are_learnt_silently_and_survive_restarts_and_the_end_of_the_old_ones() {
+    let place = Place::new();
+    let mut crest = place.summit("30s");
+    let mut east = place.builder(&crest, "east", &[]);
+    let line = crest.ok(&[
+        "invite",
+        "--role",
+        "operator",
+        "--rights",
+        "operate",
+        "--pre-approved",
+    ]);
+    let anna = place.host("anna");
+    anna.ok(&["join", line.trim()]);
+    let host = crest.json(&["status"])["host"]["name"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    anna.ok(&["--host", &host, "status"]);
+    let before = (key_of(&crest), key_of(&east));
+    let links = |peer: &serde_json::Value| peer["link"]["reconnects"].clone();
+    let linked = links(&crest.json(&["peer", "show", "east"]));
+
+    // Both at once, on a link that stands.
+    crest.ok(&["cert", "rotate", "--overlap", "12s"]);
+    east.ok(&["cert", "rotate", "--overlap", "12s"]);
+    let rotated = Instant::now();
+    assert_ne!((key_of(&crest), key_of(&east)), before);
+    let refused = crest.run(&["cert", "rotate"]);
+    assert_eq!(refused.status.code(), Some(5), "one rotation at a time");
+    crest.until_event("peer_rotated", "has a new key");
+    assert_eq!(links(&crest.json(&["peer", "show", "east"])), linked);
+    // The operator learns it while the old key is good.
+    anna.ok(&["--host", &host, "status"]);
+
+    // Each of them restarts, while both keys are good and after that.
+    again(&crest, &mut east, "east");
+    crest.stop();
+    crest.up();
+    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    std::thread::sleep(Duration::from_secs(13).saturating_sub(rotated.elapsed()));
+    again(&crest, &mut east, "east");
+    crest.kill();
+    crest.up();
+    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    anna.ok(&["--host", &host, "status"]);
+
+    // It is the same host to everybody, and works as before.
+    assert_eq!(crest.events("peer_joined").len(), 2);
+    let mut repo = Repo::new();
+    repo.write("a/alpha/stone.yaml", script_recipe("alpha", 1, ""));
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    let job = crest.published("alpha");
+    assert_eq!(job["attempts"][0]["builder"], "east", "{job:#}");
+    // Who comes now joins by the new key, and sees the same words.
+    place.builder(&crest, "west", &[]);
+
+    // Whoever has the old key alone is nobody any more.
+    let copy = tempfile::tempdir().unwrap();
+    let keys = copy.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&keys, std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::copy(east.dir.join("keys/previous.key"), keys.join("host.key")).unwrap();
+    let pin = key_of(&crest).parse().unwrap();
+    super::lying::refused(
+        copy.path(),
+        crest.port,
+        pin,
+        "does not know this host's key",
+    );
+    // Revoked, it is out with both.
+    crest.ok(&["peer", "revoke", "east"]);
+    crest.until(&["peer", "show", "east"], |peer| {
+        peer["link"]["up"] == false
+    });
+}
+
+#[test]
+fn a_host_that_was_away_for_the_whole_rotation_takes_the_new_key_from_the_old_one() {
+    let place = Place::new();
+    let mut crest = place.summit("30s");
+    let mut east = place.builder(&crest, "east", &[]);
+    east.stop();
+    crest.ok(&["cert", "rotate"]);
+    crest.kill();
+    crest.up();
+    east.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+    // And the other way round: the summit is away while its builder gets a new key.
+    east.up();
+    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    crest.stop();
+    east.ok(&["cert", "rotate"]);
+    again_while_away(&mut east);
+    crest.up();
+    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    crest.until_event("peer_rotated", "has a new key");
+    assert_eq!(crest.events("peer_joined").len(), 1);
+}
+
+fn again_while_away(node: &mut Node) {
+    node.stop();
+    node.up();
+}

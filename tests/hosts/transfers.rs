@@ -1,0 +1,117 @@
+//! Large packages on their way: slow on purpose, cut, and taken up again.
+
+use std::time::{Duration, Instant};
+
+use super::building::check_all;
+use super::relay::{Relay, Weather};
+use super::rig::{Node, Place};
+use crate::common::repo::Repo;
+use crate::ring::script_recipe;
+
+/// A recipe that installs so many MiB that no compression makes smaller.
+fn add(repo: &mut Repo, name: &str, mib: u32) {
+    let recipe = script_recipe(name, 1, "");
+    let line = format!(
+        "    dd if=/dev/urandom of=%(installroot)%(datadir)/{name}/large bs=1M count={mib}\n"
+    );
+    repo.write(&format!("{}/{name}/stone.yaml", &name[..1]), recipe + &line);
+}
+
+fn fetching(crest: &Node, recipe: &str) {
+    crest.until(&["job", "list"], |jobs| {
+        let mut jobs = jobs.as_array().unwrap().iter();
+        jobs.any(|job| job["recipe"] == recipe && job["state"] == "publishing")
+    });
+}
+
+#[test]
+fn a_builder_sends_no_faster_than_its_owner_allows() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let line = crest.ok(&[
+        "invite",
+        "--role",
+        "avalanche",
+        "--pre-approved",
+        "--name",
+        "slow",
+    ]);
+    let mut slow = place.host("slow");
+    slow.arguments = [
+        "join",
+        line.trim(),
+        "--headless",
+        "--slots",
+        "1",
+        "--upload-limit",
+        "2000000",
+    ]
+    .map(str::to_string)
+    .to_vec();
+    slow.up();
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", 8);
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    fetching(&crest, "alpha");
+    let began = Instant::now();
+    crest.published("alpha");
+    let took = began.elapsed();
+    println!("8 MiB at 2 MB/s: {took:?}");
+    // The first of them were on their way before we looked.
+    assert!(took > Duration::from_millis(2_000), "{took:?}");
+    check_all(&crest, &[&slow]);
+}
+
+#[test]
+fn a_transfer_is_taken_up_again_when_its_link_or_the_host_that_fetches_goes() {
+    let place = Place::new();
+    let mut crest = place.summit("30s");
+    let relay = Relay::to(crest.port, 3);
+    let through = relay.address.to_string();
+    let line = crest.ok(&[
+        "invite",
+        "--role",
+        "avalanche",
+        "--pre-approved",
+        "--name",
+        "far",
+        "--address",
+        &through,
+    ]);
+    let mut far = place.host("far");
+    far.arguments = [
+        "join",
+        line.trim(),
+        "--headless",
+        "--slots",
+        "1",
+        "--upload-limit",
+        "2000000",
+    ]
+    .map(str::to_string)
+    .to_vec();
+    far.up();
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", 10);
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    fetching(&crest, "alpha");
+    // The link dies every few seconds, and in the middle of it the host that fetches does.
+    relay.rebind();
+    relay.cut(true);
+    std::thread::sleep(Duration::from_millis(700));
+    relay.cut(false);
+    crest.kill();
+    crest.up();
+    crest.until(&["peer", "show", "far"], |peer| peer["link"]["up"] == true);
+    relay.weather(Weather {
+        lost_permille: 20,
+        jitter: Duration::from_millis(10),
+        twice_permille: 20,
+        ..Weather::default()
+    });
+    let job = crest.published("alpha");
+    assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
+    check_all(&crest, &[&far]);
+}
