@@ -26,7 +26,7 @@ pub fn endpoint(dir: &Path) -> Endpoint {
     .unwrap()
 }
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     i64::try_from(since.unwrap().as_millis()).unwrap()
 }

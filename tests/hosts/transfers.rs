@@ -115,3 +115,65 @@ fn a_transfer_is_taken_up_again_when_its_link_or_the_host_that_fetches_goes() {
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
     check_all(&crest, &[&far]);
 }
+
+#[test]
+fn a_file_of_20_gib_goes_on_at_any_byte_and_shares_its_link_with_small_ones() {
+    use massif::net::transfer::{Brake, fetch, hear, say, send_file};
+    use massif::net::wire::{Fetch, Say};
+    const SIZE: u64 = 20 << 30;
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    super::lying::runtime().block_on(async {
+        let (here, there) = (endpoint(from.path()), endpoint(to.path()));
+        let address = here.address().unwrap();
+        let (out, came) = tokio::join!(there.connect(address, here.id()), here.accept());
+        let (out, came) = (out.unwrap(), came.unwrap());
+        let connection = came.connection.clone();
+        tokio::spawn(async move {
+            while let Ok((mut send, mut receive)) = connection.accept_bi().await {
+                tokio::spawn(async move {
+                    let Ok(Say::Fetch(wish)) = hear(&mut receive).await else {
+                        return;
+                    };
+                    // Sparse, but for the last bytes.
+                    let file = tempfile::tempfile().unwrap();
+                    file.set_len(SIZE).unwrap();
+                    std::os::unix::fs::FileExt::write_at(&file, b"the end", SIZE - 7).unwrap();
+                    let bytes = SIZE - wish.from;
+                    say(&mut send, Say::FetchAck { bytes }).await.unwrap();
+                    // Whoever reads may have enough at any time.
+                    let brake = Brake::new(None);
+                    send_file(&mut send, file, wish.from, SIZE, &brake)
+                        .await
+                        .ok();
+                });
+            }
+        });
+        let wish = |from: u64| Fetch {
+            attempt: None,
+            sha256: massif::id::Digest([1; 32]),
+            from,
+        };
+        // One that nobody reads keeps the others waiting for nothing.
+        let (_stuck, whole) = fetch(&out.connection, wish(0)).await.unwrap();
+        assert_eq!(whole, SIZE);
+        for left in [7, 1 << 20, (8 << 20) + 1] {
+            let (mut receive, bytes) = fetch(&out.connection, wish(SIZE - left)).await.unwrap();
+            assert_eq!(bytes, left);
+            let got = receive.read_to_end(16 << 20).await.unwrap();
+            assert_eq!(got.len() as u64, left);
+            assert!(got.ends_with(b"the end"));
+        }
+        there.close().await;
+    });
+}
+
+fn endpoint(dir: &std::path::Path) -> massif::net::quic::Endpoint {
+    let identity = massif::net::identity::Identity::open(&dir.join("keys")).unwrap();
+    let hello = || massif::net::wire::Hello {
+        name: "host".parse().unwrap(),
+        version: "0.1.0".into(),
+        clock: massif::id::Stamp(super::lying::now_ms()),
+    };
+    massif::net::quic::Endpoint::bind(identity, ([127, 0, 0, 1], 0).into(), hello, |_| Ok(()))
+        .unwrap()
+}
