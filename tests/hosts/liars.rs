@@ -276,10 +276,12 @@ fn an_attempt_that_was_given_up_is_over_whoever_offers_it_later() {
             attempt: first,
             artefacts,
         };
+        crest.until(&["job", "show", "alpha"], |job| {
+            job["attempts"][0]["blame"] == "builder"
+        });
+        tell(&mut liar, Role::Vessel, offer).await;
         let answered = tokio::time::timeout(Duration::from_secs(120), async {
             loop {
-                // Until the end of the first try is recorded it is still expected.
-                tell(&mut liar, Role::Vessel, offer.clone()).await;
                 let heard = liar.control().hear().await.unwrap().expect("a link");
                 if let wire::Say::Ring { say, .. } = heard
                     && matches!(*say, Say::Unexpected { attempt } if attempt == first)
