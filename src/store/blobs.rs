@@ -16,6 +16,33 @@ use crate::model::BlobRef;
 /// Bytes copied at a time.
 const CHUNK: usize = 256 * 1024;
 
+/// What the name of a blob that is on its way begins with; its hash and something random follow.
+const PART: &str = "part-";
+/// The same when the process that fetched it is gone; its hash follows.
+const LEFT: &str = "left-";
+/// Nobody asks for it any more after so long.
+const LEFT_S: u64 = 2 * 86_400;
+
+/// Removes what an earlier process did not finish, but for what can be gone on with.
+fn keep_parts(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        let hash = name
+            .strip_prefix(PART)
+            .and_then(|rest| rest.split('-').next());
+        match hash {
+            Some(hash) => fs::rename(entry.path(), dir.join(format!("{LEFT}{hash}")))?,
+            None if name.starts_with(LEFT) && age.as_secs() < LEFT_S => {}
+            None if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
+            None => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
+}
+
 /// The blobs of a state directory; clones share them.
 #[derive(Debug, Clone)]
 pub struct Blobs {
@@ -52,17 +79,15 @@ impl NewBlob {
 }
 
 impl Blobs {
-    /// The blobs in `DIR/blobs`, which is made if need be. Unfinished ones of an earlier process are removed.
+    /// The blobs in `DIR/blobs`, which is made if need be. Unfinished ones of an earlier process are removed, but for those
+    /// that were on their way from another host: `begin_of` goes on with them.
     pub fn open(dir: &Path) -> Result<Blobs> {
         let root = dir.join("blobs");
         let failed = |error: io::Error| blob_failed(&root, "open", &error);
         files::make_dir(&root, 0o755).map_err(failed)?;
         let unfinished = root.join("new");
-        match fs::remove_dir_all(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
         files::make_dir(&unfinished, 0o700).map_err(failed)?;
+        keep_parts(&unfinished).map_err(failed)?;
         Ok(Blobs {
             root: Arc::new(root),
         })
@@ -146,6 +171,44 @@ impl Blobs {
             file,
             hash: Sha256::new(),
             size: 0,
+        })
+    }
+
+    /// Begins a blob that another host sends, or goes on where an earlier process was cut off. What is there already is
+    /// read once, and may be wrong like all bytes that were never durable: whoever finishes it compares.
+    pub fn begin_of(&self, blob: &BlobRef) -> Result<NewBlob> {
+        let failed = |error: io::Error| blob_failed(&self.root, "add to", &error);
+        let new = self.root.join("new");
+        let file = tempfile::Builder::new()
+            .prefix(&format!("{PART}{}-", blob.sha256))
+            .permissions(fs::Permissions::from_mode(0o644))
+            .tempfile_in(&new)
+            .map_err(failed)?;
+        let left = new.join(format!("{LEFT}{}", blob.sha256));
+        // Taken by its name, so that two who fetch the same file do not write into one.
+        let (path, mut file) = match fs::rename(&left, file.path()) {
+            Ok(()) => {
+                let (_, path) = file.into_parts();
+                let opened = fs::OpenOptions::new().read(true).write(true).open(&path);
+                (path, opened.map_err(failed)?)
+            }
+            Err(_) => {
+                let (file, path) = file.into_parts();
+                (path, file)
+            }
+        };
+        let mut hash = Sha256::new();
+        files::hash_all(&mut file, &mut hash).map_err(failed)?;
+        let mut size = file.metadata().map_err(failed)?.len();
+        if size > blob.size {
+            file.set_len(0).map_err(failed)?;
+            io::Seek::rewind(&mut file).map_err(failed)?;
+            (hash, size) = (Sha256::new(), 0);
+        }
+        Ok(NewBlob {
+            file: tempfile::NamedTempFile::from_parts(file, path),
+            hash,
+            size,
         })
     }
 
@@ -339,6 +402,42 @@ mod tests {
 
     fn digest(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
+    }
+
+    #[test]
+    fn a_blob_that_was_on_its_way_goes_on_in_the_next_process_and_only_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path()).unwrap();
+        let blob = BlobRef {
+            sha256: digest(b"hello world"),
+            size: 11,
+        };
+        let mut cut = blobs.begin_of(&blob).unwrap();
+        cut.write_all(b"hello ").unwrap();
+        assert_eq!(blobs.begin_of(&blob).unwrap().so_far().size, 0);
+        // A process that is killed drops nothing.
+        std::mem::forget(cut);
+        let blobs = Blobs::open(dir.path()).unwrap();
+        let mut more = blobs.begin_of(&blob).unwrap();
+        assert_eq!(
+            (more.so_far().size, more.so_far().sha256),
+            (6, digest(b"hello "))
+        );
+        more.write_all(b"world").unwrap();
+        assert_eq!(blobs.finish(more, Some(&blob)).unwrap(), blob);
+        assert_eq!(blobs.read(&blob.sha256, 11).unwrap(), b"hello world");
+        // What is longer than it may be is of no use.
+        let mut long = blobs.begin_of(&blob).unwrap();
+        long.write_all(&[0; 12]).unwrap();
+        std::mem::forget(long);
+        let blobs = Blobs::open(dir.path()).unwrap();
+        assert_eq!(blobs.begin_of(&blob).unwrap().so_far().size, 0);
+        assert_eq!(
+            std::fs::read_dir(dir.path().join("blobs/new"))
+                .unwrap()
+                .count(),
+            0
+        );
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn a_transfer_is_taken_up_again_when_its_link_or_the_host_that_fetches_goes() {
     .to_vec();
     far.up();
     let mut repo = Repo::new();
-    add(&mut repo, "alpha", 10);
+    add(&mut repo, "alpha", 16);
     repo.commit("Add alpha");
     crest.ok(&["project", "add", "test", &repo.url()]);
     fetching(&crest, "alpha");
@@ -102,6 +102,13 @@ fn a_transfer_is_taken_up_again_when_its_link_or_the_host_that_fetches_goes() {
     relay.cut(true);
     std::thread::sleep(Duration::from_millis(700));
     relay.cut(false);
+    let parts = crest.dir.join("blobs/new");
+    let deadline = Instant::now() + super::rig::PATIENCE;
+    let some = |entry: std::fs::DirEntry| entry.metadata().is_ok_and(|meta| meta.len() > 1 << 20);
+    while !std::fs::read_dir(&parts).unwrap().flatten().any(some) {
+        assert!(Instant::now() < deadline, "nothing arrives");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     crest.kill();
     crest.up();
     crest.until(&["peer", "show", "far"], |peer| peer["link"]["up"] == true);
@@ -112,6 +119,11 @@ fn a_transfer_is_taken_up_again_when_its_link_or_the_host_that_fetches_goes() {
         ..Weather::default()
     });
     let job = crest.published("alpha");
+    let log = std::fs::read_to_string(crest.dir.with_extension("log")).unwrap();
+    assert!(
+        log.contains("goes on at byte"),
+        "what was there was fetched again"
+    );
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
     check_all(&crest, &[&far]);
 }

@@ -134,10 +134,21 @@ fn fetch_side_by_side(blobs: &Blobs, from: &Source, wanted: &[&Artefact]) -> Res
 }
 
 fn fetch_one(blobs: &Blobs, from: &Source, artefact: &Artefact) -> Result<NewBlob> {
-    let mut new = blobs.begin()?;
+    let mut new = match from {
+        Source::Link(_) => blobs.begin_of(&artefact.blob)?,
+        Source::Local(_) => blobs.begin()?,
+    };
+    let mut left = new.so_far().size;
+    if left > 0 {
+        tracing::info!("{} goes on at byte {left}", artefact.name);
+    }
     let mut resumes = 0;
     loop {
         match copy(from, artefact, &mut new) {
+            Ok(()) if left > 0 && new.so_far() != artefact.blob => {
+                // What an earlier process left was wrong; that is nobody's lie.
+                (new, left) = (blobs.begin()?, 0);
+            }
             Ok(()) => break,
             Err(Broken::Read(error))
                 if resumes < RESUMES_MAX && error.kind() != io::ErrorKind::NotFound =>
