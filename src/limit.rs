@@ -14,6 +14,8 @@ pub const STORE_BALLAST_BYTES: u64 = 32 * 1024 * 1024;
 pub const STORE_EXPORT_S: u64 = 3_600;
 /// Timed exports of the store that are kept.
 pub const STORE_EXPORTS_KEPT: usize = 7;
+/// A `constraints.yaml`, which has a line for each thing that is asked for.
+pub const CONSTRAINTS_BYTES_MAX: usize = 64 * 1024;
 /// A `stone.yaml`; the largest real one has 60 KiB.
 pub const RECIPE_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Values (scalars, lists, maps) in a `stone.yaml`, aliases counted as what they stand for; the largest real one has 2,000.

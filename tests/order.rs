@@ -151,3 +151,55 @@ fn why_says_whose_move_it_is_and_a_hold_ends_when_its_owner_said() {
     assert_eq!(why["reasons"][0]["kind"], "job", "{why:#}");
     farm.until(&["job", "show", "stuck"], |job| job["hold"].is_null());
 }
+
+#[test]
+fn what_a_recipe_asks_of_its_builder_counts() {
+    let mut repo = Repo::new();
+    add(&mut repo, "modest", "");
+    add(&mut repo, "huge", "");
+    add(&mut repo, "odd", "");
+    add(&mut repo, "late", "build       : |\n    sleep 60\n");
+    repo.write("m/modest/constraints.yaml", "memory: 64MiB\ndisk: 10MiB\n");
+    repo.write("h/huge/constraints.yaml", "memory: 900TiB\n");
+    repo.write("o/odd/constraints.yaml", "disk: 1GiB\nmemory: much\n");
+    repo.write("l/late/constraints.yaml", "time: 2s\n");
+    repo.commit("Add four");
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("modest");
+    let shown = farm.json(&["recipe", "show", "modest"]);
+    assert_eq!(
+        shown["constraints"],
+        serde_json::json!({ "memory_mib": 64, "disk_mib": 10, "time_s": null }),
+        "{shown:#}"
+    );
+    assert!(
+        farm.ok(&["recipe", "show", "modest"])
+            .contains("64 MiB of memory, 10 MiB of disk")
+    );
+
+    let why = farm.until(&["why", "huge"], |why| {
+        why["builders"][0]["verdict"] == "decline"
+    });
+    let failed = &why["builders"][0]["failed"][0];
+    assert_eq!(failed["kind"], "memory", "{why:#}");
+    // Rounded up, as all memory that is promised.
+    assert_eq!(failed["need"], "1073741824 MiB", "{why:#}");
+    let odd = farm.json(&["recipe", "show", "odd"]);
+    let fault = odd["fault"].to_string();
+    assert!(
+        fault.contains("o/odd/constraints.yaml") && fault.contains("is no size"),
+        "{odd:#}"
+    );
+    let late = farm.until(&["job", "show", "late"], |job| {
+        !job["attempts"].as_array().unwrap().is_empty() && job["state"] == "failed"
+    });
+    let why = late["waits_for"][0]["text"].as_str().unwrap_or_default();
+    assert!(why.contains("had taken 2 s"), "{late:#}");
+
+    // Without it the job goes on by itself: another tree is another job.
+    repo.write("h/huge/constraints.yaml", "memory: 64MiB\n");
+    repo.commit("huge: Ask for less");
+    farm.ok(&["project", "refresh", "test"]);
+    farm.published("huge");
+}

@@ -336,3 +336,69 @@ fn an_ordinary_user_builds_the_same_bytes_as_root() {
         user.json(&["package", "list"])[0]["sha256"]
     );
 }
+
+#[test]
+fn a_recipe_that_changes_before_it_is_published_is_built_as_it_is_now() {
+    let mut repo = Repo::new();
+    let failing = "build       : |\n    exit 3\n";
+    add(&mut repo, "fails", 1, failing);
+    add(&mut repo, "bumped", 1, failing);
+    add(
+        &mut repo,
+        "held",
+        1,
+        "builddeps   :\n    - pkgconfig(surely-not-there)\n",
+    );
+    add(
+        &mut repo,
+        "waits",
+        1,
+        "builddeps   :\n    - pkgconfig(surely-not-there)\n",
+    );
+    add(&mut repo, "slow", 1, "build       : |\n    sleep 600\n");
+    repo.commit("Add five");
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.done("fails");
+    farm.done("bumped");
+    farm.ok(&[
+        "job",
+        "hold",
+        "held",
+        "--reason",
+        "not before the freeze ends",
+    ]);
+    farm.until(&["job", "show", "slow"], |job| {
+        job["phase"] == "build" || job["state"] == "building"
+    });
+
+    add(&mut repo, "fails", 1, "");
+    add(&mut repo, "bumped", 2, "");
+    add(&mut repo, "held", 1, "");
+    add(&mut repo, "waits", 1, "");
+    add(&mut repo, "slow", 1, "");
+    let tip = repo.commit("Mend them all").to_string();
+    farm.ok(&["project", "refresh", "test"]);
+    for name in ["fails", "bumped", "waits", "slow"] {
+        let job = farm.published(name);
+        assert_eq!(job["commit"], tip.as_str(), "{job:#}");
+    }
+    let held = farm.json(&["job", "show", "held"]);
+    assert_eq!(
+        (&held["commit"], &held["hold"]["reason"]),
+        (&tip.as_str().into(), &"not before the freeze ends".into()),
+        "{held:#}"
+    );
+    let all = farm.json(&["job", "list"]);
+    let superseded = all.as_array().unwrap().iter();
+    assert_eq!(
+        superseded
+            .filter(|job| job["state"] == "superseded")
+            .count(),
+        5,
+        "{all:#}"
+    );
+    farm.ok(&["job", "release", "held"]);
+    farm.published("held");
+    farm.check_served();
+}

@@ -394,6 +394,18 @@ fn show_recipe(recipe: &RecipeView, detail: Option<&RecipeDetail>, out: &Out) {
     if detail.networking {
         out.field("network", "its phases may reach the network");
     }
+    if let Some(asked) = &detail.constraints {
+        let size = |mib: Option<u64>| mib.map(|mib| super::text::bytes(mib << 20));
+        let parts = [
+            size(asked.memory_mib).map(|memory| format!("{memory} of memory")),
+            size(asked.disk_mib).map(|disk| format!("{disk} of disk")),
+            asked
+                .time_s
+                .map(|time_s| format!("{} at most", super::text::span(time_s as f64))),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        out.field("asks for", parts.join(", "));
+    }
     for origin in ["build", "check", "toolchain", "macro"] {
         let needs: Vec<String> = detail
             .needs

@@ -117,10 +117,11 @@ pub(crate) fn fault_text(view: &FaultView) -> String {
     Fault::from(view.clone()).to_string()
 }
 
-/// `text (have 2 GiB, need 8 GiB); next`
+/// `text (have 2 GiB, need 8 GiB)`; the amounts once.
 pub(crate) fn reason_text(reason: &ReasonView) -> String {
     let mut out = reason.text.clone();
-    match (&reason.have, &reason.need) {
+    let amount = |amount: &Option<String>| amount.clone().filter(|amount| !out.contains(amount));
+    match (amount(&reason.have), amount(&reason.need)) {
         (Some(have), Some(need)) => out.push_str(&format!(" (have {have}, need {need})")),
         (Some(have), None) => out.push_str(&format!(" (have {have})")),
         (None, Some(need)) => out.push_str(&format!(" (need {need})")),

@@ -190,40 +190,7 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
-/// Reads a time span: `180`, `180s`, `3m`, `1h30m`, `2d`.
-///
-/// # Errors
-///
-/// A sentence that says how it is written.
-pub fn parse_span(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || format!("{text:?} is no time span; write 180, 180s, 3m, 1h30m or 2d");
-    let mut total: u64 = 0;
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let mut chars = tail.chars();
-        let factor = match chars.next() {
-            None | Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3_600,
-            Some('d') => 86_400,
-            Some(_) => return Err(wrong()),
-        };
-        total = number
-            .checked_mul(factor)
-            .and_then(|part| total.checked_add(part))
-            .ok_or_else(wrong)?;
-        rest = chars.as_str();
-    }
-    Ok(std::time::Duration::from_secs(total))
-}
+pub use crate::id::parse_span;
 
 /// A predicted moment in words; empty: nothing is predicted.
 pub(super) fn forecast(likely: Option<f64>, late: Option<f64>) -> String {

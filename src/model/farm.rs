@@ -142,6 +142,11 @@ impl Farm {
         self.newest.get(target).and_then(|id| self.jobs.get(id))
     }
 
+    /// The newest job of every target, in no order.
+    pub fn newest_jobs(&self) -> impl Iterator<Item = &Arc<Job>> {
+        self.newest.values().filter_map(|id| self.jobs.get(id))
+    }
+
     /// The attempts of a job, first one first.
     pub fn attempts_of(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Arc<Attempt>> {
         let (first, last) = (
@@ -364,10 +369,10 @@ impl Farm {
             return Err(Refusal::Repeat);
         }
         let mut change = Change::default();
-        if let Some(older) = self
+        let older = self
             .newest(target)
-            .filter(|older| !older.state.is_over() || older.state == JobState::Failed)
-        {
+            .filter(|older| !older.state.is_over() || older.state == JobState::Failed);
+        if let Some(older) = older {
             change = self.end_job(older.id, recorded.at, JobState::Superseded)?;
         }
         change.jobs.push(Job {
@@ -386,8 +391,9 @@ impl Farm {
             tries: 0,
             failures: 0,
             not_before: None,
-            raise: 0,
-            hold: None,
+            // What people wished for the recipe holds for its next change too.
+            raise: older.map_or(0, |older| older.raise),
+            hold: older.and_then(|older| older.hold.clone()),
             fault: None,
         });
         Ok(change)

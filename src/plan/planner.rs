@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::graph::{RecipeIx, Recipes, Touched};
+use super::graph::{RecipeIx, RecipeRow, Recipes, Touched};
 use super::names::{NameId, Names};
 use super::order::CycleRow;
 use super::providers::{Index, Moved};
 use super::{Edges, ProjectRules, Readiness, ServedBy, Source, Unplannable};
-use crate::id::{JobId, ProfileName, ProjectName};
+use crate::id::{JobId, ProfileName, ProjectName, RecipeName};
 use crate::model::{Base, Because, Catalog, Profile, Target};
 use crate::recipe::{BASE_SET, Facts, Toolchain, toolchain_needs};
 use crate::stone::{Dependency, Meta};
@@ -258,6 +258,11 @@ impl Planner {
         // Those who are built with it wait from now on.
         let dependants: Vec<RecipeIx> = self.open_needers(p, r).into_iter().collect();
         self.dirty.extend(dependants.into_iter().map(|d| (p, d)));
+    }
+
+    /// The recipe of this name in this project, good or faulty, as it is now.
+    pub fn recipe(&self, project: &ProjectName, name: &RecipeName) -> Option<&RecipeRow> {
+        self.recipes.get(self.recipes.find(project, name)?)
     }
 
     /// What is known of a target's recipe; `None`: it is not known, or faulty.

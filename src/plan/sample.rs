@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Edges, Planner, ProjectRules, Rebuild, Source};
 use crate::id::{Arch, CommitId, Digest, ProfileName};
 use crate::model::{Catalog, Entry, Profile, Reading, Target};
-use crate::recipe::{Facts, Need, NeedOrigin, PackageFacts};
+use crate::recipe::{Constraints, Facts, Need, NeedOrigin, PackageFacts};
 use crate::stone::{Dependency, Meta};
 
 /// Dependencies from their texts.
@@ -45,6 +45,7 @@ pub fn recipe(name: &str, needs: &[&str], provides: &[&str]) -> Facts {
         from_manifest: true,
         build_systems: Vec::new(),
         warnings: Vec::new(),
+        constraints: Constraints::default(),
     }
 }
 

@@ -34,6 +34,12 @@ impl Planner {
             .then(|| self.wanted_as(p, r, because))?
     }
 
+    /// Why this target would get a job by itself; `None`: what is published is as new as its recipe.
+    pub fn because_of(&self, target: &Target) -> Option<Because> {
+        let (p, r) = self.find(target)?;
+        self.because(self.row(p)?, r)
+    }
+
     /// The release in the channel that this target publishes to.
     pub fn published(&self, target: &Target) -> Option<u64> {
         let (p, r) = self.find(target)?;

@@ -279,8 +279,11 @@ fn sim_job(
             trust: Trust::Trusted,
             isolation: Isolation::Sandbox,
             cores: 1,
-            memory_mib: known.memory_mib.unwrap_or(0),
-            disk_mib: known.disk_mib.unwrap_or(0),
+            memory_mib: known
+                .memory_mib
+                .max(facts.constraints.memory_mib)
+                .unwrap_or(0),
+            disk_mib: known.disk_mib.max(facts.constraints.disk_mib).unwrap_or(0),
         },
         predicted_s: seconds,
         actual_s: seconds,

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::constraints::Constraints;
 use crate::fault::Fault;
 use crate::id::{Arch, Digest, RecipeName};
 use crate::stone::Dependency;
@@ -109,4 +110,6 @@ pub struct Facts {
     pub build_systems: Vec<String>,
     /// Oddities worth telling the author, such as unknown keys.
     pub warnings: Vec<Fault>,
+    /// What `constraints.yaml` beside it asks of a builder.
+    pub constraints: Constraints,
 }

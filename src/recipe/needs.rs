@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::macros::{actions_in, find_action};
 use super::types::{PackageSpec, Recipe, Steps, Upstream};
-use super::{Facts, Need, NeedOrigin, PackageFacts, Toolchain, UpstreamFacts};
+use super::{Constraints, Facts, Need, NeedOrigin, PackageFacts, Toolchain, UpstreamFacts};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Arch;
 use crate::stone::{Dependency, DependencyKind, Meta};
@@ -75,6 +75,7 @@ pub fn facts(
         from_manifest: manifest.is_some(),
         build_systems: build_systems(&actions),
         warnings,
+        constraints: Constraints::default(),
     })
 }
 

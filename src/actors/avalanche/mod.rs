@@ -477,7 +477,7 @@ impl State {
         let slots = u32::try_from(self.args.slots.len()).unwrap_or(u32::MAX);
         (0..slots).find(|slot| !busy.contains(slot)).ok_or_else(|| {
             Fault::new(
-                Kind::Builder,
+                Kind::TryAgain,
                 format!("all {slots} slots of {} are busy", self.args.name),
             )
         })

@@ -10,15 +10,15 @@ use crate::admin::summit::{
     Recipe, Recipes,
 };
 use crate::admin::view::{
-    ChangeView, JobDetail, JobRef, MakesView, NeedView, PhaseView, RecipeDetail, RecipeView,
-    TermView, UpstreamView,
+    ChangeView, ConstraintsView, JobDetail, JobRef, MakesView, NeedView, PhaseView, RecipeDetail,
+    RecipeView, TermView, UpstreamView,
 };
 use crate::admin::{Method, Reply};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{CommitId, JobId, ProfileName, Stamp};
 use crate::limit;
 use crate::model::{Entry, Reading, Target};
-use crate::recipe::{Facts, NeedOrigin, Toolchain, UpstreamFacts};
+use crate::recipe::{Constraints, Facts, NeedOrigin, Toolchain, UpstreamFacts};
 use crate::stone::Dependency;
 
 fn rows_max(asked: Option<u32>) -> usize {
@@ -423,12 +423,21 @@ impl State {
                 Toolchain::Gnu => "gnu".to_string(),
             }),
             networking: facts.networking,
+            constraints: constraints_view(facts.constraints),
             build_systems: facts.build_systems.clone(),
             from_manifest: facts.from_manifest,
             changed: None,
             jobs: jobs.take(10).map(|job| job.id).collect(),
         }
     }
+}
+
+fn constraints_view(asked: Constraints) -> Option<ConstraintsView> {
+    (asked != Constraints::default()).then_some(ConstraintsView {
+        memory_mib: asked.memory_mib.map(u64::from),
+        disk_mib: asked.disk_mib.map(u64::from),
+        time_s: asked.time_s,
+    })
 }
 
 fn from_git(

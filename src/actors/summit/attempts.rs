@@ -23,6 +23,9 @@ const UNFETCHED_MS_MIN: u64 = 90_000;
 const BACK_OFF_MS: i64 = 5_000;
 /// Attempts of a job that were given back without counting; one more counts.
 const GIVEN_BACK_MAX: u32 = 20;
+/// How long a builder is left alone whose slot is still being cleared of a build that was stopped, in milliseconds;
+/// doubles with each try.
+const BUSY_MS: u64 = 500;
 /// First pause after a refusal; where a person has to mend something it doubles with each try, up to ten minutes.
 const REFUSED_MS: u64 = 10_000;
 /// Longest back-off.
@@ -104,7 +107,11 @@ impl State {
                     Kind::Operator => tried.saturating_sub(1).min(6),
                     _ => 0,
                 };
-                let until_ms = now.mono_ms + (REFUSED_MS << doubled);
+                let pause_ms = match why.kind {
+                    Kind::TryAgain => BUSY_MS << tried.saturating_sub(1).min(5),
+                    _ => REFUSED_MS << doubled,
+                };
+                let until_ms = now.mono_ms + pause_ms;
                 let happened = Happened::Refused {
                     job: attempt.job,
                     builder: from,

@@ -78,6 +78,8 @@ pub struct Expected {
     pub silence_ms: Option<u64>,
     /// The longest that it ever took.
     pub wall_ms: Option<u64>,
+    /// How long the recipe itself says that it may take.
+    pub asked_s: Option<u64>,
 }
 
 /// The value that 95 of 100 are not above; of few values, the largest.
@@ -96,6 +98,7 @@ fn expected(used: &VecDeque<Usage>) -> Expected {
         memory_bytes: p95(of(|usage| usage.memory_bytes)),
         silence_ms: of(|usage| usage.silence_ms).max(),
         wall_ms: of(|usage| usage.wall_ms).max(),
+        asked_s: None,
     }
 }
 
@@ -107,9 +110,10 @@ pub fn limits(profile: &Profile, expected: Expected) -> OrderLimits {
         (4 * seconds(ms)).clamp(limit::SILENCE_S_MIN, limit::SILENCE_S_MAX)
     });
     // Ten times the longest, and never less than an hour: machines differ, and a rebuild may find its caches cold.
-    let time_s = expected.wall_ms.map_or(limit::ATTEMPT_S_MAX, |ms| {
+    let learned_s = expected.wall_ms.map_or(limit::ATTEMPT_S_MAX, |ms| {
         (10 * seconds(ms)).clamp(3_600, limit::ATTEMPT_S_MAX)
     });
+    let time_s = expected.asked_s.unwrap_or(learned_s);
     OrderLimits {
         phase_s: profile.phase_s_max,
         time_s,
@@ -144,11 +148,11 @@ impl State {
 
     /// What is expected of the next build of a target.
     pub fn expected(&self, target: &Target) -> Expected {
-        self.wards
-            .used
-            .get(target)
-            .map(expected)
-            .unwrap_or_default()
+        let used = self.wards.used.get(target);
+        Expected {
+            asked_s: self.constraints_of(target).time_s,
+            ..used.map(expected).unwrap_or_default()
+        }
     }
 
     /// What builders say that changes no row.

@@ -15,7 +15,7 @@ use crate::stone::Dependency;
 
 /// The first byte of a blob. Raise it when `Entry` or anything in it changes, or when recipes are read differently:
 /// blobs of another shape are refused, and the recipes are read from git again.
-const SHAPE: u8 = 1;
+const SHAPE: u8 = 2;
 /// The lowest level that compresses: a start waits for reading these, and they are small anyway.
 const LEVEL: i32 = 1;
 
@@ -164,6 +164,11 @@ mod tests {
                 depends: vec![dependency("glibc")],
             }],
             from_manifest: true,
+            constraints: crate::recipe::Constraints {
+                memory_mib: Some(4_096),
+                disk_mib: None,
+                time_s: Some(7_200),
+            },
             build_systems: vec!["cmake".to_string()],
             warnings: vec![
                 Fault::new(Kind::Recipe, "odd")

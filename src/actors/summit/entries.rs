@@ -13,7 +13,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::id::RecipeName;
 use crate::limit;
 use crate::model::{Entry, Reading};
-use crate::recipe::{self, Facts, Recipe};
+use crate::recipe::{self, Constraints, Facts, Recipe};
 use crate::stone::{Meta, manifest};
 
 /// Reads one, or takes it over. An error is about the repository; what is wrong with the recipe is in the entry.
@@ -22,13 +22,14 @@ pub(super) fn read_entry(
     found: &Found,
     interner: &mut Interner,
 ) -> Result<Arc<Entry>> {
-    let (recipe, kind, manifest) = match &found.content {
+    let (recipe, kind, manifest, asked) = match &found.content {
         Content::Same(entry) => return Ok(entry.clone()),
         Content::Files {
             recipe,
             kind,
             manifest,
-        } => (*recipe, *kind, manifest.clone()),
+            constraints,
+        } => (*recipe, *kind, manifest.clone(), constraints.clone()),
     };
     let file = join(&found.dir, "stone.yaml");
     let mut bytes = Vec::new();
@@ -42,7 +43,11 @@ pub(super) fn read_entry(
         }
         Ok(text) => {
             bytes = text;
-            read_recipe(&bytes, &file, read_manifest(repo, manifest)?)
+            let facts = read_recipe(&bytes, &file, read_manifest(repo, manifest)?);
+            match (facts, asked) {
+                (Ok(facts), Some(asked)) => with_constraints(repo, facts, asked)?,
+                (facts, _) => facts,
+            }
         }
     };
     let reading = match facts {
@@ -129,14 +134,34 @@ fn read_manifest(repo: &gix::Repository, manifest: Option<(String, ObjectId)>) -
     })
 }
 
+/// A recipe with what is asked for beside it. A fault there is one of the recipe: built without what it asks for, it would fail
+/// in ways that nobody understands.
+fn with_constraints(
+    repo: &gix::Repository,
+    mut facts: Facts,
+    (path, id): (String, ObjectId),
+) -> Result<Result<Facts>> {
+    let bytes = match read_blob(repo, id, &path, limit::CONSTRAINTS_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(fault) if fault.kind == Kind::Recipe => return Ok(Err(fault)),
+        Err(fault) => return Err(fault),
+    };
+    Ok(text_of(&bytes, &path).and_then(|text| {
+        let (constraints, warnings) = Constraints::parse(text, &path)?;
+        facts.constraints = constraints;
+        facts.warnings.extend(warnings);
+        Ok(facts)
+    }))
+}
+
 enum Manifest {
     None,
     Read(Vec<Meta>),
     Bad(Fault),
 }
 
-fn read_recipe(bytes: &[u8], file: &str, manifest: Manifest) -> Result<Facts> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+fn text_of<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str> {
+    std::str::from_utf8(bytes).map_err(|error| {
         let line = 1 + bytes
             .iter()
             .take(error.valid_up_to())
@@ -145,7 +170,11 @@ fn read_recipe(bytes: &[u8], file: &str, manifest: Manifest) -> Result<Facts> {
         Fault::new(Kind::Recipe, "the recipe is not UTF-8 text")
             .next("save it as UTF-8")
             .at(file, u32::try_from(line).unwrap_or(0), 0)
-    })?;
+    })
+}
+
+fn read_recipe(bytes: &[u8], file: &str, manifest: Manifest) -> Result<Facts> {
+    let text = text_of(bytes, file)?;
     let (recipe, mut warnings) = Recipe::parse(text, file)?;
     let packages = match manifest {
         Manifest::None => None,

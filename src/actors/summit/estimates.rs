@@ -10,7 +10,7 @@ use crate::plan::estimate::{self, Accuracy, Estimate, Observed};
 use crate::plan::forecast::{self, Times};
 use crate::plan::simulate::SimJob;
 use crate::plan::{BuilderSpec, Standing, schedule};
-use crate::recipe::Facts;
+use crate::recipe::{Constraints, Facts};
 
 /// A forecast is taken as true for so long although things happened meanwhile.
 const FRESH_MS: u64 = 2_000;
@@ -106,15 +106,31 @@ impl State {
 
     /// Memory and disk that a job asks for, in MiB: what was measured and a tenth, but never more than the largest builder has,
     /// because it was measured on one of them. What nobody measured asks for little memory and no disk, for each builder keeps
-    /// room free by itself: a guess keeps no job from its only builder.
+    /// room free by itself: a guess keeps no job from its only builder. What the recipe's author asks for counts in any case.
     pub fn expected_mib(&self, target: &Target) -> (u32, u32) {
         let estimate = self.estimate(target);
         let (memory, disk) = estimate.map_or((None, None), |e| (e.memory_mib, e.disk_mib));
         let most = self.schedule.largest().unwrap_or((u32::MAX, u32::MAX));
+        let asked = self.constraints_of(target);
         (
-            schedule::within(memory.unwrap_or(UNMEASURED_MIB), most.0),
-            disk.unwrap_or(0).min(most.1),
+            match asked.memory_mib {
+                // Nobody has that: `why` says so.
+                Some(asked) if asked > most.0 => asked,
+                asked => schedule::within(
+                    memory.unwrap_or(UNMEASURED_MIB).max(asked.unwrap_or(0)),
+                    most.0,
+                ),
+            },
+            disk.unwrap_or(0)
+                .min(most.1)
+                .max(asked.disk_mib.unwrap_or(0)),
         )
+    }
+
+    /// What the recipe itself asks of a builder.
+    pub fn constraints_of(&self, target: &Target) -> Constraints {
+        let facts = self.planner.facts_of(target);
+        facts.map_or_else(Constraints::default, |facts| facts.constraints)
     }
 
     /// When everything that is open starts and ends, played on the farm's own dispatcher from how things stand. Kept for a moment,

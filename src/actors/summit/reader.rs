@@ -15,6 +15,7 @@ use crate::fault::{self, Fault, Kind, Result};
 use crate::id::{Arch, CommitId, ProjectName};
 use crate::limit;
 use crate::model::{Catalog, Entry, Reading};
+use crate::recipe::constraints;
 
 /// Fewer recipes than this are read on the calling thread: starting others would take longer.
 const WORTH_THREADS: usize = 32;
@@ -38,11 +39,12 @@ pub(super) struct Found {
 pub(super) enum Content {
     /// Nothing in it changed since the catalog before.
     Same(Arc<Entry>),
-    /// The recipe's file, and the manifest beside it.
+    /// The recipe's file, and what lies beside it.
     Files {
         recipe: ObjectId,
         kind: EntryKind,
         manifest: Option<(String, ObjectId)>,
+        constraints: Option<(String, ObjectId)>,
     },
 }
 
@@ -387,7 +389,7 @@ impl<'a> Walk<'a> {
             .find_tree(tree)
             .map_err(|error| damaged(&dir, tree, &error))?;
         let mut recipe = None;
-        let mut manifest = None;
+        let (mut manifest, mut asked) = (None, None);
         for entry in object.iter() {
             let entry = entry.map_err(|error| damaged(&dir, tree, &error))?;
             let name = entry.filename();
@@ -399,6 +401,8 @@ impl<'a> Walk<'a> {
                 recipe = Some((entry.object_id(), entry.kind()));
             } else if *name == self.manifest_name.as_str() {
                 manifest = Some((join(&dir, &self.manifest_name), entry.object_id()));
+            } else if *name == constraints::FILE {
+                asked = Some((join(&dir, constraints::FILE), entry.object_id()));
             }
         }
         if let Some((recipe, kind)) = recipe {
@@ -409,6 +413,7 @@ impl<'a> Walk<'a> {
                     recipe,
                     kind,
                     manifest,
+                    constraints: asked,
                 },
             });
         }

@@ -555,28 +555,59 @@ impl State {
                 events.push((Who::Farm, Event::Unwanted { job: *id, why }));
             }
         }
+        let mut stale: Vec<&Arc<Job>> = self
+            .farm
+            .newest_jobs()
+            .filter(|job| self.is_stale(job))
+            .collect();
+        stale.sort_by_key(|job| job.id);
+        for job in stale {
+            let because = match &job.because {
+                Because::Asked { .. } => None,
+                _ => self.planner.because_of(&job.target),
+            };
+            let because = because.unwrap_or_else(|| job.because.clone());
+            events.extend(
+                self.planned(&job.target, because)
+                    .map(|event| (Who::Farm, event)),
+            );
+        }
         events
     }
 
     /// Why a job of a recipe that changed or went away is of no use.
     fn unwanted(&self, id: JobId) -> Option<String> {
         let job = self.farm.jobs.get(&id)?;
-        let Some(catalog) = self.catalogs.get(&job.target.project) else {
-            let gone = !self.farm.projects.contains_key(&job.target.project);
+        let (project, recipe) = (&job.target.project, &job.target.recipe);
+        if !self.catalogs.contains_key(project) {
+            let gone = !self.farm.projects.contains_key(project);
             return gone.then(|| "its project was removed".into());
-        };
-        let entry = catalog
-            .entries
-            .iter()
-            .find(|entry| *entry.name() == job.target.recipe);
-        match entry.map(|entry| &entry.reading) {
-            None => Some("the recipe is gone from the repository".into()),
-            Some(Reading::Faulty { fault, .. }) => Some(format!(
-                "the recipe cannot be read any more: {}",
-                fault.what
-            )),
-            Some(Reading::Good(_)) => None,
         }
+        match self.planner.recipe(project, recipe) {
+            None => Some("the recipe is gone from the repository".into()),
+            Some(row) => row
+                .fault()
+                .map(|fault| format!("the recipe cannot be read any more: {}", fault.what)),
+        }
+    }
+
+    /// Whether a job that is not published was made from another text of its recipe than the repository has now. What is being
+    /// published is published first.
+    fn is_stale(&self, job: &Job) -> bool {
+        let target = &job.target;
+        let row = self.planner.recipe(&target.project, &target.recipe);
+        let pending = matches!(
+            job.state,
+            JobState::Open | JobState::Building | JobState::Failed
+        );
+        pending
+            && self.catalogs.contains_key(&target.project)
+            && self.farm.profiles.contains_key(&target.profile)
+            && row.is_some_and(|row| row.facts().is_some() && row.entry.tree != job.tree)
+            && !self
+                .farm
+                .recipe_holds
+                .contains_key(&(target.project.clone(), target.recipe.clone()))
     }
 
     /// The event that makes a job for a recipe as it is now; its number is settled by `number`.

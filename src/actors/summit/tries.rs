@@ -17,7 +17,7 @@ use crate::model::{
     Blame, BlobRef, BuildOrder, Catalog, Entry, Expectation, Outcome, Profile, Reading, Role, Say,
     Target,
 };
-use crate::recipe::{self, Facts, Recipe};
+use crate::recipe::{self, Constraints, Facts, Recipe, constraints};
 
 /// Tries have numbers from here on, far above any job's.
 const FIRST: u64 = 1 << 62;
@@ -84,25 +84,35 @@ fn read_packed(tar: &[u8]) -> Result<Facts> {
         Fault::new(Kind::Usage, "the packed recipe cannot be read").because(&error)
     };
     let mut archive = tar::Archive::new(tar);
+    let (mut facts, mut asked) = (None, Constraints::default());
     for entry in archive.entries().map_err(bad)? {
         let entry = entry.map_err(bad)?;
-        let is_recipe = entry
-            .path()
-            .is_ok_and(|path| path.as_os_str() == "stone.yaml");
-        if !is_recipe {
+        let is = |name: &str| entry.path().is_ok_and(|path| path.as_os_str() == name);
+        let (is_recipe, asks) = (is("stone.yaml"), is(constraints::FILE));
+        if !is_recipe && !asks {
             continue;
         }
         let mut text = String::new();
         let max = limit::RECIPE_BYTES_MAX as u64;
         entry.take(max).read_to_string(&mut text).map_err(bad)?;
-        let (recipe, warnings) = Recipe::parse(&text, "stone.yaml")?;
-        return recipe::facts(&recipe, None, warnings);
+        if is_recipe {
+            let (recipe, warnings) = Recipe::parse(&text, "stone.yaml")?;
+            facts = Some(recipe::facts(&recipe, None, warnings)?);
+        } else {
+            (asked, _) = Constraints::parse(&text, constraints::FILE)?;
+        }
     }
-    Err(Fault::new(
-        Kind::Usage,
-        "there is no stone.yaml in the packed directory",
-    )
-    .next("give the directory of a recipe"))
+    let facts = facts.ok_or_else(|| {
+        Fault::new(
+            Kind::Usage,
+            "there is no stone.yaml in the packed directory",
+        )
+        .next("give the directory of a recipe")
+    })?;
+    Ok(Facts {
+        constraints: asked,
+        ..facts
+    })
 }
 
 impl State {

@@ -145,6 +145,16 @@ views! {
         pub channel: ChannelName,
     }
 
+    /// What a recipe asks of a builder, whatever was measured.
+    pub struct ConstraintsView {
+        /// Memory, in MiB.
+        pub memory_mib: Option<u64>,
+        /// Free disk, in MiB.
+        pub disk_mib: Option<u64>,
+        /// What the whole build may take.
+        pub time_s: Option<u64>,
+    }
+
     /// What only `recipe show` tells.
     pub struct RecipeDetail {
         /// Some lines.
@@ -165,6 +175,8 @@ views! {
         pub toolchain: Option<String>,
         /// Its phases may reach the network.
         pub networking: bool,
+        /// What `constraints.yaml` beside it asks of a builder; null: nothing.
+        pub constraints: Option<ConstraintsView>,
         /// What its phases call: `cmake`, `meson`, `cargo`...
         pub build_systems: Vec<String>,
         /// Whether what its packages provide is known before it is built.

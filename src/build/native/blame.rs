@@ -61,7 +61,7 @@ impl Run<'_> {
             ),
         };
         Fault::new(Kind::Recipe, text)
-            .next("see in the log what it waits for; a recipe that needs longer needs a longer limit in its profile")
+            .next("see in the log what it waits for; a recipe that needs longer says so in its constraints.yaml, and how long a phase may take is its profile's")
             .into()
     }
 
