@@ -401,4 +401,19 @@ fn a_recipe_that_changes_before_it_is_published_is_built_as_it_is_now() {
     farm.ok(&["job", "release", "held"]);
     farm.published("held");
     farm.check_served();
+
+    // A change that forgets the release builds nothing, and says so.
+    add(
+        &mut repo,
+        "fails",
+        1,
+        "environment : |\n    export OTHER=1\n",
+    );
+    repo.commit("Change it and forget the release");
+    farm.ok(&["project", "refresh", "test"]);
+    let why = farm.ok(&["why", "fails"]);
+    assert!(
+        why.contains("its release is still 1") && why.contains("raise the release to 2"),
+        "{why}"
+    );
 }

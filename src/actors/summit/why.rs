@@ -50,6 +50,28 @@ fn whose(kind: Kind) -> &'static str {
     }
 }
 
+/// A recipe that changed without a higher release: clients would not take what it makes.
+fn why_unraised(job: &Job, entry: &Entry) -> Option<ReasonView> {
+    let Reading::Good(facts) = &entry.reading else {
+        return None;
+    };
+    let changed = entry.tree != job.tree && facts.release <= job.release;
+    (job.state == JobState::Published && changed).then(|| {
+        reason(
+            "recipe",
+            format!(
+                "the recipe's directory changed after this was built, and its release is still {}",
+                facts.release
+            ),
+            "recipe",
+            &format!(
+                "raise the release to {} if what it makes changed, and commit",
+                job.release + 1
+            ),
+        )
+    })
+}
+
 fn fault_reason(kind: &str, fault: &Fault) -> ReasonView {
     let text = Fault {
         next: String::new(),
@@ -340,6 +362,7 @@ impl State {
         if let Some(job) = self.newest_job(project, entry) {
             let mut view = self.why_job(job);
             view.reasons.extend(self.why_spared(job));
+            view.reasons.extend(why_unraised(job, entry));
             return view;
         }
         let name = entry.name();
