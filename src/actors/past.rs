@@ -577,7 +577,7 @@ impl Then {
             summary: match view.waits_for.first() {
                 Some(first) => format!("{label} was {}: {}", view.state.as_str(), first.text),
                 None => format!(
-                    "{label} was {}; it existed because it was {}",
+                    "{label} was {}; why it existed: {}",
                     view.state.as_str(),
                     view.because
                 ),

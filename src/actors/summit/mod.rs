@@ -25,8 +25,9 @@ pub mod request;
 pub mod state;
 pub mod tries;
 pub mod view;
+mod wanted;
 pub mod watcher;
-pub mod why;
+mod why;
 
 use std::path::PathBuf;
 use std::time::Duration;

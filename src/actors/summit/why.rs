@@ -172,7 +172,7 @@ impl State {
             }
             JobState::Published => {
                 view.summary = format!(
-                    "{label} is published; it existed because it was {}",
+                    "{label} is published; why it was built: {}",
                     job.because.text()
                 )
             }
