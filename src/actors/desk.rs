@@ -739,6 +739,7 @@ fn page(
 ) -> Result<Events> {
     let mut found = Vec::new();
     let (mut seq, mut more) = (since, false);
+    let names = events::Names::load(store);
     for row in log::after(store, since) {
         let row = row?;
         if found.len() == limit {
@@ -746,7 +747,7 @@ fn page(
             break;
         }
         seq = row.seq;
-        let event = events::view(&row);
+        let event = events::view(&row, &names);
         if wanted(&event) {
             found.push(event);
         }

@@ -1,10 +1,31 @@
 //! Events for people and scripts: one line and a word for each kind.
 
+use std::collections::HashMap;
+
 use crate::admin::view::EventView;
 use crate::fault::{Fault, Result};
-use crate::id::{AttemptId, Digest, JobId};
+use crate::id::{AttemptId, Digest, HostId, HostName, JobId};
 use crate::model::{Event, PeerChange, Recorded, StopKind, Who};
+use crate::store::Store;
 use crate::store::events::EventRow;
+use crate::store::farm::KnownHost;
+
+/// How hosts are called, for what people read.
+#[derive(Debug, Default)]
+pub struct Names(HashMap<HostId, HostName>);
+
+impl Names {
+    /// As the rows have them now; a host whose row cannot be read is told by its key.
+    pub fn load(store: &Store) -> Names {
+        let known = store.scan::<KnownHost>().filter_map(Result::ok);
+        Names(known.map(|host| (host.id, host.name)).collect())
+    }
+
+    fn of(&self, host: &HostId) -> String {
+        let name = self.0.get(host).map(ToString::to_string);
+        name.unwrap_or_else(|| host.short())
+    }
+}
 
 /// What the log holds of an event, beside its place, time and hash.
 pub fn read(row: &EventRow) -> Result<Recorded> {
@@ -19,9 +40,9 @@ pub fn read(row: &EventRow) -> Result<Recorded> {
 }
 
 /// An event as the admin interface shows it. A damaged row is shown as such rather than hiding the others.
-pub fn view(row: &EventRow) -> EventView {
+pub fn view(row: &EventRow, names: &Names) -> EventView {
     match read(row) {
-        Ok(recorded) => view_of(&recorded, row.hash),
+        Ok(recorded) => view_of(&recorded, row.hash, names),
         Err(fault) => EventView {
             seq: row.seq,
             at: row.at,
@@ -37,14 +58,14 @@ pub fn view(row: &EventRow) -> EventView {
     }
 }
 
-fn view_of(recorded: &Recorded, hash: Digest) -> EventView {
+fn view_of(recorded: &Recorded, hash: Digest, names: &Names) -> EventView {
     let Told {
         kind,
         text,
         job,
         attempt,
         subject,
-    } = tell(&recorded.event);
+    } = tell(&recorded.event, names);
     EventView {
         seq: recorded.seq,
         at: recorded.at,
@@ -97,7 +118,7 @@ fn of_attempt(kind: &'static str, attempt: AttemptId, text: String) -> Told {
     }
 }
 
-fn tell(event: &Event) -> Told {
+fn tell(event: &Event, names: &Names) -> Told {
     match event {
         Event::ProjectAdded { name, url, .. } => plain(
             "project_added",
@@ -168,7 +189,7 @@ fn tell(event: &Event) -> Told {
         } => {
             let text = format!(
                 "attempt {attempt} goes to slot {slot} of {}",
-                builder.short()
+                names.of(builder)
             );
             of_attempt("assigned", *attempt, text)
         }
@@ -296,8 +317,8 @@ fn tell(event: &Event) -> Told {
             };
             plain(
                 word,
-                &builder.short(),
-                format!("builder {} {did}: {}", builder.short(), hold.reason),
+                &names.of(builder),
+                format!("builder {} {did}: {}", names.of(builder), hold.reason),
             )
         }
         Event::BuilderLetGo { builder, kind, why } => {
@@ -307,8 +328,8 @@ fn tell(event: &Event) -> Told {
             };
             plain(
                 word,
-                &builder.short(),
-                format!("builder {} {did}: {why}", builder.short()),
+                &names.of(builder),
+                format!("builder {} {did}: {why}", names.of(builder)),
             )
         }
         Event::Peer {

@@ -266,7 +266,9 @@ impl Then {
         Ok(PastView {
             seq: self.farm().seq,
             at: self.folded.at,
-            event: row.as_ref().map(events::view),
+            event: row
+                .as_ref()
+                .map(|row| events::view(row, &events::Names::load(&self.inner.store))),
             last,
             jobs,
             published_last_hour,
