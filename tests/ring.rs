@@ -270,6 +270,11 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
     farm.until(&["package", "list"], |packages| packages[0]["release"] == 2);
     farm.ok(&["channel", "rollback", "main", "--to", "2"]);
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 1);
+    let again = farm.ok(&["channel", "rollback", "main", "--to", "4"]);
+    assert_eq!(
+        again.trim(),
+        "main is at version 4 already; nothing changed"
+    );
     let versions = farm.json(&["channel", "versions", "main"]);
     assert_eq!(
         (&versions[0]["id"], &versions[0]["streams"][0]),

@@ -336,7 +336,8 @@ async fn roll_back(
     wish: &ChannelRollback,
 ) -> Result<ChannelVersionView> {
     let view = inner.channels.borrow().clone();
-    let channel = find(&view, &wish.channel)?.name.clone();
+    let state = find(&view, &wish.channel)?;
+    let (channel, before) = (state.name.clone(), state.newest());
     let (by, to) = (caller.who(), wish.to);
     // The hold comes first: were it second, the recipes could be built again before they are held.
     let sources = ask(post::names::VESSEL, |reply| {
@@ -369,15 +370,15 @@ async fn roll_back(
     .map_err(|fault| {
         fault.next("its recipes are held already: roll back again, or release each with `massif build NAME`")
     })?;
-    note(
-        caller,
-        Event::RolledBack {
+    // It had that content already: nothing happened.
+    if changed.version != before {
+        let event = Event::RolledBack {
             channel: channel.clone(),
             version: changed.version,
             to,
-        },
-    )
-    .await?;
+        };
+        note(caller, event).await?;
+    }
     let state = shown(inner, &channel, changed.version).await?;
     Ok(version_view(&state, state.step(changed.version)?))
 }

@@ -62,6 +62,9 @@ pub(super) async fn channel(host: &Host, channel: &args::Channel, out: &Out) -> 
             match out.style {
                 Style::Json => out.value(&version)?,
                 Style::Ids => out.line(version.id.to_string()),
+                Style::People if version.id == *to => {
+                    out.line(format!("{name} is at version {to} already; nothing changed"))
+                }
                 Style::People => out.line(format!(
                     "{name} is at version {} with the content of {to}; {} went back, and their recipes are held",
                     version.id, count(version.changed.len() as u64, "package")
