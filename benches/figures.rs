@@ -18,6 +18,8 @@ mod published;
 mod ring;
 #[path = "figures/root.rs"]
 mod root;
+#[path = "figures/slots.rs"]
+mod slots;
 #[path = "figures/store.rs"]
 mod store;
 
@@ -32,6 +34,7 @@ const FIGURES: &[(&str, fn())] = &[
     ("published", published::run),
     ("ring", ring::run),
     ("root", root::run),
+    ("slots", slots::run),
     ("store", store::run),
 ];
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use massif::build::cgroup::Confine;
 use massif::build::layers::Layers;
 use massif::build::native::{BuildContext, BuildEvent, Built, Failure, build};
 use massif::build::sandbox::{Limits, SANDBOX_UID, use_helper};
@@ -60,6 +61,7 @@ pub struct Rig {
     pub cancel: CancellationToken,
     pub limits: Limits,
     pub rules: Rules,
+    pub confine: Confine,
     blobs: Arc<Mutex<BTreeMap<Digest, PathBuf>>>,
     attempts: u64,
     /// What the last build told.
@@ -91,6 +93,7 @@ impl Rig {
             cancel: CancellationToken::new(),
             limits: Limits::default(),
             rules: Rules::default(),
+            confine: Confine::none("this test has none"),
             blobs: Arc::default(),
             attempts: 0,
             events: Arc::default(),
@@ -173,6 +176,7 @@ impl Rig {
             outer_uid: SANDBOX_UID,
             limits: self.limits,
             rules: self.rules,
+            confine: self.confine.clone(),
             glance: Arc::new(|_| {}),
             layers: Layers::open(&state_dir).unwrap(),
             upstreams: Upstreams::new(state_dir.join("upstreams"), self.mirrors.clone()),

@@ -1,10 +1,13 @@
 //! What is wrong with a host and its links, as rows for people.
 
 use crate::admin::view::DoctorView;
-use crate::id::HostName;
+use crate::id::{HostId, HostName};
 
-/// Hosts that should be linked and are not, and clocks that are off.
-pub fn links_alarms(links: &super::links::Links) -> Vec<crate::admin::view::AlarmView> {
+/// Hosts that should be linked and are not, and clocks that are off. `but`: one that is told of elsewhere.
+pub fn links_alarms(
+    links: &super::links::Links,
+    but: Option<HostId>,
+) -> Vec<crate::admin::view::AlarmView> {
     let alarm =
         |kind: &str, name: &HostName, text: String, next: &str| crate::admin::view::AlarmView {
             kind: kind.into(),
@@ -13,7 +16,9 @@ pub fn links_alarms(links: &super::links::Links) -> Vec<crate::admin::view::Alar
             next: next.into(),
             since: None,
         };
-    let missing = links.missing().into_iter().map(|(peer, why)| {
+    let missing = links.missing().into_iter();
+    let missing = missing.filter(|(peer, _)| Some(peer.id) != but);
+    let missing = missing.map(|(peer, why)| {
         let text = format!("no link to {}: {why}", peer.name);
         let next = format!("look at that host, and at `massif peer show {}`", peer.name);
         alarm("link_down", &peer.name, text, &next)

@@ -108,11 +108,15 @@ impl Desk {
         match call {
             Call::Host(call) => self.host(caller, call, more).await,
             Call::Summit(SummitCall::JobLog(wish)) => {
-                let located = ask(post::names::SUMMIT, |reply| {
-                    summit::Msg::Locate(wish.job.clone(), reply)
-                })
-                .await??;
-                let attempt = choose(&located, wish.try_no)?;
+                let attempt = if self.is_summit() {
+                    let located = ask(post::names::SUMMIT, |reply| {
+                        summit::Msg::Locate(wish.job.clone(), reply)
+                    })
+                    .await??;
+                    choose(&located, wish.try_no)?
+                } else {
+                    super::owner::attempt(&self.0, &wish.job, wish.try_no).await?
+                };
                 let piece = PieceWish {
                     offset: wish.offset,
                     bytes_max: wish.bytes_max,
@@ -120,6 +124,9 @@ impl Desk {
                 };
                 self.log(attempt, piece, more, move |piece| wish.reply(piece))
                     .await
+            }
+            Call::Summit(call) if !self.is_summit() => {
+                super::owner::answer(&self.0, &call).await.map(Answer::One)
             }
             Call::Summit(SummitCall::JobLogSearch(wish)) => {
                 let located = ask(post::names::SUMMIT, |reply| {
@@ -242,6 +249,10 @@ impl Desk {
         }
     }
 
+    fn is_summit(&self) -> bool {
+        self.0.roles.contains(&Role::Summit)
+    }
+
     async fn host(&self, caller: Caller, call: HostCall, more: bool) -> Result<Answer> {
         if super::links::is_ours(&call) {
             let answered = super::links::answer(&self.0.links, &caller, call).await;
@@ -330,7 +341,7 @@ impl Desk {
                 }],
                 ..summit::view::FarmStatus::default()
             },
-            Err(_) => summit::view::FarmStatus::default(),
+            Err(_) => super::owner::status(&self.0).await,
         };
         let mut alarms = farm.alarms;
         if let Some(fault) = self.0.store.trouble() {
@@ -346,7 +357,8 @@ impl Desk {
                 },
             );
         }
-        alarms.extend(links_alarms(&self.0.links));
+        let farm_of = *self.0.links.farm().borrow();
+        alarms.extend(links_alarms(&self.0.links, farm_of));
         StatusView {
             schema: SCHEMA,
             host: HostView {
@@ -383,7 +395,7 @@ impl Desk {
         let findings = blocking(move || Ok(crate::build::probe::probe(&dir))).await?;
         let mut all: Vec<DoctorView> = findings.into_iter().map(doctor_view).collect();
         all.extend(
-            links_alarms(&self.0.links)
+            links_alarms(&self.0.links, None)
                 .into_iter()
                 .map(|alarm| DoctorView {
                     check: alarm.kind,
@@ -522,9 +534,12 @@ impl Desk {
             .bytes_max
             .map_or(PIECE_BYTES, u64::from)
             .clamp(1, PIECE_BYTES_MAX);
-        let links = self.0.links.clone();
+        let (links, summit_is_here) = (self.0.links.clone(), self.is_summit());
         // A log on another host may still be on its way when its build is over.
         let is_over = async move |attempt| -> Result<bool> {
+            if !summit_is_here {
+                return Ok(super::owner::is_over(attempt).await);
+            }
             Ok(is_over(attempt).await? && !links.is_copying(attempt))
         };
         if !more {

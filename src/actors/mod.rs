@@ -7,6 +7,8 @@ pub mod desk;
 pub mod events;
 pub mod links;
 pub mod log_search;
+pub mod moments;
+pub mod owner;
 pub mod past;
 pub mod post;
 pub mod root;

@@ -531,6 +531,7 @@ impl Then {
             temperature_c: None,
             reclaimed_bytes: 0,
             parked: 0,
+            confined_by: None,
             history: Vec::new(),
         })
     }

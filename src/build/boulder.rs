@@ -532,12 +532,23 @@ impl Run<'_> {
             self.dog.follow(pid, idle_max);
             (self.events)(BuildEvent::Started { init_pid: pid });
         }
+        let group = self.ctx.group(self.order.attempt);
+        if let (Some(group), Some(pid)) = (&group, child.id())
+            && let Err(error) = i32::try_from(pid).map_or(Ok(()), |pid| group.add(pid))
+        {
+            // Its processes carry a mark as well.
+            tracing::warn!(%error, "cannot put boulder into its control group");
+        }
         let seen = |line: &str| self.heard(line);
         let reading = log::pump_lines(reader, self.log, self.events, &seen);
         let waiting = async {
             let ended = self.wait(&mut child).await;
             // Also after a good end: what stayed behind would hold the log open.
             let mark = mark.clone();
+            if let Some(group) = &group {
+                group.kill();
+                group.emptied().await;
+            }
             // A kill that broke off is repeated when the host starts again.
             tokio::task::spawn_blocking(move || kill_all(&mark))
                 .await

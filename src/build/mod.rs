@@ -6,6 +6,7 @@ pub mod archive;
 pub mod base;
 pub mod base_package;
 pub mod boulder;
+pub mod cgroup;
 pub mod collect;
 pub mod debug;
 pub mod emit;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup;
 use super::sandbox::{Limits, Root, SANDBOX_UID, Session, Spec, Step};
 use super::sandbox_root::mounts_below_usr;
 use crate::fault::{Fault, Result};
@@ -216,50 +217,15 @@ fn mounts() -> Finding {
 fn cgroups() -> Finding {
     const NAME: &str = "cgroup v2";
     let cure = "run massif as a systemd service with Delegate=yes; until then limits are per process and watched";
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let Some(own) = own.lines().find_map(|line| line.strip_prefix("0::")) else {
-        return Finding::new(
-            NAME,
-            FindingState::Warning,
-            "this kernel or container has none",
-        )
-        .cure(cure);
-    };
-    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
-    let Some(root) = roots
-        .into_iter()
-        .find(|root| root.join("cgroup.controllers").exists())
-    else {
-        return Finding::new(
-            NAME,
-            FindingState::Warning,
-            "the unified hierarchy is not mounted",
-        )
-        .cure(cure);
-    };
-    let dir = root.join(own.trim_start_matches('/'));
-    let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
-    let missing: Vec<&str> = ["cpu", "memory", "pids"]
-        .into_iter()
-        .filter(|wanted| !controllers.split_whitespace().any(|has| has == *wanted))
-        .collect();
-    if !missing.is_empty() {
-        let text = format!("without {} in {}", missing.join(", "), dir.display());
-        return Finding::new(NAME, FindingState::Warning, text).cure(cure);
-    }
-    let writable = rustix::fs::access(&dir, rustix::fs::Access::WRITE_OK).is_ok();
-    match writable {
-        true => Finding::new(
-            NAME,
-            FindingState::Good,
-            format!("{} is ours with cpu, memory and pids", dir.display()),
-        ),
-        false => Finding::new(
-            NAME,
-            FindingState::Warning,
-            format!("{} is not delegated to this user", dir.display()),
-        )
-        .cure(cure),
+    let found = cgroup::look();
+    let text = format!("slots are kept to their share by {}", cgroup::words(&found));
+    let all = found.is_ok_and(|subtree| {
+        let has = |wanted| subtree.controllers.iter().any(|has| has == wanted);
+        has("memory") && has("pids")
+    });
+    match all {
+        true => Finding::new(NAME, FindingState::Good, text),
+        false => Finding::new(NAME, FindingState::Warning, text).cure(cure),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
+use super::cgroup::Group;
 use super::sandbox::{Spec, Step, StepEnd};
 use super::sandbox_wire::{Said, Tell, receive_async, send_async};
 use crate::fault::{Fault, Kind, Result};
@@ -34,6 +35,7 @@ pub struct Session {
     helper: Option<Helper>,
     killer: Killer,
     init_pid: i32,
+    group: Option<Arc<Group>>,
     /// A `run` was given up in the middle, so the next answer belongs to it.
     out_of_step: bool,
 }
@@ -49,6 +51,7 @@ struct Helper {
 #[derive(Debug, Clone)]
 pub struct Killer {
     init: Arc<OwnedFd>,
+    group: Option<Arc<Group>>,
 }
 
 impl Killer {
@@ -56,6 +59,10 @@ impl Killer {
     pub fn kill(&self) {
         // The only error that a live descriptor of our own process gives is that it has ended.
         let _ = pidfd_send_signal(&*self.init, Signal::KILL);
+        // The same by the kernel's other door, which does not depend on whose descendant somebody is.
+        if let Some(group) = &self.group {
+            group.kill();
+        }
     }
 }
 
@@ -115,8 +122,13 @@ fn gone(error: io::Error) -> Fault {
 impl Session {
     /// Makes the root and its first process. The log reader must be read, or the steps will block on a full pipe.
     pub async fn start(spec: Spec) -> Result<(Session, LogReader)> {
+        Session::start_in(spec, None).await
+    }
+
+    /// The same with all its processes in a control group.
+    pub async fn start_in(spec: Spec, group: Option<Arc<Group>>) -> Result<(Session, LogReader)> {
         let limit = Duration::from_millis(limit::SANDBOX_START_MS);
-        match tokio::time::timeout(limit, Session::start_untimed(spec)).await {
+        match tokio::time::timeout(limit, Session::start_untimed(spec, group)).await {
             Ok(started) => started,
             Err(_) => Err(Fault::new(
                 Kind::TryAgain,
@@ -126,7 +138,7 @@ impl Session {
         }
     }
 
-    async fn start_untimed(spec: Spec) -> Result<(Session, LogReader)> {
+    async fn start_untimed(spec: Spec, group: Option<Arc<Group>>) -> Result<(Session, LogReader)> {
         give_writable_binds(&spec).await?;
         let what = "start a sandbox";
         let (ours, theirs) = StdStream::pair().map_err(|e| io_fault(what, e))?;
@@ -153,12 +165,19 @@ impl Session {
             .await
             .map_err(|_| Fault::bug("the thread that starts sandboxes is gone"))?
             .map_err(|e| io_fault(what, e))?;
+        if let (Some(group), Ok(pid)) = (&group, i32::try_from(child.id())) {
+            // It waits for its first order, so nothing that it will start is missed.
+            group
+                .add(pid)
+                .map_err(|e| io_fault("put a sandbox into its control group", e))?;
+        }
         let helper = Helper::watch(child)?;
         let cache_path = spec.root.loader_cache.clone();
         send_async(&mut control, &Tell::Start(Box::new(spec)))
             .await
             .map_err(|e| io_fault(what, e))?;
-        let (init_pid, killer, cache) = born_and_ready(&mut control).await?;
+        let (init_pid, mut killer, cache) = born_and_ready(&mut control).await?;
+        killer.group.clone_from(&group);
         if let (Some(path), Some(bytes)) = (cache_path, cache) {
             keep_loader_cache(path, bytes).await?;
         }
@@ -167,6 +186,7 @@ impl Session {
             helper: Some(helper),
             killer,
             init_pid,
+            group,
             out_of_step: false,
         };
         Ok((session, log))
@@ -242,6 +262,9 @@ impl Session {
         {
             child.wait().map_err(|e| io_fault("reap a sandbox", e))?;
         }
+        if let Some(group) = &self.group {
+            group.emptied().await;
+        }
         Ok(())
     }
 }
@@ -290,7 +313,7 @@ async fn born_and_ready(control: &mut UnixStream) -> Result<(i32, Killer, Option
                     .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
                     .map_err(|e| io_fault("watch a sandbox", e))?;
                 let init = Arc::new(init);
-                born = Some((pid, Killer { init }));
+                born = Some((pid, Killer { init, group: None }));
             }
             Said::Ready { loader_cache } => ready = Some(loader_cache),
             Said::Failed(fault) => return Err(fault),

@@ -105,6 +105,17 @@ impl Drop for Dog {
     }
 }
 
+/// Something that a watchdog hears from any thread.
+#[derive(Debug, Clone)]
+pub struct Ear(Arc<Shared>);
+
+impl Ear {
+    /// The attempt said or moved something.
+    pub fn hear(&self) {
+        self.0.heard.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// What changes between two looks.
 struct Meter {
     at: Instant,
@@ -173,6 +184,11 @@ impl Dog {
     /// The attempt said or moved something.
     pub fn hear(&self) {
         self.shared.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The same for work on other threads.
+    pub fn ear(&self) -> Ear {
+        Ear(Arc::clone(&self.shared))
     }
 
     /// The attempt's processes are this one and all below it, and may be idle for this long.

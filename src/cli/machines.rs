@@ -159,6 +159,9 @@ fn show_builder(builder: &BuilderView, out: &Out) {
             ),
         );
     }
+    if let Some(means) = &builder.confined_by {
+        out.field("slots by", means);
+    }
     for slot in &builder.slots {
         let what = match (slot.job, &slot.recipe) {
             (Some(job), Some(recipe)) => {

@@ -207,13 +207,56 @@ async fn begin(host: &Host, ask: &summit::Try) -> Result<summit::Tried> {
     }
 }
 
+/// Asks how a try stands. A host that goes away for a moment is waited for: tries outlive it.
+struct Asker<'a> {
+    host: &'a Host,
+    id: JobId,
+    client: Option<crate::net::admin::Client>,
+}
+
+impl<'a> Asker<'a> {
+    fn new(host: &'a Host, id: JobId) -> Asker<'a> {
+        Asker {
+            host,
+            id,
+            client: None,
+        }
+    }
+
+    async fn once(&mut self) -> Result<TryPage> {
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => self.host.connect().await?,
+        };
+        let page = client.call(&summit::TryShow { id: self.id }).await?;
+        self.client = Some(client);
+        Ok(page)
+    }
+
+    async fn show(&mut self) -> Result<TryPage> {
+        let patience = std::time::Duration::from_secs(limit::ADMIN_RECONNECT_S);
+        let deadline = std::time::Instant::now() + patience;
+        loop {
+            match self.once().await {
+                Err(fault)
+                    if matches!(fault.kind, Kind::Unreachable | Kind::TryAgain)
+                        && std::time::Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(LOOK).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
 /// Waits for the end of a try; its log goes to the terminal meanwhile.
 async fn follow(host: &Host, id: JobId, live: bool, out: &Out) -> Result<TryPage> {
-    let mut client = host.connect().await?;
+    let mut asker = Asker::new(host, id);
     let mut told = String::new();
     let mut printed = false;
     loop {
-        let page = client.call(&summit::TryShow { id }).await?;
+        let page = asker.show().await?;
         if page.over {
             // A short one may be over before it was seen to run.
             if live && !printed && page.builder.is_some() {
@@ -223,11 +266,16 @@ async fn follow(host: &Host, id: JobId, live: bool, out: &Out) -> Result<TryPage
         }
         if page.state == "building" && page.log_bytes > 0 && live && !printed {
             printed = true;
-            print_log(host, id, out).await?;
+            match print_log(host, id, out).await {
+                // The host went away; the try lives on, and its log is printed anew.
+                Err(fault) if fault.kind == Kind::Unreachable => printed = false,
+                answer => answer?,
+            }
             // The log is at its end; the verdict follows in a moment.
             loop {
-                let page = client.call(&summit::TryShow { id }).await?;
-                if page.over || page.state == "waiting" {
+                let page = asker.show().await?;
+                if page.over || page.state == "waiting" || !printed {
+                    printed &= page.state != "waiting";
                     break;
                 }
                 tokio::time::sleep(LOOK).await;

@@ -28,6 +28,7 @@ use crate::actors::root::{self, Root};
 use crate::actors::summit::{self, Summit};
 use crate::actors::vessel::{self, Vessel};
 use crate::build::boulder::{Tool, Verify};
+use crate::build::cgroup::Confine;
 use crate::build::layers::Layers;
 use crate::build::upstream::{Mirror, Upstreams};
 use crate::config::{BuilderConfig, HostOptions, Slots, VerifyPolicy};
@@ -532,6 +533,11 @@ impl BuilderStart {
     async fn start(self, summit: HostId) -> Result<()> {
         let farm = (summit != self.own).then(|| (self.links.clone(), summit));
         let layers = Layers::open(&self.dir)?;
+        let confined = self.dir.clone();
+        let confine = tokio::task::spawn_blocking(move || Confine::open(&confined))
+            .await
+            .map_err(|error| Fault::bug("looking at control groups broke off").because(&error))?;
+        tracing::info!(by = confine.means(), "slots are confined");
         let arguments = avalanche::Args {
             own: self.own,
             name: self.name,
@@ -570,6 +576,7 @@ impl BuilderStart {
                         VerifyPolicy::Require => Verify::Require,
                     },
                 },
+                confine,
                 farm,
             }),
         };

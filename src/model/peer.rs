@@ -185,6 +185,7 @@ impl Peer {
                     | Say::Measured(_)
                     | Say::Glanced { .. }
                     | Say::Vitals(_)
+                    | Say::Confined { .. }
             ),
             (Role::Avalanche, Role::Vessel) => matches!(say, Say::Offer { .. }),
             (Role::Vessel, Role::Summit) => {

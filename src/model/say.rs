@@ -212,6 +212,11 @@ pub enum Say {
         /// For what.
         arch: Arch,
     },
+    /// Avalanche to summit: by what means its slots are kept to their share. May be lost.
+    Confined {
+        /// In words.
+        means: String,
+    },
 }
 
 /// An index that the distribution's own tool takes packages from.

@@ -308,6 +308,7 @@ fn ring() -> Vec<model::Say> {
             why: fault(),
         },
         Say::Terms { lease_ms: 30_000 },
+        Say::Confined { means: "m".into() },
     ]
 }
 

@@ -32,6 +32,7 @@ pub mod taken;
 #[cfg(test)]
 mod tests;
 pub mod trees;
+pub mod tries;
 mod writer;
 
 pub use append::AppendLog;

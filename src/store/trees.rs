@@ -82,6 +82,7 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<Measures>(),
         Tree::of::<BuilderStop>(),
         Tree::of::<super::taken::Taken>(),
+        Tree::of::<super::tries::TryRow>(),
         Tree::of::<crate::model::Peer>(),
         Tree::of::<crate::model::Ticket>(),
         Tree::of::<crate::model::peer::PeerKeys>(),

@@ -202,6 +202,49 @@ fn a_full_disk_stops_new_work_says_so_and_ends_by_itself() {
     });
 }
 
+#[test]
+fn a_disk_that_turns_read_only_under_a_build_is_the_builders_doing_and_costs_no_try() {
+    let place = place();
+    let dir = place.path().join("farm");
+    let Some(small) = Small::mount(&dir.join("attempts"), "size=64m,mode=755") else {
+        return;
+    };
+    let farm = farm(&dir, "disk_floor_mib = 8\ninode_floor = 10\n", &[]);
+    let mut repo = Repo::new();
+    let build = "build       : |\n    while echo x > file; do sleep 0.3; done\n    exit 1\n";
+    add(&mut repo, "writer", build);
+    repo.commit("Add one");
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.until(&["job", "list"], |jobs| {
+        jobs[0]["attempts"][0]["phase"] == "build"
+    });
+    // While a file is open for writing the kernel refuses.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !small.try_remount("ro") {
+        assert!(Instant::now() < deadline, "it stays writable");
+    }
+    let jobs = farm.until(&["job", "list"], |jobs| {
+        jobs[0]["attempts"][0]["ended"].is_string()
+    });
+    let attempt = &jobs[0]["attempts"][0];
+    assert_eq!(attempt["blame"], "builder", "{jobs:#}");
+    let why = attempt["why"].as_str().unwrap();
+    assert!(why.contains("became read-only"), "{why}");
+    assert_ne!(jobs[0]["state"], "failed", "{jobs:#}");
+    let shown = farm.until(&["builder", "show", "east"], |east| {
+        east["verdict"] == "low"
+    });
+    assert!(
+        shown["evidence"].to_string().contains("read-only"),
+        "{shown:#}"
+    );
+    farm.ok(&["job", "cancel", "writer"]);
+    small.remount("rw");
+    farm.until(&["builder", "show", "east"], |east| {
+        east["verdict"] == "fit"
+    });
+}
+
 /// Room that is taken and that no reclaim finds: a deleted file that is still open.
 fn hold_full(dir: &std::path::Path, _farm: &Farm) -> std::fs::File {
     use std::io::Write;

@@ -87,6 +87,8 @@ fn a_builder_works_inside_systemd_nspawn() {
             "--register=no",
             "--keep-unit",
             "--quiet",
+            // As the unit file in the README has it: a stop of the container is a stop of the host.
+            "--kill-signal=SIGTERM",
             "--volatile=overlay",
             "-D",
         ])
@@ -145,4 +147,15 @@ fn a_builder_works_inside_systemd_nspawn() {
         jobs.contains("\"state\": \"published\"") || jobs.contains("\"state\":\"published\""),
         "{jobs}"
     );
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(container.0.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(status) = container.0.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return;
+        }
+        assert!(Instant::now() < deadline, "the container does not stop");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -84,6 +84,52 @@ fn a_local_recipe_is_tried_on_the_farm_and_main_is_never_touched() {
     }
 }
 
+#[test]
+fn a_try_outlives_a_kill_of_the_farm() {
+    let place = place();
+    let mut farm = farm(&place.path().join("farm"), "", &[]);
+    let (dir, out) = (place.path().join("mine"), place.path().join("out"));
+    let flag = place.path().join("flag");
+    local(
+        &dir,
+        "mine",
+        "build       : |\n    echo it began\n    sleep 4\n",
+    );
+    let mut child = std::process::Command::new(crate::common::farm::MASSIF)
+        .arg("--dir")
+        .arg(farm.dir())
+        .args(["try", dir.to_str().unwrap(), "--out", out.to_str().unwrap()])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::fs::File::create(&flag).unwrap())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(180);
+    while !std::fs::read_to_string(&flag).unwrap().contains("it began") {
+        assert!(std::time::Instant::now() < deadline, "it does not begin");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    farm.kill();
+    farm.up();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", farm.log());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let said = std::fs::read_to_string(&flag).unwrap();
+    assert!(status.success(), "{said}\n{}", farm.log());
+    assert_eq!(stones(&out).len(), 1, "{said}");
+    // Its owner has it, so nothing of it is kept.
+    let check = farm.json(&["store", "check"]);
+    let mut trees = check["trees"].as_array().unwrap().iter();
+    assert!(
+        !trees.any(|tree| tree["name"] == "try" && tree["rows"] != 0),
+        "{check:#}"
+    );
+}
+
 /// A program that keeps to what the distribution's own tool promises on its command line.
 fn stand_in(at: &Path, made: &Path, notes: &Path) {
     let script = format!(

@@ -1,11 +1,13 @@
 //! Several hosts: joining, building elsewhere, links and hosts that go, peers that lie.
 
+mod blame;
 mod building;
 mod fuzz;
 mod joining;
 mod keys;
 mod liars;
 mod lying;
+mod owner;
 mod relay;
 pub mod rig;
 mod scenarios;

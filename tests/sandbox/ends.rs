@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use massif::build::cgroup::{self, Bounds, Confine};
 use massif::build::leftovers::reclaim_dead;
 use massif::build::sandbox::Session;
 use tokio::io::AsyncReadExt;
@@ -85,6 +86,49 @@ async fn a_kill_leaves_none_of_many_processes() {
     assert_eq!(processes_with(&nap), 0);
     println!("killed 400 processes in {took:?}");
     assert!(took < Duration::from_secs(3), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_control_group_kills_all_of_a_slot_by_itself_and_is_gone_afterwards() {
+    let place = Place::new();
+    let confine = Confine::open(&place.path(""));
+    println!("{}", confine.means());
+    let Some(group) = confine.group("7.1", Bounds::default()) else {
+        // Nothing is delegated to an ordinary user here; whoever reads this sees why above.
+        assert!(cgroup::look().is_err(), "delegated, and not used");
+        println!("skipped: no control groups here");
+        return;
+    };
+    let nap = odd_nap(4);
+    let (mut session, mut log) = Session::start_in(place.spec(), Some(group.clone()))
+        .await
+        .unwrap();
+    assert!(group.is_populated());
+    let script = crowd(&nap);
+    let step = tokio::spawn(async move {
+        let ended = session.run(sh(&script)).await;
+        (session, ended)
+    });
+    let mut up = [0; 3];
+    log.read_exact(&mut up).await.unwrap();
+    until("the crowd is there", || processes_with(&nap) >= 300);
+    let start = Instant::now();
+    // Not the session's own way: this one alone must do.
+    group.kill();
+    group.emptied().await;
+    println!("the group was empty after {:?}", start.elapsed());
+    let (session, ended) = step.await.unwrap();
+    assert!(ended.is_err());
+    session.kill().await.unwrap();
+    assert_eq!(processes_with(&nap), 0);
+    let found = cgroup::look().unwrap().dir;
+    let left = || {
+        let bases = fs::read_dir(&found).unwrap().flatten();
+        let mut names = bases.map(|entry| entry.path().join("7.1"));
+        names.any(|path| path.exists() && fs::read_to_string(path.join("cgroup.procs")).is_ok())
+    };
+    drop(group);
+    until("the group is removed", || !left());
 }
 
 #[tokio::test]

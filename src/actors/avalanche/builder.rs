@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Msg;
 use crate::actors::links::Links;
 use crate::build::boulder::{self, Tool};
+use crate::build::cgroup::Confine;
 use crate::build::gitsource::GitMirror;
 use crate::build::layers::Layers;
 use crate::build::native::{self, BuildContext, BuildEvent};
@@ -38,6 +39,8 @@ pub struct Tools {
     pub git: GitMirror,
     /// The distribution's own tool.
     pub boulder: Tool,
+    /// How slots are kept to their share.
+    pub confine: Confine,
     /// Where the files of orders come from, when that is another host.
     pub farm: Option<(Links, HostId)>,
 }
@@ -317,6 +320,7 @@ async fn run_timed(
             memory_bytes,
             processes: Some(bounds.processes),
         },
+        confine: tools.confine.clone(),
         glance: Arc::new(move |glance| {
             glanced
                 .lock()

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use procfs::{Current, LoadAverage, Meminfo};
 use ractor::ActorRef;
+use tokio::sync::watch;
 
 use super::Msg;
 use crate::health::{DiskSample, Floors, Sample};
@@ -41,7 +42,8 @@ pub struct Look {
 }
 
 /// Samples until the actor is gone.
-pub fn start(to: ActorRef<Msg>, dir: PathBuf, floors: Floors) {
+/// `busy`: whether builds run. While none does, nothing fills the disks and the whole look is often enough.
+pub fn start(to: ActorRef<Msg>, dir: PathBuf, floors: Floors, mut busy: watch::Receiver<bool>) {
     tokio::spawn(async move {
         let mut rates = Rates::default();
         let mut last: Option<Instant> = None;
@@ -67,7 +69,18 @@ pub fn start(to: ActorRef<Msg>, dir: PathBuf, floors: Floors) {
                     return;
                 }
             }
-            tokio::time::sleep(EVERY_DISK).await;
+            let pause = match *busy.borrow_and_update() {
+                true => EVERY_DISK,
+                false => EVERY,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = busy.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
         }
     });
 }

@@ -2,8 +2,10 @@
 //! Sole writer of the tree `taken`.
 
 pub mod builder;
+mod clock;
 pub mod disk;
 pub mod gauge;
+mod owner;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
+use tokio::sync::watch;
 
 use self::builder::{Bounds, Job, Watch};
 use self::disk::Caches;
@@ -48,8 +51,8 @@ pub enum Msg {
     },
     /// A host can be spoken to (again).
     PeerUp(HostId),
-    /// Time passed.
-    Tick,
+    /// Time passed. Carries the number of the alarm that it comes from: an older one than the present counts for nothing.
+    Tick(u64),
     /// A fresh look at this machine.
     Sampled(Box<Look>),
     /// Caches were looked through for room.
@@ -65,6 +68,8 @@ pub enum Msg {
     Busy(RpcReplyPort<usize>),
     /// This builder as its owner sees it, also while summit is out of reach.
     Show(RpcReplyPort<crate::admin::view::BuilderView>),
+    /// The builds that run here, for the same owner.
+    Works(RpcReplyPort<Vec<crate::admin::view::JobView>>),
     /// What an attempt made that this host still has.
     Artefacts(AttemptId, RpcReplyPort<Result<Vec<Artefact>>>),
     /// Give everything back and answer when no process of a build is left.
@@ -120,11 +125,16 @@ pub struct State {
     leaving: Option<String>,
     vitals: Vitals,
     room: room::Room,
+    moments: super::moments::Moments,
+    clock: clock::Clock,
+    /// Whether anything is built: the gauge looks more often then.
+    busy: watch::Sender<bool>,
 }
 
 struct Running {
     slot: u32,
     recipe: String,
+    brief: owner::Brief,
     since: crate::id::Stamp,
     watch: Watch,
     told: Option<(String, u64, Option<String>)>,
@@ -164,10 +174,14 @@ impl Actor for Avalanche {
             leaving: None,
             vitals: Vitals::default(),
             room: room::Room::default(),
+            moments: super::moments::Moments::default(),
+            clock: clock::Clock::default(),
+            busy: watch::Sender::new(false),
         };
         state.end_what_ran().await?;
-        gauge::start(me.clone(), state.args.dir.clone(), state.args.floors);
-        super::tick(&me, std::time::Duration::from_millis(500), || Msg::Tick);
+        let (dir, floors) = (state.args.dir.clone(), state.args.floors);
+        gauge::start(me.clone(), dir, floors, state.busy.subscribe());
+        state.wind(&me);
         Ok(state)
     }
 
@@ -185,7 +199,11 @@ impl Actor for Avalanche {
                 measures,
             } => state.finished(attempt, *outcome, *measures).await?,
             Msg::PeerUp(peer) => state.peer_up(peer),
-            Msg::Tick => state.keep_house(),
+            Msg::Tick(alarm) => {
+                if state.clock.rang(alarm) {
+                    state.keep_house();
+                }
+            }
             Msg::Sampled(look) => state.looked(&me, *look),
             Msg::Reclaimed { freed, look } => state.reclaimed(&me, freed, *look),
             Msg::Drain(why) => state.leaving = Some(why),
@@ -194,6 +212,9 @@ impl Actor for Avalanche {
             }
             Msg::Show(reply) => {
                 reply.send(state.own_view()).ok();
+            }
+            Msg::Works(reply) => {
+                reply.send(state.works()).ok();
             }
             Msg::Artefacts(attempt, reply) => {
                 // The asker may be gone; there is nothing to repair then.
@@ -205,6 +226,7 @@ impl Actor for Avalanche {
             }
         }
         state.tell();
+        state.wind(&me);
         Ok(())
     }
 }
@@ -418,12 +440,14 @@ impl State {
             tool,
         };
         let recipe = job.order.recipe.to_string();
+        let brief = owner::Brief::of(&job.order);
         let watch = builder::start(me.clone(), self.args.tools.clone(), job);
         self.running.insert(
             attempt,
             Running {
                 slot,
                 recipe,
+                brief,
                 since: at,
                 watch,
                 told: None,
@@ -631,8 +655,9 @@ impl State {
                 running.glanced_ms = now_ms;
             }
         }
-        let due_ms = (self.args.lease_s * 1000 / 4).clamp(200, crate::limit::HEARTBEAT_S * 1000);
+        let due_ms = self.renewal_ms();
         let report = self.report();
+        self.moments.keep(super::now().wall, &report);
         if self.reported.as_ref() != Some(&report)
             || now_ms.saturating_sub(self.renewed_ms) >= due_ms
             || self.renewed_ms == 0
@@ -650,6 +675,11 @@ impl State {
                 .say(summit, Role::Summit, Say::Report(Box::new(report.clone())));
             let say = Say::Vitals(Box::new(self.vitals.clone()));
             self.args.post.say(summit, Role::Summit, say);
+            if self.reported.is_none() {
+                let means = self.args.tools.confine.means();
+                let say = Say::Confined { means };
+                self.args.post.say(summit, Role::Summit, say);
+            }
             self.reported = Some(report);
             self.renewed_ms = now_ms.max(1);
         }

@@ -1,5 +1,5 @@
-//! What avalanche does about its own health: the verdict over its looks, room when a disk runs full, old logs, layers that
-//! are written down in quiet times, and the view of its owner.
+//! What avalanche does about its own health: the verdict over its looks, room when a disk runs full, old logs, and layers
+//! that are written down in quiet times.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,9 @@ use ractor::ActorRef;
 
 use super::gauge::{self, Look};
 use super::{Msg, State, disk};
-use crate::admin::view::{BuilderView, DiskView, SlotView};
 use crate::fault::{Fault, Kind};
 use crate::health::{Floors, Judgement, Sample, Verdict, judge};
-use crate::id::{Arch, AttemptId};
+use crate::id::AttemptId;
 
 /// Logs are counted this often.
 const PRUNE_MS: u64 = 600_000;
@@ -221,66 +220,6 @@ impl State {
                 });
             }
         }
-    }
-
-    /// This builder as its owner sees it.
-    pub(super) fn own_view(&self) -> BuilderView {
-        let report = self.report();
-        let slots = report.slots.iter().zip(0..).map(|(attempt, slot)| {
-            let running = attempt.and_then(|attempt| self.running.get(&attempt));
-            let seen = running.map(|running| running.watch.look());
-            let glance = seen.as_ref().map(|seen| seen.glance);
-            SlotView {
-                slot,
-                job: attempt.map(|attempt| attempt.job),
-                try_no: attempt.map(|attempt| attempt.try_no),
-                recipe: running.map(|running| running.recipe.clone()),
-                phase: seen.as_ref().map(|seen| seen.stage.clone()),
-                since: running.map(|running| running.since),
-                progress: None,
-                silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
-                cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
-                memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
-            }
-        });
-        let sample = &self.sample;
-        let share = |percent: Option<f64>| percent.map(|percent| percent / 100.0);
-        BuilderView {
-            id: self.args.own,
-            name: self.args.name.clone(),
-            trust: "trusted".into(),
-            verdict: match self.leaving {
-                Some(_) => "draining".into(),
-                None => self.judgement.verdict.as_str().into(),
-            },
-            evidence: self.judgement.evidence.clone(),
-            last_heard_s: Some(0.0),
-            holds: Vec::new(),
-            slots: slots.collect(),
-            disks: sample.disks.iter().map(disk_view).collect(),
-            arch: Arch::OF_THIS_PROGRAM,
-            cores: Some(report.slot_cores.iter().sum()),
-            memory_total_bytes: sample.memory_total_bytes,
-            memory_free_bytes: sample.memory_available_bytes,
-            pressure_cpu: share(sample.cpu_pressure),
-            pressure_memory: share(sample.memory_pressure),
-            pressure_io: share(sample.io_pressure),
-            load: sample.load_1,
-            temperature_c: self.vitals.temperature_c,
-            reclaimed_bytes: self.vitals.reclaimed_bytes,
-            parked: self.vitals.parked,
-            history: Vec::new(),
-        }
-    }
-}
-
-fn disk_view(disk: &crate::health::DiskSample) -> DiskView {
-    DiskView {
-        path: disk.path.clone(),
-        free_bytes: disk.free_bytes,
-        total_bytes: disk.total_bytes,
-        free_inodes: disk.free_inodes,
-        full_in_s: disk.full_in_s,
     }
 }
 

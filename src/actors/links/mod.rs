@@ -33,7 +33,7 @@ use super::desk::Desk;
 use super::post::{Post, names};
 use super::{now, summit};
 use crate::fault::Result;
-use crate::id::{AttemptId, Digest, HostId, HostName};
+use crate::id::{AttemptId, Digest, HostId, HostName, Stamp};
 use crate::limit;
 use crate::model::peer::{Peer, PeerKeys, PeerTrust, Revocation};
 use crate::model::{Event, PeerChange, Role, Say, Who};
@@ -461,6 +461,24 @@ impl Links {
                 (peer, why)
             })
             .collect()
+    }
+
+    /// Since when a peer has not been linked, and why; `None`: it is. One that never was counts from `started` on.
+    pub fn away(&self, peer: &HostId, started: Stamp) -> Option<(Stamp, String)> {
+        if self.live(peer).is_some() {
+            return None;
+        }
+        let past = locked(&self.0.past).get(peer).cloned().unwrap_or_default();
+        let at = now();
+        let since = past.heard_ms.map_or(started, |heard_ms| {
+            let ago = i64::try_from(at.mono_ms.saturating_sub(heard_ms)).unwrap_or(i64::MAX);
+            Stamp(at.wall.0.saturating_sub(ago))
+        });
+        let why = past.last_failure.or(past.last_end);
+        Some((
+            since,
+            why.unwrap_or_else(|| "it was not here since this host started".into()),
+        ))
     }
 
     /// Peers whose clock is far from ours, in seconds.

@@ -35,8 +35,7 @@ impl State {
     /// One message of a host.
     pub async fn said(&mut self, from: HostId, say: Say) -> Done<()> {
         if let Some(attempt) = about(&say).filter(|attempt| is_try(attempt.job)) {
-            self.trial_said(from, attempt, say);
-            return Ok(());
+            return self.trial_said(from, attempt, say).await;
         }
         match say {
             Say::Report(report) => self.reported(from, *report),
@@ -66,7 +65,7 @@ impl State {
             Say::Glanced { attempt, .. } if self.holds(from, attempt) => {
                 self.ward_said(from, say).await?
             }
-            Say::Vitals(_) => self.ward_said(from, say).await?,
+            Say::Vitals(_) | Say::Confined { .. } => self.ward_said(from, say).await?,
             Say::Accepted { attempt }
             | Say::Progress { attempt, .. }
             | Say::Glanced { attempt, .. }
@@ -428,7 +427,10 @@ impl State {
                 .await?
             }
         };
-        if let (Ok(()), Some(_)) = (&answer, ended_by) {
+        if let (Ok(()), Some((blame, _))) = (&answer, ended_by) {
+            if blame == Blame::Builder {
+                self.prefer_elsewhere(attempt, from);
+            }
             self.note_end(from, attempt, ended_by).await?;
         }
         match answer {
@@ -549,7 +551,7 @@ impl State {
         for (id, ms) in silent {
             self.refresh_builder(id, Some(format!("not heard of for {} s", ms / 1000)));
         }
-        self.tend_trials();
+        self.tend_trials().await?;
         self.tend_builders().await
     }
 
@@ -569,6 +571,8 @@ impl State {
         self.args
             .post
             .say(peer, Role::Avalanche, Say::Terms { lease_ms });
+        self.tell_trials_again(peer);
+        self.canary_soon(peer);
         let live: Vec<_> = self
             .farm
             .attempts
@@ -624,6 +628,7 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Report(_)
         | Say::Renew { .. }
         | Say::Vitals(_)
+        | Say::Confined { .. }
         | Say::Terms { .. }
         | Say::Open { .. } => None,
     }

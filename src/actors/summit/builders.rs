@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::state::{Done, State, refused};
+use crate::actors::moments::Moments;
 use crate::admin::Caller;
 use crate::admin::summit::{
     Builder as BuilderReply, BuilderDrain, BuilderQuarantine, BuilderRelease, BuilderResume,
 };
-use crate::admin::view::{HoldView, MomentView};
+use crate::admin::view::HoldView;
 use crate::fault::{Fault, Kind, Result};
 use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, JobId, RecipeName, Stamp};
@@ -21,14 +22,13 @@ use crate::plan::schedule::{BuilderSpec, Happened};
 
 /// Attempts of a target whose use of resources is remembered.
 const REMEMBERED: usize = 20;
-/// Moments of a builder that are kept, and the time between two: an hour.
-const MOMENTS: usize = 360;
-const MOMENT_MS: i64 = 10_000;
 /// Ends on one builder that are looked at together.
 const ENDS: usize = 16;
 /// Recipes that fail one after the other on one host by their own doing, while others build elsewhere, before the host is
 /// suspected: more than for failures that are the builder's anyway.
 const FAILING_RECIPES: usize = 5;
+/// What failed by a builder's doing is kept away from it for so long, while there is another one.
+const ELSEWHERE_MS: u64 = 300_000;
 /// First pause between two canaries; doubles up to an hour.
 const CANARY_MS: u64 = 60_000;
 const CANARY_MS_MAX: u64 = 3_600_000;
@@ -61,7 +61,9 @@ pub struct Wards {
     pub glances: HashMap<AttemptId, Glance>,
     /// Beside the reports.
     pub vitals: BTreeMap<HostId, Vitals>,
-    moments: BTreeMap<HostId, VecDeque<MomentView>>,
+    /// How they keep their slots to their share.
+    pub means: BTreeMap<HostId, String>,
+    moments: BTreeMap<HostId, Moments>,
     used: HashMap<Target, VecDeque<Usage>>,
     ends: BTreeMap<HostId, VecDeque<End>>,
     canaries: BTreeMap<HostId, Canary>,
@@ -170,6 +172,9 @@ impl State {
             Say::Vitals(vitals) => {
                 self.wards.vitals.insert(from, *vitals);
             }
+            Say::Confined { means } if means.len() <= limit::FAULT_TEXT_BYTES_MAX => {
+                self.wards.means.insert(from, means);
+            }
             other => tracing::warn!(?other, "no look of a builder"),
         }
         Ok(())
@@ -178,32 +183,13 @@ impl State {
     /// Keeps a moment of a builder now and then.
     pub fn keep_moment(&mut self, from: HostId, report: &BuilderReport) {
         let at = crate::actors::now().wall;
-        let moments = self.wards.moments.entry(from).or_default();
-        if moments
-            .back()
-            .is_some_and(|last| at.0.saturating_sub(last.at.0).abs() < MOMENT_MS)
-        {
-            return;
-        }
-        let sample = &report.sample;
-        moments.push_back(MomentView {
-            at,
-            verdict: report.judgement.verdict.as_str().into(),
-            free_bytes: sample.disks.iter().filter_map(|disk| disk.free_bytes).min(),
-            memory_free_bytes: sample.memory_available_bytes,
-            load: sample.load_1,
-            pressure_cpu: sample.cpu_pressure.map(|percent| percent / 100.0),
-            busy: u32::try_from(report.slots.iter().flatten().count()).unwrap_or(u32::MAX),
-        });
-        if moments.len() > MOMENTS {
-            moments.pop_front();
-        }
+        self.wards.moments.entry(from).or_default().keep(at, report);
     }
 
     /// How a builder was lately.
-    pub fn moments(&self, id: &HostId) -> Vec<MomentView> {
+    pub fn moments(&self, id: &HostId) -> Vec<crate::admin::view::MomentView> {
         let moments = self.wards.moments.get(id);
-        moments.into_iter().flatten().cloned().collect()
+        moments.map(Moments::views).unwrap_or_default()
     }
 
     /// The stops on a builder, for people.
@@ -411,6 +397,40 @@ impl State {
         match hosts.len() >= limit::HOSTS_FAILED_MAX {
             true => Blame::Recipe,
             false => blame,
+        }
+    }
+
+    /// What failed by a builder's doing is built by another one for a while, if there is one: the same machine would most
+    /// likely fail in the same way, and two hosts tell whose doing it was.
+    pub fn prefer_elsewhere(&mut self, attempt: AttemptId, from: HostId) {
+        let now = crate::actors::now();
+        let Some(here) = self.builders.get(&from).map(|known| known.report.clone()) else {
+            return;
+        };
+        let lease_ms = self.lease_ms();
+        let others = self.builders.iter().any(|(id, known)| {
+            let report = &known.report;
+            *id != from
+                && now.mono_ms.saturating_sub(known.heard_ms) <= lease_ms
+                && self.stop_word(id).is_none()
+                && report.leaving.is_none()
+                && !report.slot_cores.is_empty()
+                && report.arch == here.arch
+                && here
+                    .levels
+                    .iter()
+                    .all(|level| report.levels.contains(level))
+                && self.trust_of(*id) == self.trust_of(from)
+                && matches!(report.judgement.verdict, Verdict::Fit | Verdict::Stalled)
+        });
+        if others {
+            let happened = Happened::Refused {
+                job: attempt.job,
+                builder: from,
+                why: format!("try {} failed there by the builder's doing", attempt.try_no).into(),
+                until_ms: now.mono_ms + ELSEWHERE_MS,
+            };
+            self.schedule.take(happened, now);
         }
     }
 
@@ -663,6 +683,13 @@ impl State {
                 tracing::warn!(%fault, "cannot make the order of a canary");
                 self.canary_again(builder);
             }
+        }
+    }
+
+    /// A builder in quarantine that is here anew was most likely mended: it is tested at once.
+    pub fn canary_soon(&mut self, builder: HostId) {
+        if let Some(canary) = self.wards.canaries.get_mut(&builder) {
+            canary.not_before_ms = 0;
         }
     }
 

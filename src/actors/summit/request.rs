@@ -89,7 +89,10 @@ impl State {
                 let done = self.try_recipe(wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
-            Call::TryDone(wish) => self.try_done(wish).and_then(|done| wish.reply(&done)),
+            Call::TryDone(wish) => {
+                let done = self.try_done(wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
             Call::BuilderDrain(wish) => {
                 let done = self.builder_drain(caller, wish).await?;
                 done.and_then(|done| wish.reply(&done))

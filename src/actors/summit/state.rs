@@ -162,6 +162,7 @@ impl State {
             ));
         }
         state.record(first).await?;
+        state.know_trials()?;
         let profiles: Vec<Profile> = state.farm.profiles.values().cloned().collect();
         profiles
             .iter()

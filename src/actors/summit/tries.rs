@@ -1,5 +1,6 @@
-//! `massif try`: a recipe that is in no repository, built on the farm with the same rules. A try is no job: it lives in
-//! memory until its owner has what came out, and what it made goes nowhere but to a channel that its owner named.
+//! `massif try`: a recipe that is in no repository, built on the farm with the same rules. A try is no job: it is kept
+//! until its owner has what came out, and what it made goes nowhere but to a channel that its owner named. Sole writer of
+//! the tree `try`.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,13 +12,15 @@ use crate::admin::summit::{Tried, Try, TryDone, TryPage, TryShow};
 use crate::admin::view::FaultView;
 use crate::fault::{Fault, Kind, Result};
 use crate::health::Verdict;
-use crate::id::{AttemptId, CommitId, HostId, JobId, ProfileName, ProjectName};
+use crate::id::{AttemptId, CommitId, Digest, HostId, JobId, ProfileName, ProjectName, Stamp};
 use crate::limit;
 use crate::model::{
     Blame, BlobRef, BuildOrder, Catalog, Entry, Expectation, Outcome, Profile, Reading, Role, Say,
     Target,
 };
 use crate::recipe::{self, Constraints, Facts, Recipe, constraints};
+use crate::store::WriteSet;
+use crate::store::tries::{TryRow, TryStage};
 
 /// Tries have numbers from here on, far above any job's.
 const FIRST: u64 = 1 << 62;
@@ -27,6 +30,8 @@ const REMEMBERED: usize = 64;
 const FORGET_MS: u64 = 3_600_000;
 /// Pause after a builder refused.
 const REFUSED_MS: u64 = 2_000;
+/// Times that a try is built again because its builder gave it back: it was restarted, or its disk was full.
+const GIVEN_BACK_MAX: u32 = 5;
 
 /// Whether this is the number of a try.
 pub fn is_try(job: JobId) -> bool {
@@ -57,7 +62,11 @@ struct Trial {
     changed_ms: u64,
     phase: Option<String>,
     log_bytes: u64,
-    refused: u32,
+    given_back: u32,
+    /// The blob that holds the order.
+    stored: Digest,
+    /// When it changed last, by the wall's clock: what a restart remembers.
+    changed: Stamp,
 }
 
 impl Trial {
@@ -69,8 +78,88 @@ impl Trial {
     }
 
     fn stand(&mut self, standing: Standing) {
+        let now = crate::actors::now();
         self.standing = standing;
-        self.changed_ms = crate::actors::now().mono_ms;
+        self.changed_ms = now.mono_ms;
+        self.changed = now.wall;
+    }
+
+    fn row(&self) -> TryRow {
+        TryRow {
+            id: self.order.attempt.job,
+            order: self.stored,
+            on: self.on,
+            publishes: self.publishes,
+            builder: self.builder,
+            stage: match &self.standing {
+                Standing::Waiting(_) => TryStage::Waiting,
+                Standing::Building => TryStage::Building,
+                Standing::Publishing => TryStage::Publishing,
+                Standing::Built => TryStage::Built,
+                Standing::Published(text) => TryStage::Published(text.clone()),
+                Standing::Failed(blame, fault) => TryStage::Failed(*blame, fault.clone().bounded()),
+            },
+            changed: self.changed,
+            given_back: self.given_back,
+        }
+    }
+
+    /// The same after a restart. Its time to be forgotten counts anew.
+    fn of(row: TryRow, order: BuildOrder) -> Trial {
+        Trial {
+            order,
+            on: row.on,
+            publishes: row.publishes,
+            builder: row.builder,
+            standing: match row.stage {
+                TryStage::Waiting => Standing::Waiting("the farm was restarted".into()),
+                TryStage::Building => Standing::Building,
+                TryStage::Publishing => Standing::Publishing,
+                TryStage::Built => Standing::Built,
+                TryStage::Published(text) => Standing::Published(text),
+                TryStage::Failed(blame, fault) => Standing::Failed(blame, fault),
+            },
+            not_before_ms: 0,
+            changed_ms: crate::actors::now().mono_ms,
+            phase: None,
+            log_bytes: 0,
+            given_back: row.given_back,
+            stored: row.order,
+            changed: row.changed,
+        }
+    }
+
+    /// Its builder does not have it (any more): another one, or the same one later.
+    fn wait_again(&mut self, why: String) {
+        self.builder = None;
+        self.not_before_ms = crate::actors::now().mono_ms + REFUSED_MS;
+        (self.phase, self.log_bytes) = (None, 0);
+        self.stand(Standing::Waiting(why));
+    }
+
+    /// Its build failed. What was the builder's doing is tried again, as it would be for a job.
+    fn failed(&mut self, blame: Blame, fault: Fault) {
+        let again = matches!(blame, Blame::Builder | Blame::Network);
+        if again && self.given_back < GIVEN_BACK_MAX {
+            self.given_back += 1;
+            self.wait_again(fault.what);
+        } else {
+            self.stand(Standing::Failed(blame, fault));
+        }
+    }
+
+    fn expectation(&self) -> Option<Expectation> {
+        let (order, builder) = (&self.order, self.builder?);
+        self.publishes.then(|| Expectation {
+            attempt: order.attempt,
+            builder,
+            source: order.recipe.clone(),
+            version: order.version.clone(),
+            release: order.release,
+            build_release: order.build_release,
+            arch: order.profile.arch,
+            channel: order.profile.channel.clone(),
+        })
     }
 }
 
@@ -116,6 +205,64 @@ fn read_packed(tar: &[u8]) -> Result<Facts> {
 }
 
 impl State {
+    /// Tries of an earlier process of summit; after a start.
+    pub fn know_trials(&mut self) -> Result<()> {
+        for row in self.args.store.scan::<TryRow>() {
+            let row = row?;
+            let bytes = self
+                .args
+                .blobs
+                .read(&row.order, limit::FRAME_BYTES_MAX as u64);
+            let order = bytes.and_then(|bytes| {
+                postcard::from_bytes(&bytes).map_err(|error| {
+                    Fault::bug(format!("the order {} cannot be read", row.order)).because(&error)
+                })
+            });
+            match order {
+                Ok(order) => {
+                    let id = row.id;
+                    self.trials.0.insert(id, Trial::of(row, order));
+                }
+                Err(fault) => tracing::warn!(%fault, id = %row.id, "a try is lost"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep_trial(&self, id: JobId) -> Done<()> {
+        let mut set = WriteSet::new();
+        match self.trials.0.get(&id) {
+            Some(trial) => set.put(&trial.row()),
+            None => set.delete::<TryRow>(&id),
+        };
+        self.args.store.commit_async(set).await?;
+        Ok(())
+    }
+
+    /// A host is there (again): what it may have missed of tries.
+    pub fn tell_trials_again(&self, peer: HostId) {
+        for trial in self.trials.0.values() {
+            let live = matches!(trial.standing, Standing::Building | Standing::Publishing);
+            if !live || trial.builder != Some(peer) && peer != self.vessel() {
+                continue;
+            }
+            self.send_trial(trial);
+        }
+    }
+
+    /// Tells vessel and the builder of a try; repeats are no-ops there.
+    fn send_trial(&self, trial: &Trial) {
+        let Some(builder) = trial.builder else {
+            return;
+        };
+        if let Some(expectation) = trial.expectation() {
+            let say = Say::Expect(Box::new(expectation));
+            self.args.post.say(self.vessel(), Role::Vessel, say);
+        }
+        let say = self.order_said(trial.order.clone());
+        self.args.post.say(builder, Role::Avalanche, say);
+    }
+
     /// `try`: takes a recipe whose packed directory was uploaded before.
     pub async fn try_recipe(&mut self, wish: &Try) -> Done<Result<Tried>> {
         if self.bases_pending > 0 {
@@ -134,10 +281,14 @@ impl State {
             Ok((size, facts)) => self.trial(wish, facts, size),
             Err(fault) => Err(fault),
         };
-        let trial = match prepared {
+        let mut trial = match prepared {
             Ok(trial) => trial,
             Err(fault) => return Ok(Err(fault)),
         };
+        let bytes = postcard::to_stdvec(&trial.order)?;
+        let blobs = self.args.blobs.clone();
+        let stored = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes));
+        trial.stored = stored.await??.sha256;
         let id = trial.order.attempt.job;
         if trial.publishes
             && let Some(profile) = self.farm.profiles.get(&trial.order.profile.name).cloned()
@@ -155,11 +306,12 @@ impl State {
                     format!("{REMEMBERED} tries are under way"),
                 )));
             };
-            self.forget_trial(oldest);
+            self.forget_trial(oldest).await?;
         }
         let (recipe, version) = (trial.order.recipe.clone(), trial.order.version.clone());
         self.trials.0.insert(id, trial);
-        self.tend_trials();
+        self.keep_trial(id).await?;
+        self.tend_trials().await?;
         Ok(Ok(Tried {
             id,
             recipe,
@@ -239,7 +391,9 @@ impl State {
             changed_ms: now.mono_ms,
             phase: None,
             log_bytes: 0,
-            refused: 0,
+            given_back: 0,
+            stored: wish.recipe_tar,
+            changed: now.wall,
         })
     }
 
@@ -270,7 +424,7 @@ impl State {
     }
 
     /// By the clock, and when something changed: gives waiting tries to builders, forgets old ones.
-    pub fn tend_trials(&mut self) {
+    pub async fn tend_trials(&mut self) -> Done<()> {
         let now_ms = crate::actors::now().mono_ms;
         let old: Vec<JobId> = self
             .trials
@@ -279,7 +433,9 @@ impl State {
             .filter(|(_, trial)| trial.is_over() && now_ms > trial.changed_ms + FORGET_MS)
             .map(|(id, _)| *id)
             .collect();
-        old.into_iter().for_each(|id| self.forget_trial(id));
+        for id in old {
+            self.forget_trial(id).await?;
+        }
         let mut taken = Vec::new();
         let waiting: Vec<JobId> = self
             .trials
@@ -302,27 +458,16 @@ impl State {
                     taken.push(builder);
                     trial.builder = Some(builder);
                     trial.stand(Standing::Building);
-                    let order = trial.order.clone();
-                    let expectation = trial.publishes.then(|| Expectation {
-                        attempt: order.attempt,
-                        builder,
-                        source: order.recipe.clone(),
-                        version: order.version.clone(),
-                        release: order.release,
-                        build_release: order.build_release,
-                        arch: order.profile.arch,
-                        channel: order.profile.channel.clone(),
-                    });
-                    if let Some(expectation) = expectation {
-                        let say = Say::Expect(Box::new(expectation));
-                        self.args.post.say(self.vessel(), Role::Vessel, say);
+                    // On disk before anybody is told.
+                    self.keep_trial(id).await?;
+                    if let Some(trial) = self.trials.0.get(&id) {
+                        self.send_trial(trial);
                     }
-                    let say = self.order_said(order);
-                    self.args.post.say(builder, Role::Avalanche, say);
                 }
                 Err(why) => trial.standing = Standing::Waiting(why),
             }
         }
+        Ok(())
     }
 
     /// A builder with a free slot for this try, or what it waits for.
@@ -361,7 +506,7 @@ impl State {
     }
 
     /// What a builder or vessel says about a try.
-    pub fn trial_said(&mut self, from: HostId, attempt: AttemptId, say: Say) {
+    pub async fn trial_said(&mut self, from: HostId, attempt: AttemptId, say: Say) -> Done<()> {
         let vessel = self.vessel();
         let Some(trial) = self.trials.0.get_mut(&attempt.job) else {
             // Of an earlier summit, or forgotten: nobody waits for it.
@@ -370,21 +515,26 @@ impl State {
                 self.args.post.say(from, Role::Avalanche, heard);
                 self.stop_attempt(attempt, from, "nobody waits for this try any more");
             }
-            return;
+            return Ok(());
         };
         if trial.builder != Some(from) && from != vessel {
-            return;
+            // It had it once, and may forget it. What another one makes of it now is not touched.
+            if matches!(say, Say::Ended { .. }) {
+                let why = "another builder has it".to_string();
+                for say in [Say::Heard { attempt }, Say::Cancel { attempt, why }] {
+                    self.args.post.say(from, Role::Avalanche, say);
+                }
+            }
+            return Ok(());
         }
         match say {
             Say::Progress {
                 stage, log_bytes, ..
-            } => (trial.phase, trial.log_bytes) = (Some(stage), log_bytes),
-            Say::Refused { why, .. } => {
-                trial.refused += 1;
-                trial.builder = None;
-                trial.not_before_ms = crate::actors::now().mono_ms + REFUSED_MS;
-                trial.stand(Standing::Waiting(why.what));
+            } => {
+                (trial.phase, trial.log_bytes) = (Some(stage), log_bytes);
+                return Ok(());
             }
+            Say::Refused { why, .. } => trial.wait_again(why.what),
             Say::Ended { outcome, .. } => {
                 let publishes = trial.publishes;
                 match outcome {
@@ -394,16 +544,16 @@ impl State {
                         }
                     }
                     Outcome::Built { .. } => trial.stand(Standing::Built),
-                    Outcome::Failed { blame, fault, .. } => {
-                        trial.stand(Standing::Failed(blame, fault));
-                    }
+                    Outcome::Failed { blame, fault, .. } => trial.failed(blame, fault),
                     Outcome::Cancelled => {
                         let fault = Fault::new(Kind::Operator, "the builder stopped it");
                         trial.stand(Standing::Failed(Blame::Operator, fault));
                     }
                 }
+                self.keep_trial(attempt.job).await?;
                 let heard = Say::Heard { attempt };
                 self.args.post.say(from, Role::Avalanche, heard);
+                return Ok(());
             }
             Say::Published {
                 channel, version, ..
@@ -415,8 +565,9 @@ impl State {
             Say::Rejected { blame, why, .. } if from == vessel => {
                 trial.stand(Standing::Failed(blame, why));
             }
-            _ => {}
+            _ => return Ok(()),
         }
+        self.keep_trial(attempt.job).await
     }
 
     /// Whether an attempt is a try that this host was given.
@@ -470,16 +621,19 @@ impl State {
     }
 
     /// `TryDone`: its owner has what it wants, or gives it up.
-    pub fn try_done(&mut self, wish: &TryDone) -> Result<TryPage> {
-        let shown = self.try_show(&TryShow { id: wish.id })?;
-        self.forget_trial(wish.id);
+    pub async fn try_done(&mut self, wish: &TryDone) -> Done<Result<TryPage>> {
+        let shown = self.try_show(&TryShow { id: wish.id });
+        if shown.is_ok() {
+            self.forget_trial(wish.id).await?;
+        }
         Ok(shown)
     }
 
-    fn forget_trial(&mut self, id: JobId) {
+    async fn forget_trial(&mut self, id: JobId) -> Done<()> {
         let Some(trial) = self.trials.0.remove(&id) else {
-            return;
+            return Ok(());
         };
+        self.keep_trial(id).await?;
         // What vessel has taken over it publishes by itself; everything else is thrown away.
         let publishing = matches!(
             trial.standing,
@@ -492,6 +646,7 @@ impl State {
                 "its owner has it, or gave it up",
             );
         }
+        Ok(())
     }
 }
 

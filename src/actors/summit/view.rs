@@ -375,6 +375,7 @@ impl State {
             temperature_c: vitals.and_then(|vitals| vitals.temperature_c),
             reclaimed_bytes: vitals.map_or(0, |vitals| vitals.reclaimed_bytes),
             parked: vitals.map_or(0, |vitals| vitals.parked),
+            confined_by: self.wards.means.get(id).cloned(),
             history: self.moments(id),
         })
     }

@@ -104,7 +104,7 @@ views! {
         pub id: HostId,
         /// Its name.
         pub name: HostName,
-        /// `trusted` or `test`.
+        /// `trusted` or `test`; `unknown` where only summit could tell.
         pub trust: String,
         /// `fit`, `low`, `stalled`, `away`, `quarantined`, `draining` or `unknown`.
         pub verdict: String,
@@ -140,6 +140,8 @@ views! {
         pub reclaimed_bytes: u64,
         /// Attempts that it gave back since its start because room was short.
         pub parked: u64,
+        /// By what means its slots are kept to their share, and why not by better ones; null: it did not say.
+        pub confined_by: Option<String>,
         /// How it was lately, the oldest first.
         pub history: Vec<MomentView>,
     }

@@ -12,6 +12,9 @@ use crate::model::who::Blame;
 /// Below this, whatever went wrong is the disk's doing.
 const DISK_FULL_BYTES: u64 = 16 * 1024 * 1024;
 const DISK_FULL_INODES: u64 = 100;
+/// What helps when a slot's memory is too small.
+const MORE_MEMORY: &str =
+    "give the builder fewer slots or more memory (slot_memory_mib), or the recipe fewer jobs";
 
 /// Why a build ended before its time.
 pub(super) struct End {
@@ -81,6 +84,12 @@ impl Run<'_> {
                         format!("{text}; a process waits for a disk"),
                         "look at the disks of this builder and at the kernel's log",
                     )
+                } else if self.stage == Stage::Prepare {
+                    (
+                        Kind::Builder,
+                        format!("{text}; nothing of the recipe ran yet"),
+                        "look at the disks and the network of this builder",
+                    )
                 } else {
                     (
                         Kind::Recipe,
@@ -97,7 +106,7 @@ impl Run<'_> {
                     bytes >> 20,
                     max >> 20
                 ),
-                "give the builder fewer slots or more memory (slot_memory_mib), or the recipe fewer jobs",
+                MORE_MEMORY,
             ),
             Alarm::Processes { count } => (
                 Kind::Recipe,
@@ -144,15 +153,35 @@ impl Run<'_> {
         }
     }
 
+    /// The kernel ended what took more than its control group may have.
+    fn over_memory(&self, mut end: End, kills: u64) -> End {
+        let max = self.ctx.rules.memory_bytes.unwrap_or(0);
+        end.blame = Blame::Builder;
+        end.fault.kind = Kind::Builder;
+        end.fault.causes.insert(0, end.fault.what.clone());
+        end.fault.what = format!(
+            "{} took more memory than the {} MiB that the slot has: the kernel ended it ({kills} processes killed)",
+            self.order.recipe,
+            max >> 20
+        );
+        end.fault.next = MORE_MEMORY.into();
+        end
+    }
+
     /// A full disk, and a process that the kernel killed for want of memory, are never the recipe's doing.
     pub(super) fn settle_blame(&self, mut end: End) -> End {
         if end.cancelled || end.blame == Blame::Operator || !end.evidence.is_empty() {
             return end;
         }
+        if let Some(group) = self.group.as_ref().filter(|group| group.memory_kills() > 0) {
+            return self.over_memory(end, group.memory_kills());
+        }
         let lines = self.log.last_lines();
         let said = |text: &str| lines.iter().any(|line| line.contains(text));
         let why = if is_full(&self.ctx.attempt_dir) || said("No space left on device") {
             "the builder's disk is full"
+        } else if is_read_only(&self.ctx.attempt_dir) {
+            "the builder's disk became read-only"
         } else if said("Input/output error") {
             "the builder's disk cannot be read or written"
         } else if end.blame == Blame::Recipe
@@ -165,14 +194,18 @@ impl Run<'_> {
             return end;
         };
         end.blame = Blame::Builder;
-        // A full disk costs no try.
-        end.fault.kind = match why.contains("full") {
+        // A full disk costs no try, and nor does one that cannot be written to.
+        end.fault.kind = match why.contains("full") || why.contains("read-only") {
             true => Kind::TryAgain,
             false => Kind::Builder,
         };
         end.fault.causes.insert(0, end.fault.what.clone());
         end.fault.what = why.to_owned();
-        end.fault.next = "make room on this builder; the job is tried again by itself".to_owned();
+        end.fault.next = match why.contains("read-only") {
+            true => "look in the kernel's log of this builder; the job is tried again by itself",
+            false => "make room on this builder; the job is tried again by itself",
+        }
+        .to_owned();
         end
     }
 }
@@ -191,6 +224,12 @@ pub(super) fn cancelled() -> End {
         cancelled: true,
         ..Fault::new(Kind::Operator, "the build was cancelled").into()
     }
+}
+
+/// What a kernel does to a file system with errors. The recipe's own words are no evidence: its root is read-only anyway.
+fn is_read_only(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir)
+        .is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 fn is_full(dir: &Path) -> bool {

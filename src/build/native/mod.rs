@@ -14,13 +14,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use crate::build::cgroup::{Bounds, Confine, Group};
 use crate::build::gitsource::GitMirror;
 use crate::build::layers::Layers;
 use crate::build::sandbox;
 use crate::build::upstream::Upstreams;
 use crate::build::watch::Rules;
 use crate::fault::Fault;
-use crate::id::Digest;
+use crate::id::{AttemptId, Digest};
 use crate::model::Glance;
 use crate::model::measure::PhaseTime;
 use crate::model::order::{Artefact, BuildOrder, Usage};
@@ -150,6 +151,8 @@ pub struct BuildContext {
     pub limits: sandbox::Limits,
     /// Bounds of all of them together.
     pub rules: Rules,
+    /// How the kernel keeps them to it, where it does.
+    pub confine: Confine,
     /// Hears of each look at the attempt, about once a second.
     pub glance: Arc<dyn Fn(Glance) + Send + Sync>,
     /// The layer cache.
@@ -168,6 +171,15 @@ impl BuildContext {
     /// Where the artefacts of the attempt lie.
     pub fn out_dir(&self) -> PathBuf {
         self.attempt_dir.join("out")
+    }
+
+    /// The control group of an attempt, where there are any.
+    pub(in crate::build) fn group(&self, attempt: AttemptId) -> Option<Arc<Group>> {
+        let bounds = Bounds {
+            memory_bytes: self.rules.memory_bytes,
+            processes: self.rules.processes,
+        };
+        self.confine.group(&attempt.to_string(), bounds)
     }
 }
 

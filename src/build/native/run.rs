@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::blame::{End, Ended, cancelled, missing};
@@ -10,6 +11,7 @@ use super::log::{self, Log};
 use super::prepare::{self, Places};
 use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, package};
 use crate::build::base::Base;
+use crate::build::cgroup::Group;
 use crate::build::layers::{self, Held};
 use crate::build::sandbox::{self, Bind, Session, Spec, Step, StepEnd, mason_binds};
 use crate::build::watch::Dog;
@@ -34,8 +36,9 @@ pub(super) struct Run<'a> {
     pub(super) log: &'a Log,
     events: Events<'a>,
     pub(super) dog: &'a Dog,
+    pub(super) group: Option<Arc<Group>>,
     begun: Instant,
-    stage: Stage,
+    pub(super) stage: Stage,
     stage_begun: Instant,
     stage_offset: u64,
     phases: Vec<PhaseTime>,
@@ -91,6 +94,7 @@ pub(super) async fn build(
         log: &log,
         events,
         dog: &dog,
+        group: ctx.group(order.attempt),
         begun: now,
         stage: Stage::Prepare,
         stage_begun: now,
@@ -232,8 +236,11 @@ impl Run<'_> {
     async fn whole(&mut self) -> Ended<Vec<crate::model::order::Artefact>> {
         let places = Places::make(self.ctx)?;
         let (recipe, mut scripts, held) = self.prepare(&places).await?;
-        let (mut session, reader) =
-            Session::start(self.spec(&places, &held, recipe.options.networking)).await?;
+        let (mut session, reader) = Session::start_in(
+            self.spec(&places, &held, recipe.options.networking),
+            self.group.clone(),
+        )
+        .await?;
         let idle_max = Duration::from_secs(self.order.limits.silence_s);
         self.dog.follow(session.init_pid(), idle_max);
         (self.events)(BuildEvent::Started {
@@ -338,6 +345,7 @@ impl Run<'_> {
             profile::Base::Directory(path) => Base::Directory(path.into()),
             profile::Base::Stones => Base::Stones,
         };
+        let ear = self.dog.ear();
         let work = move || {
             // Pinned until the root holds them: another slot may be making room.
             let mut pins = Vec::new();
@@ -351,6 +359,7 @@ impl Run<'_> {
                     }
                 };
                 pins.push(pin);
+                ear.hear();
             }
             layers.root(&base, &inputs)
         };
