@@ -503,7 +503,9 @@ impl Run<'_> {
             .map_err(|error| what(error.into()))?;
         let errors = start.try_clone().map_err(what)?;
         let reader = LogReader::from_owned_fd(end).map_err(what)?;
-        let mark = self.order.attempt.to_string();
+        // Another farm on this machine has attempts of the same numbers.
+        let farm = super::sandbox_session::marker(&self.ctx.state_dir).map_err(what)?;
+        let mark = format!("{farm}:{}", self.order.attempt);
         let mut command = tokio::process::Command::new(program);
         command
             .args(places.arguments(self.order, self.tool.verify))

@@ -128,7 +128,7 @@ impl State {
                 }],
                 commit: CommitId([0; 20]),
                 hold: None,
-                priority: 0.0,
+                priority: None,
                 estimate_s: None,
                 created: running.since,
                 ended: None,

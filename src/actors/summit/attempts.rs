@@ -26,6 +26,8 @@ const GIVEN_BACK_MAX: u32 = 20;
 /// How long a builder is left alone whose slot is still being cleared of a build that was stopped, in milliseconds;
 /// doubles with each try.
 const BUSY_MS: u64 = 500;
+/// What failed by a builder's doing is kept away from it for so long, while there is another one.
+const ELSEWHERE_MS: u64 = 300_000;
 /// First pause after a refusal; where a person has to mend something it doubles with each try, up to ten minutes.
 const REFUSED_MS: u64 = 10_000;
 /// Longest back-off.
@@ -445,6 +447,40 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// What failed by a builder's doing is built by another one for a while, if there is one: the same machine would most
+    /// likely fail in the same way, and two hosts tell whose doing it was.
+    fn prefer_elsewhere(&mut self, attempt: AttemptId, from: HostId) {
+        let now = crate::actors::now();
+        let Some(here) = self.builders.get(&from).map(|known| known.report.clone()) else {
+            return;
+        };
+        let lease_ms = self.lease_ms();
+        let others = self.builders.iter().any(|(id, known)| {
+            let report = &known.report;
+            *id != from
+                && now.mono_ms.saturating_sub(known.heard_ms) <= lease_ms
+                && self.stop_word(id).is_none()
+                && report.leaving.is_none()
+                && !report.slot_cores.is_empty()
+                && report.arch == here.arch
+                && here
+                    .levels
+                    .iter()
+                    .all(|level| report.levels.contains(level))
+                && self.trust_of(*id) == self.trust_of(from)
+                && matches!(report.judgement.verdict, Verdict::Fit | Verdict::Stalled)
+        });
+        if others {
+            let happened = Happened::Refused {
+                job: attempt.job,
+                builder: from,
+                why: format!("try {} failed there by the builder's doing", attempt.try_no).into(),
+                until_ms: now.mono_ms + ELSEWHERE_MS,
+            };
+            self.schedule.take(happened, now);
+        }
     }
 
     /// What follows for the job of an attempt that made nothing.

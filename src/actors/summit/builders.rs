@@ -27,8 +27,6 @@ const ENDS: usize = 16;
 /// Recipes that fail one after the other on one host by their own doing, while others build elsewhere, before the host is
 /// suspected: more than for failures that are the builder's anyway.
 const FAILING_RECIPES: usize = 5;
-/// What failed by a builder's doing is kept away from it for so long, while there is another one.
-const ELSEWHERE_MS: u64 = 300_000;
 /// First pause between two canaries; doubles up to an hour.
 const CANARY_MS: u64 = 60_000;
 const CANARY_MS_MAX: u64 = 3_600_000;
@@ -397,40 +395,6 @@ impl State {
         match hosts.len() >= limit::HOSTS_FAILED_MAX {
             true => Blame::Recipe,
             false => blame,
-        }
-    }
-
-    /// What failed by a builder's doing is built by another one for a while, if there is one: the same machine would most
-    /// likely fail in the same way, and two hosts tell whose doing it was.
-    pub fn prefer_elsewhere(&mut self, attempt: AttemptId, from: HostId) {
-        let now = crate::actors::now();
-        let Some(here) = self.builders.get(&from).map(|known| known.report.clone()) else {
-            return;
-        };
-        let lease_ms = self.lease_ms();
-        let others = self.builders.iter().any(|(id, known)| {
-            let report = &known.report;
-            *id != from
-                && now.mono_ms.saturating_sub(known.heard_ms) <= lease_ms
-                && self.stop_word(id).is_none()
-                && report.leaving.is_none()
-                && !report.slot_cores.is_empty()
-                && report.arch == here.arch
-                && here
-                    .levels
-                    .iter()
-                    .all(|level| report.levels.contains(level))
-                && self.trust_of(*id) == self.trust_of(from)
-                && matches!(report.judgement.verdict, Verdict::Fit | Verdict::Stalled)
-        });
-        if others {
-            let happened = Happened::Refused {
-                job: attempt.job,
-                builder: from,
-                why: format!("try {} failed there by the builder's doing", attempt.try_no).into(),
-                until_ms: now.mono_ms + ELSEWHERE_MS,
-            };
-            self.schedule.take(happened, now);
         }
     }
 
