@@ -284,6 +284,12 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
     let then = farm.json(&["package", "list", "--version", "3"]);
     assert_eq!(then[0]["release"], 2, "{then:#}");
     farm.code(1, &["package", "list", "--version", "77"]);
+    let why = farm.ok(&["why", "alpha"]);
+    assert!(
+        why.contains("alpha is not built: held by")
+            && why.contains("rolled back to version 2 of main"),
+        "{why}"
+    );
     // The next poll does not undo it; a person's word does.
     farm.ok(&["project", "refresh", "test"]);
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 1);

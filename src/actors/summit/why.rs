@@ -359,10 +359,24 @@ impl State {
             view.reasons.push(fault_reason("recipe_fault", fault));
             return view;
         }
+        let key = (project.clone(), entry.name().clone());
+        let held = self.farm.recipe_holds.get(&key).map(|hold| {
+            reason(
+                "hold",
+                format!("held by {}: {}", hold.owner, hold.reason),
+                "operator",
+                &format!("massif build {}", entry.name()),
+            )
+        });
         if let Some(job) = self.newest_job(project, entry) {
             let mut view = self.why_job(job);
             view.reasons.extend(self.why_spared(job));
             view.reasons.extend(why_unraised(job, entry));
+            if let Some(held) = held {
+                view.summary = format!("{} is not built: {}", entry.name(), held.text);
+                view.cheapest = Some(format!("massif build {}", entry.name()));
+                view.reasons.insert(0, held);
+            }
             return view;
         }
         let name = entry.name();
@@ -389,14 +403,8 @@ impl State {
                     "no job",
                     format!("no job exists for {name}"),
                 );
-                if let Some(hold) = self.farm.recipe_holds.get(&(project.clone(), name.clone())) {
-                    let text = format!("held by {}: {}", hold.owner, hold.reason);
-                    view.reasons.push(reason(
-                        "hold",
-                        text,
-                        "operator",
-                        &format!("massif build {name}"),
-                    ));
+                if let Some(held) = held {
+                    view.reasons.push(held);
                 } else {
                     let text =
                         "the project's first intake was large, so only what is asked for is built"
