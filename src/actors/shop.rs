@@ -15,14 +15,28 @@ use crate::admin::view::{
 use crate::admin::{Caller, Method, Reply};
 use crate::channel::{Cause, ChannelState, PackageMap, PublishedPackage, Step};
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{Arch, ChannelName, VersionId};
+use crate::id::{Arch, ChannelName, HostName, VersionId};
 use crate::limit;
-use crate::model::{BasePackage, Event, Hold};
+use crate::model::{BasePackage, Event, Hold, Role};
 use crate::stone::Dependency;
 
 /// Answers a call about channels and packages.
 pub async fn answer(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Result<Reply> {
     let view = inner.channels.borrow().clone();
+    if !inner.roles.contains(&Role::Vessel) && needs_vessel(&call) {
+        let vessel = inner.links.vessel().and_then(|id| inner.links.name_of(&id));
+        let name = vessel.as_ref().map_or("another host", HostName::as_str);
+        return Err(Fault::new(
+            Kind::Conflict,
+            format!("the files of this channel are kept by {name}"),
+        )
+        .next(match call {
+            Call::ChannelRollback(_) => {
+                "only a host that decides and publishes rolls back; build an older commit".into()
+            }
+            _ => format!("run this command on {name}, with its --dir"),
+        }));
+    }
     match call {
         Call::ChannelList(wish) => {
             let channels = view
@@ -107,6 +121,17 @@ pub async fn answer(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Result<R
             wish.reply(&Imported { import })
         }
     }
+}
+
+/// Whether a call is about files, and not only about what is known of them.
+fn needs_vessel(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::ChannelRollback(_)
+            | Call::ChannelVerify(_)
+            | Call::PackageImport(_)
+            | Call::PackageImportBase(_)
+    )
 }
 
 fn find<'a>(view: &'a vessel::View, name: &str) -> Result<&'a Arc<ChannelState>> {

@@ -11,5 +11,6 @@ mod owner;
 mod relay;
 pub mod rig;
 mod scenarios;
+mod speaking;
 mod third;
 mod transfers;

@@ -58,6 +58,9 @@ fn summit_vessel_and_builder_are_three_hosts() {
     crest.published("beta");
     assert_eq!((stones(&keep), stones(&crest)), (2, 0));
     keep.ok(&["channel", "verify", "main"]);
+    let there = crest.run(&["channel", "verify", "main"]);
+    let said = String::from_utf8_lossy(&there.stderr).into_owned();
+    assert!(said.contains("kept by keep"), "{said}");
     let versions = |node: &Node| {
         let all = node.json(&["channel", "versions", "main"]);
         all.as_array().unwrap().len()
