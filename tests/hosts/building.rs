@@ -265,7 +265,8 @@ fn a_revoked_builder_s_work_goes_elsewhere() {
     let crest = place.summit("30s");
     let east = place.builder(&crest, "east", &[]);
     let mut repo = Repo::new();
-    add(&mut repo, "alpha", &slow(4));
+    // Long enough for another builder to join meanwhile, also on a busy machine.
+    add(&mut repo, "alpha", &slow(12));
     repo.commit("Add alpha");
     crest.ok(&["project", "add", "test", &repo.url()]);
     crest.building("alpha", "build");
