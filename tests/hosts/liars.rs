@@ -241,63 +241,6 @@ fn a_package_of_another_source_is_not_published_for_this_one() {
 }
 
 #[test]
-fn an_attempt_that_was_given_up_is_over_whoever_offers_it_later() {
-    let place = Place::new();
-    let crest = place.summit("30s");
-    let line = line(&crest, "liar", &[]);
-    let mut repo = Repo::new();
-    add(&mut repo, "alpha", "");
-    repo.commit("Add alpha");
-    crest.ok(&["project", "add", "test", &repo.url()]);
-    let dir = tempfile::tempdir().unwrap();
-    runtime().block_on(async {
-        let endpoint = endpoint(dir.path());
-        joined(&endpoint, &line).await;
-        let mut liar = link(&endpoint, &line).await;
-        serve(&liar, Lie::default());
-        let first = ordered(&mut liar).await.attempt;
-        let outcome = Outcome::Failed {
-            blame: massif::model::Blame::Builder,
-            phase: None,
-            fault: massif::fault::Fault::new(massif::fault::Kind::Builder, "it broke"),
-            usage: Usage::default(),
-        };
-        let ended = Say::Ended {
-            attempt: first,
-            outcome,
-        };
-        tell(&mut liar, Role::Summit, ended).await;
-        let artefacts = vec![Artefact {
-            name: "alpha-1.1-1-1-x86_64.stone".into(),
-            kind: ArtefactKind::Stone,
-            blob: blob(b"x"),
-        }];
-        let offer = Say::Offer {
-            attempt: first,
-            artefacts,
-        };
-        crest.until(&["job", "show", "alpha"], |job| {
-            job["attempts"][0]["blame"] == "builder"
-        });
-        tell(&mut liar, Role::Vessel, offer).await;
-        let answered = tokio::time::timeout(Duration::from_secs(120), async {
-            loop {
-                let heard = liar.control().hear().await.unwrap().expect("a link");
-                if let wire::Say::Ring { say, .. } = heard
-                    && matches!(*say, Say::Unexpected { attempt } if attempt == first)
-                {
-                    return;
-                }
-            }
-        });
-        answered.await.expect("it is told that nobody wants it");
-        endpoint.close().await;
-    });
-    let jobs = crest.json(&["job", "list"]);
-    assert_ne!(jobs[0]["state"], "published", "{jobs:#}");
-}
-
-#[test]
 fn a_log_without_end_is_cut_at_what_the_order_allows() {
     let place = Place::new();
     let mut crest = place.host("crest");
