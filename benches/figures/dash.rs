@@ -7,10 +7,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use massif::actors::log_search::Search;
+use massif::actors::past::Folds;
 use massif::admin::summit::JobLogSearch;
 use massif::admin::view::{BuilderView, JobView};
-use massif::id::{JobId, Now, Stamp};
+use massif::id::{AttemptId, HostId, JobId, Now, Seq, Stamp, VersionId};
+use massif::model::{Because, Event, Target, Who};
 use massif::net::admin::Client;
+use massif::store::events::Chain;
+use massif::store::{Options, Store, WriteSet};
 use massif::tui::app::{App, Input};
 use massif::tui::data::{Link, News};
 use massif::tui::keys::Key;
@@ -24,6 +28,7 @@ const JOBS: u64 = 10_000;
 const BUILDERS: u64 = 500;
 /// Changes between two frames of a farm with 200 events a second and four frames a second.
 const CHANGES: u64 = 50;
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// A number that only tries have.
 const TRY: u64 = (1 << 62) + 7;
 const BEGAN: i64 = 1_795_341_600_000;
@@ -55,7 +60,7 @@ fn job(id: u64, round: u64) -> JobView {
         "id": id, "project": "main", "recipe": format!("recipe-{id}"), "version": "1.2.3", "release": 4, "build_release": 1,
         "profile": "default", "state": state, "because": "newer release",
         "waits_for": [{"kind": "job", "text": format!("recipe-{} 1.2.3-4 is not published (job {})", id / 2, id / 2)}],
-        "attempts": attempts, "commit": "0123456789abcdef0123456789abcdef01234567", "hold": null,
+        "attempts": attempts, "commit": COMMIT, "hold": null,
         "priority": (id % 977) as f64, "estimate_s": 120.0, "created": stamp, "ended": null,
     });
     serde_json::from_value(value).expect("a job")
@@ -322,6 +327,99 @@ fn start(socket: &std::path::Path) -> Duration {
     took
 }
 
+/// The farm as it was: a long log folded from its start, then steps back and forth beside it.
+fn past() {
+    let jobs: u64 = if cfg!(debug_assertions) {
+        2_000
+    } else {
+        50_000
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Store::open(dir.path(), &Options::default()).expect("a store");
+    let mut chain = Chain::load(&store).expect("a log");
+    let mut last = Seq(0);
+    for some in (1..=jobs).collect::<Vec<u64>>().chunks(500) {
+        let mut set = WriteSet::new();
+        for number in some {
+            for event in life(*number) {
+                let bytes = postcard::to_stdvec(&(&Who::Farm, &event)).expect("bytes");
+                last = chain.append(&mut set, Stamp(BEGAN), bytes);
+            }
+        }
+        store.commit(set).expect("a commit");
+    }
+    let folds = Folds::new(store);
+    let since = Instant::now();
+    let farm = loop {
+        match folds.farm(last) {
+            Ok(farm) => break farm,
+            Err(fault) => assert_eq!(fault.kind, massif::fault::Kind::TryAgain),
+        }
+    };
+    assert_eq!(farm.jobs.len() as u64, jobs);
+    println!(
+        "dash: the farm after event {last} folded from the start in {:.0} ms",
+        since.elapsed().as_secs_f64() * 1e3
+    );
+    let mut steps: Vec<Duration> = (1..200)
+        .map(|back| {
+            let since = Instant::now();
+            folds
+                .farm(Seq(last.0 - back * 37))
+                .expect("an earlier farm");
+            since.elapsed()
+        })
+        .collect();
+    println!(
+        "dash: a step back in that log: p99 {:.1} ms",
+        at_99(&mut steps).as_secs_f64() * 1e3
+    );
+}
+
+/// What happens to a job: it is planned, given to a builder, built and published.
+fn life(number: u64) -> [Event; 5] {
+    let attempt = AttemptId {
+        job: JobId(number),
+        try_no: 1,
+    };
+    [
+        Event::Planned {
+            job: JobId(number),
+            target: Target {
+                project: "main".parse().expect("a name"),
+                recipe: format!("recipe-{}", number % 4_000)
+                    .parse()
+                    .expect("a name"),
+                profile: "default".parse().expect("a name"),
+            },
+            version: "1.2.3".into(),
+            release: number,
+            build_release: 1,
+            commit: COMMIT.parse().expect("a commit"),
+            dir: "r/recipe".into(),
+            tree: COMMIT.parse().expect("a commit"),
+            because: Because::Missing,
+        },
+        Event::Assigned {
+            attempt,
+            builder: HostId([7; 32]),
+            slot: 0,
+            build_release: 1,
+        },
+        Event::Accepted { attempt },
+        Event::Built {
+            attempt,
+            artefacts: 3,
+            bytes: 1_000,
+        },
+        Event::Published {
+            attempt,
+            channel: "main".parse().expect("a name"),
+            version: VersionId(number),
+        },
+    ]
+}
+
 /// All of it.
 pub fn run() {
     keys();
@@ -330,5 +428,6 @@ pub fn run() {
     minute("busy farm, queue", true, '2');
     minute("busy farm, first page", true, '1');
     search();
+    past();
     real_farm();
 }

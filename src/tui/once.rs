@@ -168,6 +168,7 @@ pub fn json(data: &Data) -> Result<serde_json::Value> {
         "schema": crate::admin::SCHEMA,
         "status": status,
         "jobs": list(jobs.map(|job| serde_json::to_value(job.as_ref())).collect())?,
+        "peers": list(data.peers.iter().map(|peer| serde_json::to_value(peer.as_ref())).collect())?,
         "builders": list(data.builders.iter().map(|builder| serde_json::to_value(builder.as_ref())).collect())?,
         "events": list(last.map(|event| serde_json::to_value(event.as_ref())).collect())?,
     }))

@@ -3,6 +3,7 @@
 mod afar;
 mod hostile;
 mod past;
+mod progress;
 mod pty;
 mod sample;
 mod screens;

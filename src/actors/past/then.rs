@@ -1,181 +1,29 @@
-//! The farm as it was: folds the log of events up to a number, by the rules that made the farm of now. Owns nothing on
-//! disk; keeps some folded farms in memory, so that a step back or forth costs the events in between and no more.
+//! One moment of the past as rows of the admin interface: what the log of events tells of it, and what it does not.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
-use super::summit::builders::{holds_of, stop_word_of};
-use super::summit::cone::Needs;
-use super::summit::view::{blame_view, hold_view};
-use super::{desk, events, post, summit};
-use crate::admin::summit::{Answer, Call, Past, PastShow, PastWhy};
+use super::Folded;
+use crate::actors::summit::builders::{holds_of, stop_word_of};
+use crate::actors::summit::cone::Needs;
+use crate::actors::summit::view::{blame_view, hold_view};
+use crate::actors::{desk, events, post, summit};
+use crate::admin::summit::{Past, PastShow, PastWhy};
 use crate::admin::view::{
     AttemptView, BuilderView, JobState as StateView, JobView, PastProjectView, PastView,
     ReasonView, SlotView, WaitView, WhyView,
 };
-use crate::admin::{Method, Reply};
 use crate::fault::{Fault, Kind, Result, nearest};
-use crate::id::{Arch, AttemptId, HostId, JobId, Seq, Stamp};
+use crate::id::{Arch, AttemptId, HostId, JobId, Stamp};
 use crate::limit;
-use crate::model::{Attempt, AttemptState, Blame, Farm, Job, JobState, Measures, Refusal, Target};
-use crate::store::{Store, events as log};
+use crate::model::{Attempt, AttemptState, Blame, Farm, Job, JobState, Target};
+use crate::store::events as log;
 
-/// A folded farm is kept at least this often on the way, so that a later question begins near.
-const KEPT_EVERY: u64 = 8_192;
-/// Folded farms that are kept: their jobs are shared, so that each costs what changed since the one before.
-const KEPT_MAX: usize = 24;
 /// Targets whose needs summit is asked for at once: a handler should take some milliseconds.
 const NEEDS_AT_ONCE: usize = 200;
 
-/// A folded farm.
-#[derive(Debug, Clone, Default)]
-struct Folded {
-    farm: Farm,
-    /// When its last event was recorded.
-    at: Option<Stamp>,
-    /// Events that the rules of this version do not take.
-    refused: u64,
-}
-
-/// Folds the log, and remembers.
-pub struct Folds {
-    store: Store,
-    kept: Mutex<BTreeMap<Seq, Arc<Folded>>>,
-}
-
-impl Folds {
-    /// Of this store's log.
-    pub fn new(store: Store) -> Folds {
-        Folds {
-            store,
-            kept: Mutex::default(),
-        }
-    }
-
-    fn keep(&self, folded: &Folded) -> Arc<Folded> {
-        let folded = Arc::new(folded.clone());
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.insert(folded.farm.seq, Arc::clone(&folded));
-        if kept.len() > KEPT_MAX {
-            // The one whose neighbours are closest is missed least; the new one stays.
-            let places: Vec<u64> = kept.keys().map(|seq| seq.0).collect();
-            let span = |at: usize| {
-                let before = at.checked_sub(1).and_then(|at| places.get(at)).copied();
-                let after = places.get(at + 1).copied().unwrap_or(u64::MAX);
-                after - before.unwrap_or(0)
-            };
-            let others = (0..places.len()).filter(|at| places.get(*at) != Some(&folded.farm.seq.0));
-            if let Some(least) = others
-                .min_by_key(|at| span(*at))
-                .and_then(|at| places.get(at))
-            {
-                kept.remove(&Seq(*least));
-            }
-        }
-        folded
-    }
-
-    /// The farm after this event. Blocking; gives up after some seconds and goes on from there when it is asked again.
-    fn fold(&self, to: Seq) -> Result<Arc<Folded>> {
-        let near = {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.range(..=to)
-                .next_back()
-                .map(|(_, folded)| Arc::clone(folded))
-        };
-        if let Some(near) = near.as_ref().filter(|near| near.farm.seq == to) {
-            return Ok(Arc::clone(near));
-        }
-        let mut folded = near.map_or_else(Folded::default, |near| near.as_ref().clone());
-        let until = Instant::now() + Duration::from_millis(limit::PAST_FOLD_MS);
-        for row in log::after(&self.store, folded.farm.seq) {
-            let row = row?;
-            if row.seq > to {
-                break;
-            }
-            if row.seq.0 != folded.farm.seq.0 + 1 {
-                let what = format!(
-                    "the log of events begins at {}: what was before is not kept",
-                    row.seq
-                );
-                return Err(Fault::new(Kind::NotFound, what).next("look at a later moment"));
-            }
-            let recorded = events::read(&row)
-                .map_err(|fault| fault.next("the farm can be told up to the event before it"))?;
-            match folded.farm.weigh(&recorded) {
-                Ok(change) => folded.farm.adopt(change),
-                Err(Refusal::Repeat) => {}
-                Err(_) => folded.refused += 1,
-            }
-            folded.farm.seq = row.seq;
-            folded.at = Some(row.at);
-            if row.seq.0.is_multiple_of(KEPT_EVERY) {
-                self.keep(&folded);
-                if Instant::now() > until && row.seq < to {
-                    let what = format!("the farm is folded up to event {} of {to}", row.seq);
-                    return Err(
-                        Fault::new(Kind::TryAgain, what).next("ask again: it goes on from there")
-                    );
-                }
-            }
-        }
-        if folded.farm.seq != to {
-            let what = format!(
-                "there is no event {to} yet: the last one is {}",
-                folded.farm.seq
-            );
-            return Err(Fault::new(Kind::NotFound, what).next("`massif audit` lists them"));
-        }
-        Ok(self.keep(&folded))
-    }
-
-    /// The phase that an attempt was in, as it was measured later.
-    fn phase(&self, attempt: &Attempt, at: Stamp) -> Option<String> {
-        let measures: Measures = self.store.get(&attempt.id).ok().flatten()?;
-        let began = attempt.started.unwrap_or(attempt.assigned);
-        let since_ms = u64::try_from(at.0 - began.0).unwrap_or(0);
-        let begun = measures.phases.iter().rev();
-        let phase = begun
-            .into_iter()
-            .find(|phase| phase.started_ms <= since_ms)?;
-        Some(phase.name.clone())
-    }
-}
-
-/// Answers a question about the past.
-///
-/// # Errors
-///
-/// There is no such event, or the log is damaged before it.
-pub async fn answer(inner: &Arc<desk::Inner>, call: Call) -> Result<Reply> {
-    let at = match &call {
-        Call::PastShow(wish) => wish.at,
-        Call::PastWhy(wish) => wish.at,
-        other => {
-            return Err(Fault::bug(format!(
-                "{} is not about the past",
-                other.facts().name
-            )));
-        }
-    };
-    let folding = Arc::clone(inner);
-    let folded = desk::blocking(move || folding.past.fold(at)).await?;
-    let then = Then::new(Arc::clone(inner), folded);
-    match call {
-        Call::PastShow(wish) => wish.reply(&then.page(&wish).await?),
-        Call::PastWhy(wish) => wish.reply(&Answer {
-            why: then.why(&wish).await?,
-        }),
-        other => Err(Fault::bug(format!(
-            "{} is not about the past",
-            other.facts().name
-        ))),
-    }
-}
-
 /// One moment, with what it takes to show it.
-struct Then {
+pub(super) struct Then {
     inner: Arc<desk::Inner>,
     folded: Arc<Folded>,
     /// Targets of which something was published by then.
@@ -183,7 +31,7 @@ struct Then {
 }
 
 impl Then {
-    fn new(inner: Arc<desk::Inner>, folded: Arc<Folded>) -> Then {
+    pub(super) fn new(inner: Arc<desk::Inner>, folded: Arc<Folded>) -> Then {
         let jobs = folded.farm.jobs.values();
         let published = jobs
             .filter(|job| job.state == JobState::Published)
@@ -209,7 +57,7 @@ impl Then {
         known.map_or_else(|| id.short(), ToString::to_string)
     }
 
-    async fn page(&self, wish: &PastShow) -> Result<Past> {
+    pub(super) async fn page(&self, wish: &PastShow) -> Result<Past> {
         let before = match &wish.after {
             Some(text) => text
                 .parse::<JobId>()
@@ -474,7 +322,7 @@ impl Then {
         }
         let known = live.keys().chain(farm.builder_stops.keys());
         let here = present.keys().filter(|id| farm.hosts.contains_key(id));
-        let all: std::collections::BTreeSet<HostId> = known.chain(here).copied().collect();
+        let all: BTreeSet<HostId> = known.chain(here).copied().collect();
         let view = |id: HostId| {
             let builds = live.get(&id).map_or(&[][..], Vec::as_slice);
             let now = present.get(&id);
@@ -536,7 +384,7 @@ impl Then {
         })
     }
 
-    async fn why(&self, wish: &PastWhy) -> Result<WhyView> {
+    pub(super) async fn why(&self, wish: &PastWhy) -> Result<WhyView> {
         let thing = wish.thing.as_str();
         let (kind, name) = match thing.split_once(':') {
             Some((kind @ ("job" | "recipe" | "builder"), name)) => (kind, name),
