@@ -28,6 +28,8 @@ fn start(dir: &Path, arguments: &[&str]) -> Child {
             return child;
         }
     }
+    drop(child.kill());
+    drop(child.wait());
     panic!("{} is not ready", dir.display());
 }
 
