@@ -120,8 +120,11 @@ pub(crate) fn fault_text(view: &FaultView) -> String {
 /// `text (have 2 GiB, need 8 GiB)`; the amounts once.
 pub(crate) fn reason_text(reason: &ReasonView) -> String {
     let mut out = reason.text.clone();
-    let amount = |amount: &Option<String>| amount.clone().filter(|amount| !out.contains(amount));
-    match (amount(&reason.have), amount(&reason.need)) {
+    let told = |amount: &Option<String>| amount.as_ref().is_some_and(|amount| out.contains(amount));
+    if told(&reason.have) && told(&reason.need) {
+        return out;
+    }
+    match (&reason.have, &reason.need) {
         (Some(have), Some(need)) => out.push_str(&format!(" (have {have}, need {need})")),
         (Some(have), None) => out.push_str(&format!(" (have {have})")),
         (None, Some(need)) => out.push_str(&format!(" (need {need})")),

@@ -97,8 +97,9 @@ fn envelopes_that_are_read_are_what_they_say_and_nothing_else_is_read() {
     feed(&messages(), |bytes| {
         if let Ok(envelope) = wire::decode(bytes) {
             let again = wire::encode(&envelope).unwrap();
-            // Not the same bytes: a number may be written longer than it has to be.
-            assert_eq!(wire::decode(&again[4..]).unwrap(), envelope);
+            // Not the bytes that came: a number may be written longer than it has to be. Nor the values: NaN is not NaN.
+            let twice = wire::encode(&wire::decode(&again[4..]).unwrap()).unwrap();
+            assert_eq!(twice, again);
         }
     });
 }
