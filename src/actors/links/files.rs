@@ -363,14 +363,21 @@ impl Links {
         }
         let (done, waiting) = watch::channel(None);
         locked(&self.0.tails).insert(attempt, waiting);
-        let (links, live) = (self.clone(), Arc::clone(live));
+        let (links, mut live) = (self.clone(), Arc::clone(live));
         tokio::spawn(async move {
-            let copied = links.copy(&live, peer, attempt).await;
-            if let Err(fault) = &copied {
+            let whole = loop {
+                let Err(fault) = links.copy(&live, peer, attempt).await else {
+                    break true;
+                };
                 tracing::debug!(%attempt, %fault, "its log is not whole yet");
-            }
-            done.send_replace(Some(copied.is_ok()));
-            if copied.is_ok() {
+                // It came back on another link before this one was known to be over, and has spoken of the attempt there.
+                match links.live(&peer) {
+                    Some(next) if !Arc::ptr_eq(&next, &live) => live = next,
+                    _ => break false,
+                }
+            };
+            done.send_replace(Some(whole));
+            if whole {
                 locked(&links.0.tails).remove(&attempt);
             }
         });
