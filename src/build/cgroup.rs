@@ -18,6 +18,8 @@ const WANTED: [&str; 3] = ["cpu", "memory", "pids"];
 const OWN: &str = "host";
 /// Our two processes around a build's own.
 const OWN_PROCESSES: u64 = 2;
+/// A group that is younger may be empty because it is not used yet.
+const NEW_GROUP: Duration = Duration::from_secs(60);
 /// Between two looks whether a group is empty.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -314,16 +316,23 @@ impl Base {
     }
 }
 
-/// Removes groups of hosts that are gone. One that is not empty cannot be removed, so nothing that lives is touched.
+/// Removes groups of hosts that are gone. One that is not empty cannot be removed, so nothing that lives is touched; a new one is
+/// left alone, for another host on this machine may be about to put its first process into it.
 fn sweep(dir: &Path) {
+    let is_old = |entry: &fs::DirEntry| {
+        let made = entry.metadata().and_then(|known| known.modified());
+        made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > NEW_GROUP))
+    };
     let ours = fs::read_dir(dir).into_iter().flatten().flatten();
     for base in ours.filter(|entry| entry.file_name().to_string_lossy().starts_with("massif.")) {
         for group in fs::read_dir(base.path()).into_iter().flatten().flatten() {
-            if group.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if group.file_type().is_ok_and(|kind| kind.is_dir()) && is_old(&group) {
                 fs::remove_dir(group.path()).ok();
             }
         }
-        fs::remove_dir(base.path()).ok();
+        if is_old(&base) {
+            fs::remove_dir(base.path()).ok();
+        }
     }
 }
 
