@@ -12,6 +12,8 @@ mod hosts;
 mod intake;
 #[path = "figures/plan.rs"]
 mod plan;
+#[path = "figures/proof.rs"]
+mod proof;
 #[path = "figures/published.rs"]
 mod published;
 #[path = "figures/ring.rs"]
@@ -31,6 +33,7 @@ const FIGURES: &[(&str, fn())] = &[
     ("hosts", hosts::run),
     ("intake", intake::run),
     ("plan", plan::run),
+    ("proof", proof::run),
     ("published", published::run),
     ("ring", ring::run),
     ("root", root::run),

@@ -6,6 +6,7 @@
 // The core, in reading order: each file may name earlier ones only.
 pub mod admin;
 pub mod channel;
+pub mod compare;
 pub mod config;
 pub mod fault;
 pub mod health;

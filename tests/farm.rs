@@ -9,6 +9,7 @@ mod hosts;
 mod intake;
 mod native;
 mod order;
+mod proof;
 mod restart;
 mod ring;
 mod sandbox;

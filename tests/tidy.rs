@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Files and folders directly under `src/` that are core: each may name those before it, and its own.
 const CORE: &[&str] = &[
     "limit", "id", "fault", "stone", "recipe", "health", "model", "config", "plan", "channel",
-    "admin", "snapshot",
+    "compare", "admin", "snapshot",
 ];
 /// What each part of the shell may name beside the core.
 const SHELL: &[(&str, &[&str])] = &[

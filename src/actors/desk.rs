@@ -650,7 +650,7 @@ fn made(located: &summit::lookup::Located) -> Result<AttemptId> {
     })
 }
 
-fn artefact_view(artefact: &Artefact, attempt: AttemptId) -> ArtefactView {
+pub(super) fn artefact_view(artefact: &Artefact, attempt: AttemptId) -> ArtefactView {
     ArtefactView {
         name: artefact.name.clone(),
         kind: match artefact.kind {

@@ -350,6 +350,49 @@ fn tell(event: &Event, names: &Names) -> Told {
             name,
             text.clone(),
         ),
+        Event::Compared { comparison } => {
+            let finding = &comparison.finding;
+            let text = format!(
+                "comparison {}: {} {}, rebuilt on {}: {}",
+                comparison.id,
+                comparison.target.recipe,
+                comparison.release,
+                comparison.builder.short(),
+                finding.level.text(),
+            );
+            plain("compared", &comparison.target.recipe, text)
+        }
+        Event::ProofPolicySet { policy } => {
+            let idle = match policy.idle {
+                true => "idle builders rebuild what is published and compare",
+                false => "nothing is compared without being asked",
+            };
+            let text = match policy.require_match {
+                0 => format!("{}: {idle}", policy.channel),
+                more => format!(
+                    "{}: {idle}; {more} matches before publication",
+                    policy.channel
+                ),
+            };
+            plain("proof_policy_set", &policy.channel, text)
+        }
+        Event::RiseRuleSet { rule } => plain(
+            "rise_rule_set",
+            &"builders",
+            format!(
+                "a builder for tests may rise after {} matches",
+                rule.matches
+            ),
+        ),
+        Event::Convicted { conviction, hold } => plain(
+            "builder_convicted",
+            &conviction.builder.short(),
+            format!(
+                "builder {} is in quarantine: {}",
+                conviction.builder.short(),
+                hold.reason
+            ),
+        ),
         Event::HostSeen { host, name } => plain(
             "host_seen",
             name,

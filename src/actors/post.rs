@@ -81,6 +81,15 @@ impl Post {
                 let (answer, _) = ractor::concurrency::oneshot();
                 Some(vessel::Message::Open(channel, arch, answer.into()))
             }
+            Say::Examine {
+                attempt,
+                builder,
+                publication,
+            } => Some(vessel::Message::Examine {
+                attempt,
+                builder,
+                publication,
+            }),
             Say::Offer { attempt, artefacts } => {
                 let source = match &self.links {
                     Some(links) if from != self.own => {

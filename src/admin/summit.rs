@@ -1,9 +1,10 @@
 //! `io.massif.Summit`: projects, recipes, profiles, plans, jobs and builders.
 
 use super::view::{
-    ArtefactView, Blame, BuildView, BuilderView, ChangeView, ConeView, FaultView, JobDetail,
-    JobState, JobView, PastView, PlanJobView, PlanView, ProfileView, ProjectView, RecipeDetail,
-    RecipeView, WhyView,
+    ArtefactView, Blame, BuildView, BuilderProofView, BuilderView, CauseView, ChangeView,
+    ChannelPolicyView, ComparisonView, ConeView, FaultView, JobDetail, JobState, JobView, PastView,
+    PlanJobView, PlanView, ProfileView, ProjectView, RecipeDetail, RecipeProofView, RecipeView,
+    WhyView,
 };
 use super::{facts, methods, replies};
 use crate::id::{ChannelName, Digest, JobId, ProfileName, ProjectName, RecipeName, Seq};
@@ -187,6 +188,56 @@ replies! {
     pub struct Uploaded {
         /// Bytes so far.
         pub have: u64,
+    }
+
+    /// A comparison that began.
+    pub struct Comparing {
+        /// Its number.
+        pub id: u64,
+        /// The recipe.
+        pub recipe: RecipeName,
+        /// Version, release and build release.
+        pub release: String,
+        /// Who built what is published.
+        pub publisher: String,
+    }
+
+    /// Some comparisons.
+    pub struct Comparisons {
+        /// Those under way, then the others, the newest first.
+        pub comparisons: Vec<ComparisonView>,
+        /// Differences of all that are kept, by cause.
+        pub causes: Vec<CauseView>,
+    }
+
+    /// One comparison.
+    pub struct OneComparison {
+        /// It.
+        pub comparison: ComparisonView,
+    }
+
+    /// What comparisons say of a builder.
+    pub struct BuilderProof {
+        /// It.
+        pub proof: BuilderProofView,
+    }
+
+    /// What comparisons say of a recipe.
+    pub struct RecipeProof {
+        /// It.
+        pub proof: RecipeProofView,
+    }
+
+    /// What a builder for tests needs before it may rise.
+    pub struct RiseReply {
+        /// So many matches.
+        pub after: u32,
+    }
+
+    /// What is compared in a channel.
+    pub struct ChannelPolicyReply {
+        /// It.
+        pub policy: ChannelPolicyView,
     }
 
     /// A try that began.
@@ -504,6 +555,68 @@ methods! {
         /// Its name, or the start of its id.
         name: String,
     } -> Builder;
+
+    /// Builds what a builder published since its last match again, as far as it is published still.
+    BuilderRebuild: Operate {
+        /// Its name, or the start of its id.
+        name: String,
+    } -> Builds;
+
+    /// Says how many matches a builder for tests needs before a person may let it build for publication.
+    BuilderRise: Admin {
+        /// So many; 0: a person decides without any.
+        after: u32,
+    } -> RiseReply;
+
+    /// What comparisons say of a builder.
+    BuilderProofShow: View {
+        /// Its name, or the start of its id.
+        name: String,
+    } -> BuilderProof;
+
+    /// What comparisons say of a recipe.
+    RecipeProofShow: View {
+        /// Its name, or `PROJECT/NAME`.
+        name: String,
+    } -> RecipeProof;
+
+    /// Builds what is published once more, from what it was built from, publishes it nowhere, and compares.
+    Compare: Operate {
+        /// A package, or a recipe.
+        package: String,
+        /// On which builder; null: on another one than it was built on, if there is one.
+        on: Option<String>,
+        /// Only in this channel.
+        channel: Option<ChannelName>,
+    } -> Comparing;
+
+    /// Comparisons, and their differences by cause.
+    CompareList: View {
+        /// Only of this recipe.
+        recipe: Option<RecipeName>,
+        /// Rows at most; 100 unless given.
+        limit: Option<u32>,
+    } -> Comparisons;
+
+    /// One comparison.
+    CompareShow: View {
+        /// Its number.
+        id: u64,
+    } -> OneComparison;
+
+    /// Says what is compared in a channel without being asked.
+    ChannelPolicy: Admin {
+        /// Its name.
+        channel: String,
+        /// Builders with nothing to do rebuild what is published there and compare; null: as it is.
+        compare_idle: Option<bool>,
+    } -> ChannelPolicyReply;
+
+    /// What is compared in a channel without being asked.
+    ChannelPolicyShow: View {
+        /// Its name.
+        channel: String,
+    } -> ChannelPolicyReply;
 
     /// Takes a piece of a packed recipe directory, for `Try`. Pieces come in order.
     RecipeUpload: Operate {

@@ -237,11 +237,19 @@ pub(super) async fn recipe(host: &Host, recipe: &args::Recipe, out: &Out) -> Res
         }
         args::Recipe::Show { name } => {
             let found = host.ask(&summit::RecipeShow { name: name.clone() }).await?;
+            let proof = summit::RecipeProofShow { name: name.clone() };
+            let proof = host.ask(&proof).await?;
             match (out.style, &found.detail) {
-                (Style::Json, Some(detail)) => out.value(&ask::joined(&found.recipe, detail)?)?,
+                (Style::Json, Some(detail)) => {
+                    let row = ask::joined(&found.recipe, detail)?;
+                    out.value(&ask::joined(&row, &proof)?)?;
+                }
                 (Style::Json, None) => out.value(&found.recipe)?,
                 (Style::Ids, _) => out.line(found.recipe.name.as_str()),
-                (Style::People, _) => show_recipe(&found.recipe, found.detail.as_ref(), out),
+                (Style::People, _) => {
+                    show_recipe(&found.recipe, found.detail.as_ref(), out);
+                    super::comparing::of_recipe(&proof.proof, out);
+                }
             }
         }
         args::Recipe::History { name, limit } => {

@@ -20,7 +20,23 @@ pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> 
         }
         args::Builder::Show { name } => {
             let ask = summit::BuilderShow { name: name.clone() };
-            return one(&host.ask(&ask).await?.builder, out);
+            let builder = host.ask(&ask).await?.builder;
+            return super::comparing::builder(host, &builder, out).await;
+        }
+        args::Builder::Rise { after } => {
+            let reply = host.ask(&summit::BuilderRise { after: *after }).await?;
+            match out.style {
+                Style::Json => out.value(&reply)?,
+                Style::Ids | Style::People => out.line(format!(
+                    "a builder for tests may rise after {} matches",
+                    reply.after
+                )),
+            }
+            return Ok(Verdict::Done);
+        }
+        args::Builder::Rebuild { name } => {
+            let ask = summit::BuilderRebuild { name: name.clone() };
+            return super::comparing::rebuilt(&host.ask(&ask).await?.builds, out);
         }
         args::Builder::Drain {
             name,
@@ -115,7 +131,7 @@ fn tone_of(verdict: &str) -> Tone {
     show::tone_of_verdict(verdict)
 }
 
-fn show_builder(builder: &BuilderView, out: &Out) {
+pub(super) fn show_builder(builder: &BuilderView, out: &Out) {
     out.field(
         "builder",
         format!("{} ({})", builder.name, builder.id.short()),

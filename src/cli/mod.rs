@@ -9,6 +9,7 @@ use crate::fault::{Fault, Kind, Result};
 
 mod args;
 mod ask;
+mod comparing;
 mod dash;
 mod difference;
 mod events;
@@ -172,6 +173,7 @@ async fn ask_host(verb: &Verb, cli: &Cli, out: &Out) -> Result<Verdict> {
         Verb::Plan(plan) => target::plan(&host, plan, out).await,
         Verb::Build(build) => jobs::build(&host, build, out).await,
         Verb::Try(wish) => trying::try_recipe(&host, wish, out).await,
+        Verb::Compare(wish) => comparing::compare(&host, wish, out).await,
         Verb::Job(job) => jobs::job(&host, job, out).await,
         Verb::Why(why) => why::why(&host, why, out).await,
         Verb::Builder(builder) => machines::builder(&host, builder, out).await,

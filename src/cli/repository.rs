@@ -8,8 +8,8 @@ use super::ask::{self, Host};
 use super::out::{Out, Style, Table, Tone, cell, plain};
 use super::show::{self, count, fault_text, moment};
 use super::text;
-use crate::admin::vessel;
 use crate::admin::view::{ChannelVersionView, ChannelView, PackageDetail, PackageView, VerifyView};
+use crate::admin::{summit, vessel};
 use crate::fault::{Fault, Kind, Result};
 
 /// A path as the host will find it: it does not run where we are.
@@ -69,6 +69,37 @@ pub(super) async fn channel(host: &Host, channel: &args::Channel, out: &Out) -> 
                     "{name} is at version {} with the content of {to}; {} went back, and their recipes are held",
                     version.id, count(version.changed.len() as u64, "package")
                 )),
+            }
+        }
+        args::Channel::Policy { name, compare_idle } => {
+            let reply = match compare_idle {
+                Some(word) => {
+                    let ask = summit::ChannelPolicy {
+                        channel: name.clone(),
+                        compare_idle: Some(word == "on"),
+                    };
+                    host.ask(&ask).await?
+                }
+                None => {
+                    let ask = summit::ChannelPolicyShow {
+                        channel: name.clone(),
+                    };
+                    host.ask(&ask).await?
+                }
+            };
+            match out.style {
+                Style::Json => out.value(&reply.policy)?,
+                Style::Ids => out.line(reply.policy.channel.as_str()),
+                Style::People => {
+                    let words = match reply.policy.compare_idle {
+                        true => {
+                            "on: builders with nothing to do rebuild what is published and compare"
+                        }
+                        false => "off",
+                    };
+                    out.field("channel", reply.policy.channel.as_str());
+                    out.field("compare idle", words);
+                }
             }
         }
         args::Channel::Verify { name } => {

@@ -265,6 +265,28 @@ pub enum Event {
         /// The same in words.
         text: String,
     },
+    /// What is published was built again, and held against it.
+    Compared {
+        /// What came of it.
+        comparison: Box<super::proof::Comparison>,
+    },
+    /// Somebody decided what is compared without being asked.
+    ProofPolicySet {
+        /// The whole policy.
+        policy: super::proof::ProofPolicy,
+    },
+    /// A builder was wrong alone: it is in quarantine until a person lets it go.
+    Convicted {
+        /// In what.
+        conviction: super::proof::Conviction,
+        /// Its quarantine.
+        hold: Hold,
+    },
+    /// Somebody decided how many matches a builder for tests needs before it may rise.
+    RiseRuleSet {
+        /// So many.
+        rule: super::proof::RiseRule,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

@@ -10,9 +10,11 @@ use super::measure::{BuilderStop, Measures};
 use super::order::Usage;
 use super::profile::Profile;
 use super::project::{BasePackage, Policy, Project};
+use super::proof::{Comparison, Conviction, ProofChange, ProofPolicy, RiseRule};
 use super::who::Hold;
 use crate::id::{
-    AttemptId, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName, Seq,
+    AttemptId, ChannelName, HostId, HostName, JobId, PackageName, ProfileName, ProjectName,
+    RecipeName, Seq,
 };
 
 /// All that is known, as values. Jobs that are over stay until the store forgets them.
@@ -44,6 +46,14 @@ pub struct Farm {
     pub measures: BTreeMap<AttemptId, Arc<Measures>>,
     /// Stops on builders.
     pub builder_stops: BTreeMap<HostId, BuilderStop>,
+    /// What comparisons found, the newest ones.
+    pub comparisons: BTreeMap<u64, Arc<Comparison>>,
+    /// What is compared without being asked; absent: nothing.
+    pub proof_policies: BTreeMap<ChannelName, ProofPolicy>,
+    /// Builders that were wrong alone.
+    pub convictions: BTreeMap<HostId, Conviction>,
+    /// What a builder for tests needs before it may rise.
+    pub rise_rule: RiseRule,
     /// The newest job of each target.
     newest: HashMap<Target, JobId>,
 }
@@ -77,6 +87,8 @@ pub struct Change {
     pub measures: Vec<Measures>,
     /// New or changed; one without any stop is gone.
     pub builder_stops: Vec<BuilderStop>,
+    /// What comparisons change.
+    pub proof: ProofChange,
 }
 
 /// Why an event cannot be taken: it is kept in the log of the host and changes nothing.
@@ -119,21 +131,6 @@ pub enum Refusal {
     /// Said before: a repeat, which is fine.
     #[error("known already")]
     Repeat,
-}
-
-impl JobState {
-    /// The word in JSON; `Open` is refined to `waiting` or `ready` by whoever knows the rest of the farm.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            JobState::Open => "waiting",
-            JobState::Building => "building",
-            JobState::Publishing => "publishing",
-            JobState::Published => "published",
-            JobState::Failed => "failed",
-            JobState::Cancelled => "cancelled",
-            JobState::Superseded => "superseded",
-        }
-    }
 }
 
 impl Farm {
@@ -210,6 +207,10 @@ impl Farm {
             Event::BuilderStopped { .. } | Event::BuilderLetGo { .. } => {
                 self.weigh_stop(&recorded.event)
             }
+            Event::Compared { .. }
+            | Event::ProofPolicySet { .. }
+            | Event::RiseRuleSet { .. }
+            | Event::Convicted { .. } => self.weigh_proof(&recorded.event),
             Event::Planned { .. } => self.weigh_planned(recorded),
             Event::Assigned { .. }
             | Event::Accepted { .. }
@@ -761,6 +762,7 @@ impl Farm {
                 .map(|base| (base.name.clone(), base)),
         );
         self.usages.extend(change.usages);
+        self.adopt_proof(change.proof);
         let policies = change.policies.into_iter();
         self.policies
             .extend(policies.map(|policy| (policy.project.clone(), policy)));
@@ -783,5 +785,6 @@ impl Change {
         self.policies.extend(later.policies);
         self.measures.extend(later.measures);
         self.builder_stops.extend(later.builder_stops);
+        self.proof.append(later.proof);
     }
 }

@@ -52,6 +52,21 @@ impl JobState {
     }
 }
 
+impl JobState {
+    /// The word in JSON; `Open` is refined to `waiting` or `ready` by whoever knows the rest of the farm.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            JobState::Open => "waiting",
+            JobState::Building => "building",
+            JobState::Publishing => "publishing",
+            JobState::Published => "published",
+            JobState::Failed => "failed",
+            JobState::Cancelled => "cancelled",
+            JobState::Superseded => "superseded",
+        }
+    }
+}
+
 /// Why a job exists. Grows at the end only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Because {

@@ -167,7 +167,10 @@ impl Farm {
             }
             other => unreachable!("{other:?} stops no builder: weigh() sends only those here"),
         };
+        // Who lets a convicted builder go takes the conviction back.
+        let lifted = stop.quarantine.is_none() && self.convictions.contains_key(&stop.builder);
         Ok(Change {
+            proof: super::proof::ProofChange::lifted(lifted.then_some(stop.builder)),
             builder_stops: vec![stop],
             ..Change::default()
         })

@@ -9,6 +9,7 @@ pub mod order;
 pub mod peer;
 pub mod profile;
 pub mod project;
+pub mod proof;
 pub mod say;
 pub mod who;
 
@@ -24,5 +25,6 @@ pub use order::{
 pub use peer::{Peer, PeerState, PeerTrust, Rights, Ticket};
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
 pub use project::{BasePackage, Policy, Project, Rebuild, Tip};
+pub use proof::{Comparison, Conviction, ProofPolicy, RiseRule};
 pub use say::{BuilderReport, Expectation, Glance, Role, Say, Vitals};
 pub use who::{Blame, Hold, Who};

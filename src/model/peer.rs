@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::say::{Role, Say};
 use super::who::Who;
-use crate::id::{BadId, Digest, HostId, HostName, Stamp};
+use crate::id::{AttemptId, BadId, Digest, HostId, HostName, Stamp};
 
 /// Wrong tries after which a ticket is burnt.
 pub const WRONG_TRIES_MAX: u32 = 5;
@@ -212,7 +212,11 @@ impl Peer {
         if !fits {
             return Some("its role may not say that");
         }
-        if matches!(say, Say::Offer { .. }) && self.trust != PeerTrust::Trusted {
+        // What is compared is published nowhere.
+        let publishes = |attempt: &AttemptId| !super::proof::is_comparison(attempt.job);
+        if matches!(say, Say::Offer { attempt, .. } if publishes(attempt))
+            && self.trust != PeerTrust::Trusted
+        {
             return Some("only trusted builders publish");
         }
         None

@@ -217,6 +217,24 @@ pub enum Say {
         /// In words.
         means: String,
     },
+    /// Summit to vessel: this will be offered to be held against what is published, and goes nowhere.
+    Examine {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Who alone may offer it.
+        builder: HostId,
+        /// The attempt whose packages are published.
+        publication: AttemptId,
+    },
+    /// Vessel to summit: what came of that.
+    Examined {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What differs.
+        finding: Box<super::proof::Finding>,
+        /// The files that differ, which are kept.
+        evidence: Vec<Artefact>,
+    },
 }
 
 /// An index that the distribution's own tool takes packages from.

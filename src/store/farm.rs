@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Row, Store, WriteSet};
-use crate::fault::Result;
+use crate::fault::{Fault, Result};
 use crate::id::{
-    AttemptId, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName, RecipeName,
+    AttemptId, ChannelName, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName,
+    RecipeName,
 };
 use crate::model::{
-    Attempt, BasePackage, BuilderStop, Change, Farm, Hold, Job, Measures, Policy, Profile, Project,
-    Usage,
+    Attempt, BasePackage, BuildOrder, BuilderStop, Change, Comparison, Conviction, Farm, Hold, Job,
+    Measures, Policy, Profile, Project, ProofPolicy, RiseRule, Usage,
 };
 
 impl Row for Project {
@@ -143,6 +144,109 @@ impl Row for BuilderStop {
     }
 }
 
+impl Row for Comparison {
+    const TREE: &'static str = "comparison";
+    const SHAPE: u8 = 1;
+    type Key = u64;
+    fn key(&self) -> u64 {
+        self.id
+    }
+    fn blobs(&self) -> Vec<Digest> {
+        let kept = self.evidence.iter();
+        kept.map(|artefact| artefact.blob.sha256).collect()
+    }
+}
+
+impl Row for ProofPolicy {
+    const TREE: &'static str = "proof_policy";
+    const SHAPE: u8 = 1;
+    type Key = ChannelName;
+    fn key(&self) -> ChannelName {
+        self.channel.clone()
+    }
+}
+
+impl Row for RiseRule {
+    const TREE: &'static str = "rise_rule";
+    const SHAPE: u8 = 1;
+    type Key = ();
+    fn key(&self) {}
+}
+
+impl Row for Conviction {
+    const TREE: &'static str = "conviction";
+    const SHAPE: u8 = 1;
+    type Key = HostId;
+    fn key(&self) -> HostId {
+        self.builder
+    }
+}
+
+/// A part of the order of an attempt, compressed: what it was built from, so that it can be built again just so. Written by
+/// summit before the order is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderRow {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// From 0.
+    pub part: u32,
+    /// The packed recipe, in the first part.
+    pub recipe_tar: Option<Digest>,
+    /// Bytes of this part.
+    pub bytes: Vec<u8>,
+}
+
+/// A part of an order is as long as a row can be with what stands beside it.
+const ORDER_BYTES_PER_ROW: usize = 7 * 1024;
+/// Bytes of an order as it is sent; the largest real build root has 700 packages and takes some 120 KiB.
+const ORDER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl Row for OrderRow {
+    const TREE: &'static str = "order";
+    const SHAPE: u8 = 1;
+    type Key = (AttemptId, u32);
+    fn key(&self) -> Self::Key {
+        (self.attempt, self.part)
+    }
+    fn blobs(&self) -> Vec<Digest> {
+        self.recipe_tar.into_iter().collect()
+    }
+}
+
+/// The rows of an order.
+pub fn order_rows(order: &BuildOrder) -> Result<Vec<OrderRow>> {
+    let unkept =
+        |error: &dyn std::error::Error| Fault::bug("an order has no stored form").because(error);
+    let plain = postcard::to_stdvec(order).map_err(|error| unkept(&error))?;
+    let packed = zstd::bulk::compress(&plain, 3).map_err(|error| unkept(&error))?;
+    let parts = packed.chunks(ORDER_BYTES_PER_ROW).zip(0..);
+    let rows = parts.map(|(bytes, part)| OrderRow {
+        attempt: order.attempt,
+        part,
+        recipe_tar: (part == 0).then_some(order.recipe_tar.sha256),
+        bytes: bytes.to_vec(),
+    });
+    Ok(rows.collect())
+}
+
+/// What an attempt was built from; `None`: it was ordered before that was kept.
+pub fn order_of(store: &Store, attempt: AttemptId) -> Result<Option<BuildOrder>> {
+    let mut packed = Vec::new();
+    for row in store.scan_within::<OrderRow, _>(&attempt) {
+        packed.extend(row?.bytes);
+    }
+    if packed.is_empty() {
+        return Ok(None);
+    }
+    let unread = |error: &dyn std::error::Error| {
+        Fault::bug(format!("the order of attempt {attempt} cannot be read")).because(error)
+    };
+    let plain = zstd::bulk::decompress(&packed, ORDER_BYTES_MAX).map_err(|error| unread(&error))?;
+    postcard::from_bytes(&plain)
+        .map(Some)
+        .map_err(|error| unread(&error))
+}
+
 /// The rows of a change, ready to be committed with the events that caused it.
 pub fn writes(change: &Change) -> WriteSet {
     let mut set = WriteSet::new();
@@ -203,6 +307,24 @@ pub fn writes(change: &Change) -> WriteSet {
             set.put(stop);
         }
     }
+    for id in &change.proof.comparisons_gone {
+        set.delete::<Comparison>(id);
+    }
+    change.proof.comparisons.iter().for_each(|row| {
+        set.put(row);
+    });
+    change.proof.policies.iter().for_each(|row| {
+        set.put(row);
+    });
+    change.proof.rise_rule.iter().for_each(|row| {
+        set.put(row);
+    });
+    for builder in &change.proof.convictions_gone {
+        set.delete::<Conviction>(builder);
+    }
+    change.proof.convictions.iter().for_each(|row| {
+        set.put(row);
+    });
     set
 }
 
@@ -248,6 +370,18 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<BuilderStop>() {
         change.builder_stops.push(row?);
+    }
+    for row in store.scan::<Comparison>() {
+        change.proof.comparisons.push(row?);
+    }
+    for row in store.scan::<ProofPolicy>() {
+        change.proof.policies.push(row?);
+    }
+    for row in store.scan::<RiseRule>() {
+        change.proof.rise_rule = Some(row?);
+    }
+    for row in store.scan::<Conviction>() {
+        change.proof.convictions.push(row?);
     }
     let mut farm = Farm::default();
     farm.adopt(change);

@@ -64,9 +64,10 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
 /// The trees whose row types the store knows; actors with rows of their own add theirs. A row type that is missing is told
 /// by `check` as unknown.
 pub fn known() -> Vec<Tree> {
-    use super::farm::{AttemptUsage, KnownHost, RecipeHold};
+    use super::farm::{AttemptUsage, KnownHost, OrderRow, RecipeHold};
     use crate::model::{
-        Attempt, BasePackage, BuilderStop, Job, Measures, Policy, Profile, Project,
+        Attempt, BasePackage, BuilderStop, Comparison, Conviction, Job, Measures, Policy, Profile,
+        Project, ProofPolicy, RiseRule,
     };
     vec![
         Tree::of::<events::EventRow>(),
@@ -81,6 +82,11 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<Policy>(),
         Tree::of::<Measures>(),
         Tree::of::<BuilderStop>(),
+        Tree::of::<Comparison>(),
+        Tree::of::<ProofPolicy>(),
+        Tree::of::<Conviction>(),
+        Tree::of::<RiseRule>(),
+        Tree::of::<OrderRow>(),
         Tree::of::<super::taken::Taken>(),
         Tree::of::<super::tries::TryRow>(),
         Tree::of::<crate::model::Peer>(),

@@ -120,6 +120,14 @@ pub async fn answer(links: &Links, caller: &Caller, call: Call) -> Result<Reply>
         }
         Call::PeerApprove(wish) => {
             let trust = wish.trust.as_ref().map(|text| word(text)).transpose()?;
+            let known = links.find_peer(&wish.name)?;
+            let rises = known.is_approved()
+                && known.trust == PeerTrust::Test
+                && trust == Some(PeerTrust::Trusted);
+            if rises {
+                let may = desk::ask(names::SUMMIT, |reply| summit::Msg::MayRise(known.id, reply));
+                may.await??;
+            }
             let peer = links.approve(who, &wish.name, trust).await?;
             let peer = links.view(&peer);
             wish.reply(&OnePeer { peer })

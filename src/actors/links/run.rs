@@ -408,8 +408,10 @@ impl Links {
         } else if to != Role::Avalanche
             && !from_vessel
             && let Some(attempt) = attempt_of(&say)
-            // Canaries have no rows; summit knows its own.
+            // Canaries, tries and comparisons have no rows; summit and vessel know their own.
             && attempt.job != crate::actors::summit::builders::CANARY
+            && !crate::actors::summit::tries::is_try(attempt.job)
+            && !crate::model::proof::is_comparison(attempt.job)
         {
             match self.0.store.get::<Attempt>(&attempt) {
                 Ok(Some(row)) if row.builder == peer => {}

@@ -88,6 +88,11 @@ impl State {
                     .filter_map(|id| self.builder_view(id))
                     .collect(),
             }),
+            Call::CompareList(ask) => ask.reply(&self.compare_list(ask)),
+            Call::CompareShow(ask) => ask.reply(&self.compare_show(ask.id)?),
+            Call::ChannelPolicyShow(ask) => ask.reply(&self.channel_policy_show(&ask.channel)?),
+            Call::BuilderProofShow(ask) => ask.reply(&self.builder_proof(&ask.name)?),
+            Call::RecipeProofShow(ask) => ask.reply(&self.recipe_proof(&ask.name)?),
             Call::BuilderShow(ask) => {
                 let id = self.locate_builder(&ask.name)?;
                 let builder = self
@@ -117,6 +122,10 @@ impl State {
             | Call::BuilderResume(_)
             | Call::BuilderQuarantine(_)
             | Call::BuilderRelease(_)
+            | Call::BuilderRebuild(_)
+            | Call::BuilderRise(_)
+            | Call::ChannelPolicy(_)
+            | Call::Compare(_)
             | Call::RecipeShow(_)
             | Call::RecipeHistory(_)
             | Call::JobLog(_)

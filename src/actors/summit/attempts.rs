@@ -7,6 +7,7 @@ use crate::fault::{Fault, Kind};
 use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, Stamp};
 use crate::limit;
+use crate::model::proof::is_comparison;
 use crate::model::{
     AttemptState, Blame, BuilderReport, Event, JobState, Outcome, PeerTrust, Refusal, Role, Say,
     Then, Who,
@@ -38,6 +39,9 @@ impl State {
     pub async fn said(&mut self, from: HostId, say: Say) -> Done<()> {
         if let Some(attempt) = about(&say).filter(|attempt| is_try(attempt.job)) {
             return self.trial_said(from, attempt, say).await;
+        }
+        if let Some(attempt) = about(&say).filter(|attempt| is_comparison(attempt.job)) {
+            return self.comparison_said(from, attempt, say).await;
         }
         match say {
             Say::Report(report) => self.reported(from, *report),
@@ -205,7 +209,12 @@ impl State {
     }
 
     /// Ends an attempt that its builder cannot end any more. It costs the job no try.
-    async fn take_away(&mut self, attempt: AttemptId, builder: HostId, why: &str) -> Done<()> {
+    pub(super) async fn take_away(
+        &mut self,
+        attempt: AttemptId,
+        builder: HostId,
+        why: &str,
+    ) -> Done<()> {
         let fault = Fault::new(Kind::TryAgain, why).next("the job goes to another builder");
         let then = self.then(attempt, Blame::Builder, &fault);
         let fault = Fault {
@@ -355,7 +364,10 @@ impl State {
                     .is_some_and(|live| live.id == *attempt)
             {
                 self.leases.insert(*attempt, now.mono_ms + self.lease_ms());
-            } else if !self.is_canary(from, *attempt) && !self.holds_trial(from, *attempt) {
+            } else if !self.is_canary(from, *attempt)
+                && !self.holds_trial(from, *attempt)
+                && !self.holds_comparison(from, *attempt)
+            {
                 self.stop_attempt(*attempt, from, "it is not yours any more");
             }
         }
@@ -588,6 +600,7 @@ impl State {
             self.refresh_builder(id, Some(format!("not heard of for {} s", ms / 1000)));
         }
         self.tend_trials().await?;
+        self.tend_comparisons();
         self.tend_builders().await
     }
 
@@ -656,6 +669,8 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Unexpected { attempt }
         | Say::Published { attempt, .. }
         | Say::Rejected { attempt, .. }
+        | Say::Examine { attempt, .. }
+        | Say::Examined { attempt, .. }
         | Say::Glanced { attempt, .. } => Some(*attempt),
         Say::Measured(measures) => Some(measures.attempt),
         Say::BuildWith { order, .. } => Some(order.attempt),

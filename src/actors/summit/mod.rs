@@ -12,12 +12,15 @@ pub mod cone;
 mod entries;
 pub mod estimates;
 pub mod fetch;
+mod idle;
 pub mod intake;
 pub mod lookup;
 pub mod mirror;
 pub mod orders;
 mod pack;
 pub mod plan;
+pub mod proof;
+mod proof_view;
 pub mod reader;
 pub mod reconcile;
 pub mod remotes;
@@ -92,6 +95,8 @@ pub enum Msg {
         Option<crate::id::Stamp>,
         RpcReplyPort<Vec<crate::admin::view::MadeView>>,
     ),
+    /// Whether a builder for tests may be let build for publication; a refusal says what it lacks.
+    MayRise(HostId, RpcReplyPort<Result<()>>),
     /// Time passed.
     Tick,
     /// A person asks or wants something.
@@ -222,6 +227,9 @@ impl Actor for Summit {
             Msg::BuilderGone(builder) => state.builder_gone(builder).await?,
             Msg::MadeBy(builder, since, reply) => {
                 reply.send(state.made_by(builder, since)).ok();
+            }
+            Msg::MayRise(builder, reply) => {
+                reply.send(state.may_rise(&builder)).ok();
             }
             Msg::Tick => state.tick().await?,
             Msg::Ask {

@@ -8,6 +8,7 @@ use super::state::{Done, State};
 use super::{Args, Msg};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::AttemptId;
+use crate::model::proof::is_comparison;
 use crate::model::say::{Repository, ToolSpec};
 use crate::model::{
     AttemptState, Blame, BuildOrder, Event, Executor, Expectation, Input, InputFrom, Job, Profile,
@@ -18,6 +19,9 @@ use crate::plan::{Closure, Source};
 
 /// Time between two tries to make an order that cannot be made yet.
 const PREPARE_AGAIN: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Time between two looks at a slot that a comparison leaves.
+const GIVES_WAY_LOOK: std::time::Duration = std::time::Duration::from_millis(50);
 
 impl State {
     /// Gives out what can start. Whether anything was recorded.
@@ -62,6 +66,7 @@ impl State {
             match answer {
                 Ok(()) => {
                     self.leases.insert(attempt, now.mono_ms + self.lease_ms());
+                    self.make_room_for(attempt);
                     self.prepare_order(attempt);
                 }
                 Err(_) => self.schedule.take(Happened::GivenBack(attempt.job), now),
@@ -132,11 +137,22 @@ impl State {
 
     /// Sends an order, unless its attempt is over meanwhile.
     pub async fn order_ready(&mut self, attempt: AttemptId, order: Result<BuildOrder>) -> Done<()> {
+        if is_comparison(attempt.job) {
+            self.comparison_ready(attempt, order);
+            return Ok(());
+        }
         let Some(known) = self.farm.attempts.get(&attempt).cloned() else {
             self.canary_ready(attempt, order);
             return Ok(());
         };
         if !known.state.is_live() {
+            return Ok(());
+        }
+        // A comparison in its slot is being stopped: the order follows when that is done.
+        if order.is_ok() && self.is_giving_way(&known.builder) {
+            let order = Box::new(order);
+            self.me
+                .send_after(GIVES_WAY_LOOK, move || Msg::OrderReady { attempt, order });
             return Ok(());
         }
         let order = match order {
@@ -255,13 +271,17 @@ fn make_order(
     project: &Project,
     closure: Closure,
 ) -> Result<BuildOrder> {
+    // An attempt is built from one thing only, also when its order is made again: what it was built from is kept.
+    if let Some(order) = crate::store::farm::order_of(&args.store, attempt)? {
+        return Ok(order);
+    }
     let mirror = Mirror::of(&project.url, &args.dir.join("mirrors"))?;
     let repo = Repo::open(mirror.path())?;
     let packed = repo.pack(job.commit, &job.dir)?;
     let changed = repo.changed_at(job.commit, &job.dir)?;
     let recipe_tar = args.blobs.put_bytes(&packed)?;
     let inputs = inputs_of(closure)?;
-    Ok(BuildOrder {
+    let order = BuildOrder {
         attempt,
         recipe: job.target.recipe.clone(),
         version: job.version.clone(),
@@ -273,7 +293,16 @@ fn make_order(
         jobs: None,
         inputs,
         limits: limits(profile, expected),
-    })
+    };
+    // Canaries leave no rows.
+    if attempt.job != super::builders::CANARY {
+        let mut rows = crate::store::WriteSet::new();
+        for row in crate::store::farm::order_rows(&order)? {
+            rows.put(&row);
+        }
+        args.store.commit(rows)?;
+    }
+    Ok(order)
 }
 
 /// The packages of a build root as an order names them.

@@ -93,6 +93,21 @@ impl State {
                 let done = self.try_done(wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
+            Call::Compare(wish) => self
+                .compare_wish(caller, wish)
+                .and_then(|done| wish.reply(&done)),
+            Call::ChannelPolicy(wish) => {
+                let done = self.channel_policy(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::BuilderRebuild(wish) => {
+                let done = self.builder_rebuild(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::BuilderRise(wish) => {
+                let done = self.rise_rule(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
             Call::BuilderDrain(wish) => {
                 let done = self.builder_drain(caller, wish).await?;
                 done.and_then(|done| wish.reply(&done))
@@ -317,7 +332,7 @@ impl State {
         self.build_targets(caller, targets, false).await.map(Ok)
     }
 
-    async fn build_targets(
+    pub(super) async fn build_targets(
         &mut self,
         caller: &Caller,
         targets: Vec<Target>,

@@ -86,6 +86,8 @@ pub struct State {
     pub wards: super::builders::Wards,
     /// Recipes that are tried without being in a repository.
     pub trials: super::tries::Trials,
+    /// Comparisons that are under way.
+    pub proofs: super::proof::Proofs,
     /// How long builds took.
     pub estimates: Estimates,
     /// When holds end by themselves, because their owners said so.
@@ -140,6 +142,7 @@ impl State {
             of_target: HashMap::new(),
             wards: super::builders::Wards::default(),
             trials: super::tries::Trials::default(),
+            proofs: super::proof::Proofs::default(),
             estimates: Estimates::default(),
             hold_ends: BTreeSet::new(),
             reconcile: super::reconcile::Walk::default(),
@@ -318,6 +321,7 @@ impl State {
             Event::BuilderStopped { builder, .. } | Event::BuilderLetGo { builder, .. } => {
                 self.refresh_builder(*builder, None)
             }
+            Event::Convicted { conviction, .. } => self.refresh_builder(conviction.builder, None),
             Event::AttemptEnded { attempt, .. } => {
                 self.wards.glances.remove(attempt);
                 self.leases.remove(attempt);
@@ -363,6 +367,9 @@ impl State {
             | Event::Assigned { .. }
             | Event::Accepted { .. }
             | Event::HostSeen { .. }
+            | Event::Compared { .. }
+            | Event::ProofPolicySet { .. }
+            | Event::RiseRuleSet { .. }
             | Event::Peer { .. } => {}
         }
     }

@@ -464,7 +464,11 @@ impl State {
                         self.send_trial(trial);
                     }
                 }
-                Err(why) => trial.standing = Standing::Waiting(why),
+                Err(why) => {
+                    let on = trial.on;
+                    trial.standing = Standing::Waiting(why);
+                    self.make_room_for_try(on);
+                }
             }
         }
         Ok(())
@@ -472,7 +476,6 @@ impl State {
 
     /// A builder with a free slot for this try, or what it waits for.
     fn builder_for(&self, trial: &Trial, taken: &[HostId]) -> std::result::Result<HostId, String> {
-        let now_ms = crate::actors::now().mono_ms;
         let mut why = "no builder is here".to_string();
         for (id, builder) in &self.builders {
             if trial.on.is_some_and(|on| on != *id) {
@@ -480,18 +483,8 @@ impl State {
             }
             let (report, profile) = (&builder.report, &trial.order.profile);
             let name = &report.name;
-            why = if now_ms.saturating_sub(builder.heard_ms) > self.lease_ms() {
-                format!("builder {name} is not heard of")
-            } else if report.arch != profile.arch || !report.levels.contains(&profile.level) {
-                format!("builder {name} cannot build for profile {}", profile.name)
-            } else if let Some(word) = self.stop_word(id) {
-                format!("builder {name} is {word}")
-            } else if !matches!(report.judgement.verdict, Verdict::Fit | Verdict::Stalled) {
-                format!(
-                    "builder {name} is {}: {}",
-                    report.judgement.verdict.as_str(),
-                    report.judgement.evidence.join("; ")
-                )
+            why = if let Some(why) = self.unfit(id, builder, profile) {
+                why
             } else if taken.contains(id) || report.slots.iter().all(Option::is_some) {
                 format!("all slots of builder {name} are busy")
             } else if !trial.publishes && *id != self.args.own {
@@ -503,6 +496,48 @@ impl State {
             };
         }
         Err(why)
+    }
+
+    /// Why a builder that may have a free slot cannot build for a profile now.
+    pub(super) fn unfit(
+        &self,
+        id: &HostId,
+        builder: &super::state::Builder,
+        profile: &crate::model::ProfileSpec,
+    ) -> Option<String> {
+        let (report, name) = (&builder.report, &builder.report.name);
+        let now_ms = crate::actors::now().mono_ms;
+        if now_ms.saturating_sub(builder.heard_ms) > self.lease_ms() {
+            Some(format!("builder {name} is not heard of"))
+        } else if report.slots.is_empty() {
+            Some(format!("builder {name} has no slots"))
+        } else if report.arch != profile.arch || !report.levels.contains(&profile.level) {
+            Some(format!(
+                "builder {name} cannot build for profile {}",
+                profile.name
+            ))
+        } else if let Some(word) = self.stop_word(id) {
+            Some(format!("builder {name} is {word}"))
+        } else if let Some(why) = &report.leaving {
+            Some(format!("builder {name} takes no new work: {why}"))
+        } else if !matches!(report.judgement.verdict, Verdict::Fit | Verdict::Stalled) {
+            Some(format!(
+                "builder {name} is {}: {}",
+                report.judgement.verdict.as_str(),
+                report.judgement.evidence.join("; ")
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// Tries that this builder has.
+    pub(super) fn trials_on(&self, id: &HostId) -> usize {
+        let all = self.trials.0.values();
+        all.filter(|trial| {
+            trial.builder == Some(*id) && matches!(trial.standing, Standing::Building)
+        })
+        .count()
     }
 
     /// What a builder or vessel says about a try.

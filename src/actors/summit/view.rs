@@ -324,14 +324,18 @@ impl State {
             let progress = attempt.and_then(|attempt| self.progress.get(&attempt));
             let row = attempt.and_then(|attempt| self.farm.attempts.get(&attempt));
             let glance = attempt.and_then(|attempt| self.wards.glances.get(&attempt));
+            let compared = attempt.and_then(|attempt| self.compared_in(attempt));
             SlotView {
                 slot,
                 job: attempt.map(|attempt| attempt.job),
                 try_no: attempt.map(|attempt| attempt.try_no),
                 recipe: attempt
                     .and_then(|attempt| self.farm.jobs.get(&attempt.job))
-                    .map(|job| job.target.recipe.to_string()),
-                phase: progress.map(|progress| progress.stage.clone()),
+                    .map(|job| job.target.recipe.to_string())
+                    .or_else(|| compared.as_ref().map(|(recipe, _)| recipe.clone())),
+                phase: progress
+                    .map(|progress| progress.stage.clone())
+                    .or_else(|| compared.and_then(|(_, phase)| phase)),
                 since: row.map(|row| row.started.unwrap_or(row.assigned)),
                 progress: None,
                 silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),

@@ -1,6 +1,6 @@
 //! vessel's message loop: long work goes to blocking tasks and comes back as messages, everything else to the engine.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,15 @@ use super::check::{self, Checked};
 use super::engine::{Admission, Engine};
 use super::fetch;
 use super::rows::Ended;
-use super::{Arguments, Changed, Fetched, Message, Source, Taken, Told, Unfetched, Verified};
+use super::{
+    Arguments, Changed, Examined, Fetched, Message, Source, Taken, Told, Unfetched, Verified,
+    examine,
+};
 use crate::actors::{kill_point, now};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, ChannelName, HostId};
 use crate::limit;
+use crate::model::proof::is_comparison;
 use crate::model::{Artefact, Expectation, Say, Who};
 use crate::store::Blobs;
 
@@ -31,6 +35,11 @@ pub struct State {
     /// Offers that are being fetched.
     fetching: BTreeSet<AttemptId>,
     permits: Arc<Semaphore>,
+    /// What will be offered to be held against what is published: by whom, and against which attempt. Lost with the
+    /// process; summit gives such a comparison up after a while.
+    examining: BTreeMap<AttemptId, (HostId, AttemptId)>,
+    /// One comparison at a time, beside what is published.
+    one: Arc<Semaphore>,
     /// What is said once the files are served.
     unsaid: Vec<Told>,
     /// Whether a `Settle` is on its way.
@@ -56,6 +65,8 @@ impl Actor for Vessel {
             arguments,
             fetching: BTreeSet::new(),
             permits: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
+            examining: BTreeMap::new(),
+            one: Arc::new(Semaphore::new(1)),
             unsaid: Vec::new(),
             is_settling: false,
         };
@@ -106,6 +117,17 @@ impl State {
                 answer(reply, opened);
             }
             Message::Expect(expected) => self.expect(myself, expected).await?,
+            Message::Examine {
+                attempt,
+                builder,
+                publication,
+            } => {
+                self.examining.insert(attempt, (builder, publication));
+            }
+            Message::Examined(examined) => self.examined(myself, *examined).await?,
+            Message::Forget(attempt) if is_comparison(attempt.job) => {
+                self.examining.remove(&attempt);
+            }
             Message::Forget(attempt) => {
                 let forgotten = self.work(move |engine| engine.forget(attempt)).await?;
                 if let Err(fault) = forgotten {
@@ -277,6 +299,9 @@ impl State {
         if self.fetching.contains(&attempt) {
             return Ok(());
         }
+        if is_comparison(attempt.job) {
+            return self.examine(myself, attempt, builder, artefacts, from);
+        }
         match self.engine()?.admit(attempt, builder)? {
             Admission::Over(ended) => self.say_end(attempt, Some(builder), ended),
             Admission::Unexpected => {
@@ -323,6 +348,100 @@ impl State {
                 });
             }
         }
+        Ok(())
+    }
+
+    /// What was built again is fetched and held against what is published; it goes nowhere.
+    fn examine(
+        &mut self,
+        myself: &ActorRef<Message>,
+        attempt: AttemptId,
+        builder: HostId,
+        artefacts: Vec<Artefact>,
+        from: Source,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let known = self.examining.get(&attempt).copied();
+        let Some((_, publication)) = known.filter(|(expected, _)| *expected == builder) else {
+            let say = Say::Unexpected { attempt };
+            self.unsaid.push(Told::Builder(builder, say));
+            return Ok(());
+        };
+        let published = self.engine()?.artefacts(publication)?;
+        self.fetching.insert(attempt);
+        let (blobs, one) = (self.arguments.blobs.clone(), self.one.clone());
+        let myself = myself.clone();
+        tokio::spawn(async move {
+            // Only a closed semaphore gives none, and nobody closes it.
+            let _permit = one.acquire_owned().await;
+            let examine = move || {
+                let result = examine::examine(&blobs, &from, &published, &artefacts);
+                Examined {
+                    attempt,
+                    builder,
+                    artefacts,
+                    from,
+                    result,
+                }
+            };
+            match tokio::task::spawn_blocking(examine).await {
+                Ok(examined) => remind(&myself, Message::Examined(Box::new(examined))),
+                Err(error) => tracing::error!("comparing {attempt} broke off: {error}"),
+            }
+        });
+        Ok(())
+    }
+
+    async fn examined(
+        &mut self,
+        myself: &ActorRef<Message>,
+        examined: Examined,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let Examined {
+            attempt,
+            builder,
+            artefacts,
+            from,
+            result,
+        } = examined;
+        self.fetching.remove(&attempt);
+        if !self.examining.contains_key(&attempt) {
+            return Ok(());
+        }
+        let say = match result {
+            Ok(report) => {
+                let evidence = report.evidence.clone();
+                let kept = self
+                    .work(move |engine| engine.keep(attempt, &evidence))
+                    .await?;
+                if let Err(fault) = kept {
+                    tracing::warn!("what differs in {attempt} is not kept: {fault}");
+                }
+                Say::Examined {
+                    attempt,
+                    finding: Box::new(report.finding),
+                    evidence: report.evidence,
+                }
+            }
+            Err(why) if matches!(why.kind, Kind::Builder | Kind::Recipe) => Say::Rejected {
+                attempt,
+                blame: crate::model::Blame::Builder,
+                why,
+            },
+            Err(fault) => {
+                tracing::warn!("attempt {attempt} is not compared yet: {fault}");
+                drop(myself.send_after(retry(), move || Message::Offer {
+                    attempt,
+                    builder,
+                    artefacts,
+                    from,
+                }));
+                return Ok(());
+            }
+        };
+        self.examining.remove(&attempt);
+        self.unsaid.push(Told::Summit(say));
+        let receipt = Say::Receipt { attempt };
+        self.unsaid.push(Told::Builder(builder, receipt));
         Ok(())
     }
 

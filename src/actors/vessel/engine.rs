@@ -490,6 +490,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Keeps files of a comparison that differ.
+    pub fn keep(&mut self, attempt: AttemptId, evidence: &[Artefact]) -> Result<()> {
+        let mut set = WriteSet::new();
+        for artefact in evidence {
+            set.put(&ArtefactRow {
+                attempt,
+                artefact: artefact.clone(),
+            });
+        }
+        self.store.commit(set)?;
+        Ok(())
+    }
+
     /// What an attempt made, as far as it was fetched.
     pub fn artefacts(&self, attempt: AttemptId) -> Result<Vec<Artefact>> {
         self.store

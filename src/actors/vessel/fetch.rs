@@ -94,6 +94,18 @@ pub fn fetch(blobs: &Blobs, from: &Source, artefacts: &[Artefact]) -> Result<()>
     Ok(())
 }
 
+/// The same, but every file is read, also one whose hash is known here: who only knows a hash has built nothing.
+pub fn fetch_anew(blobs: &Blobs, from: &Source, artefacts: &[Artefact]) -> Result<()> {
+    artefacts.iter().try_for_each(check_name)?;
+    let wanted: Vec<&Artefact> = artefacts.iter().collect();
+    let arrived = match from {
+        Source::Local(_) => fetch_some(blobs, from, &wanted)?,
+        Source::Link(_) => fetch_side_by_side(blobs, from, &wanted)?,
+    };
+    blobs.finish_many(arrived)?;
+    Ok(())
+}
+
 type Arrived = Vec<(NewBlob, Option<BlobRef>)>;
 
 fn fetch_some(blobs: &Blobs, from: &Source, wanted: &[&Artefact]) -> Result<Arrived> {

@@ -3,6 +3,7 @@
 mod actor;
 pub mod check;
 pub mod engine;
+mod examine;
 pub mod fetch;
 pub mod replica;
 pub mod rows;
@@ -159,6 +160,17 @@ pub enum Message {
     },
     /// Reads every served file of the channel again and compares.
     Verify(ChannelName, RpcReplyPort<Result<Verified>>),
+    /// Summit, before it sends the order: this attempt will be offered to be held against what is published.
+    Examine {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Who alone may offer it.
+        builder: HostId,
+        /// The attempt whose packages are published.
+        publication: AttemptId,
+    },
+    /// vessel to itself: what was offered for that was fetched and held against it.
+    Examined(Box<Examined>),
     /// vessel to itself: an offer was fetched and checked.
     Fetched(Box<Fetched>),
     /// vessel to itself: files to import are blobs now, and checked.
@@ -175,6 +187,16 @@ pub struct Fetched {
     artefacts: Vec<Artefact>,
     from: Source,
     result: std::result::Result<Vec<Checked>, Unfetched>,
+}
+
+/// An offer that was held against what is published.
+#[derive(Debug)]
+pub struct Examined {
+    attempt: AttemptId,
+    builder: HostId,
+    artefacts: Vec<Artefact>,
+    from: Source,
+    result: Result<examine::Report>,
 }
 
 /// Why an offer cannot be published.

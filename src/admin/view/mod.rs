@@ -7,6 +7,7 @@ pub mod machine;
 pub mod past;
 pub mod peer;
 pub mod plan;
+pub mod proof;
 pub mod repository;
 
 pub use farm::*;
@@ -15,6 +16,7 @@ pub use machine::*;
 pub use past::*;
 pub use peer::*;
 pub use plan::*;
+pub use proof::*;
 pub use repository::*;
 
 /// Every named type of every answer.
@@ -26,6 +28,7 @@ pub(super) fn types() -> impl Iterator<Item = &'static zlink::idl::CustomType<'s
         past::TYPES,
         peer::TYPES,
         plan::TYPES,
+        proof::TYPES,
         repository::TYPES,
     ]
     .into_iter()

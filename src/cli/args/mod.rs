@@ -149,6 +149,21 @@ Examples:
   massif try . --on east --out /tmp/made
   massif try . --channel ann")]
     Try(Try),
+    /// Build what is published once more elsewhere, and say what differs
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = "\
+It is built from exactly what the published one was built from, on another builder if there is one, and published
+nowhere. Exit code 0: clients get the same either way; 1: they do not, or it could not be built.
+
+Examples:
+  massif compare nano
+  massif compare nano --on east
+  massif compare list
+  massif compare show 7 --out /tmp/both"
+    )]
+    Compare(Compare),
     /// Jobs: list them, look at them, change their fate
     #[command(subcommand, visible_alias = "jobs")]
     Job(Job),

@@ -394,6 +394,45 @@ pub(in crate::cli) struct Try {
     pub(in crate::cli) out: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Compare {
+    #[command(subcommand)]
+    pub(in crate::cli) what: Option<Compared>,
+    /// A package, or a recipe
+    #[arg(required = true)]
+    pub(in crate::cli) package: Option<String>,
+    /// Only on this builder
+    #[arg(long, value_name = "BUILDER")]
+    pub(in crate::cli) on: Option<String>,
+    /// Only what is published in this channel
+    #[arg(long)]
+    pub(in crate::cli) channel: Option<ChannelName>,
+    /// Return at once
+    #[arg(long)]
+    pub(in crate::cli) no_wait: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Compared {
+    /// Comparisons, the newest first, and what differs by cause
+    List {
+        /// Only of this recipe
+        #[arg(long)]
+        recipe: Option<RecipeName>,
+        /// So many at most
+        #[arg(long)]
+        limit: Option<u32>,
+    },
+    /// One comparison with everything that differs
+    Show {
+        /// Its number
+        id: u64,
+        /// Copy the files that differ into this directory: published/ and rebuilt/
+        #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+        out: Option<PathBuf>,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Builder {
     /// All builders
@@ -439,6 +478,20 @@ pub(in crate::cli) enum Builder {
         /// Its name, or the start of its id
         name: String,
     },
+    /// How many matches a builder for tests needs before `peer approve --trust trusted` takes it
+    #[command(
+        after_help = "Example:\n  massif builder rise --after 20\n  massif peer approve east --trust trusted     when it has them: a person confirms"
+    )]
+    Rise {
+        /// So many; 0: a person decides without any
+        #[arg(long, value_name = "N")]
+        after: u32,
+    },
+    /// Build again what it published since its last match
+    Rebuild {
+        /// Its name, or the start of its id
+        name: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -468,6 +521,15 @@ Example:
         /// Why
         #[arg(long)]
         reason: Option<String>,
+    },
+    /// What is compared without being asked; without options: what holds now
+    #[command(after_help = "Example:\n  massif channel policy main --compare-idle on")]
+    Policy {
+        /// Its name
+        name: String,
+        /// Builders with nothing to do rebuild what is published here and compare
+        #[arg(long, value_name = "ON", value_parser = ["on", "off"])]
+        compare_idle: Option<String>,
     },
     /// Read and hash every file of the newest version
     Verify {

@@ -1,0 +1,154 @@
+//! What builders with nothing to do compare, where a channel's policy says so: which of them are idle, and what each of them
+//! should build again.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::proof::Publication;
+use super::state::State;
+use crate::id::{AttemptId, HostId, RecipeName};
+use crate::model::proof::Judgement;
+use crate::model::{JobState, Who};
+
+/// A builder without work for this long is idle.
+const IDLE_MS: u64 = 1_000;
+/// Time between two looks for something to compare when there was nothing.
+const LOOK_MS: u64 = 2_000;
+
+/// Where a publication stands among those to be compared, for an idle builder.
+struct Candidate {
+    publication: Publication,
+    /// Hosts that said what it comes to, the publisher first.
+    said: Vec<HostId>,
+    /// Opinions differ.
+    open: bool,
+}
+
+impl State {
+    /// Begins comparisons on builders with nothing to do, where a channel's policy says so.
+    pub(super) fn compare_on_idle_builders(&mut self, now_ms: u64) {
+        if !self.farm.proof_policies.values().any(|policy| policy.idle) {
+            return;
+        }
+        let hosts: Vec<HostId> = self.builders.keys().copied().collect();
+        let busy = |host: &HostId| {
+            self.proofs
+                .running
+                .values()
+                .any(|one| (one.builder.or(one.on)) == Some(*host) && !one.is_over())
+        };
+        let idle: BTreeSet<HostId> = hosts
+            .into_iter()
+            .filter(|host| self.free_slots(host) > 0 && !busy(host))
+            .collect();
+        self.proofs.idle_since.retain(|host, _| idle.contains(host));
+        for host in &idle {
+            self.proofs.idle_since.entry(*host).or_insert(now_ms);
+        }
+        let ready: Vec<HostId> = self
+            .proofs
+            .idle_since
+            .iter()
+            .filter(|(_, since)| now_ms >= **since + IDLE_MS)
+            .map(|(host, _)| *host)
+            .collect();
+        if ready.is_empty() || now_ms < self.proofs.look_at_ms {
+            return;
+        }
+        self.proofs.look_at_ms = now_ms + LOOK_MS;
+        let mut candidates = self.candidates();
+        for host in ready {
+            let found = candidates.iter().position(|one| self.suits(&host, one));
+            if let Some(at) = found {
+                let publication = candidates.remove(at).publication;
+                if let Err(fault) = self.begin_comparison(publication, Some(host), Who::Farm, false)
+                {
+                    tracing::debug!(%fault, "no comparison now");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether an idle builder should build this again.
+    fn suits(&self, host: &HostId, candidate: &Candidate) -> bool {
+        let fits = |id: &HostId| {
+            let profile = self
+                .farm
+                .profiles
+                .get(&candidate.publication.target.profile);
+            let spec = profile.map(crate::model::ProfileSpec::from);
+            match (self.builders.get(id), spec) {
+                (Some(builder), Some(spec)) => self.unfit(id, builder, &spec).is_none(),
+                _ => false,
+            }
+        };
+        if !fits(host) {
+            return false;
+        }
+        if !candidate.said.contains(host) {
+            return true;
+        }
+        // On one host it is compared on that host, once.
+        let others = self.builders.keys().any(|id| id != host && fits(id));
+        !others && candidate.said.len() == 1
+    }
+
+    /// What an idle builder could build again: what opinions differ on first, then what was never compared, the newest first.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut known: HashMap<AttemptId, (Vec<HostId>, Judgement)> = HashMap::new();
+        let mut varied: BTreeSet<RecipeName> = BTreeSet::new();
+        for (all, judgement) in self.farm.judged() {
+            let Some(first) = all.first() else { continue };
+            if judgement == Judgement::Varies {
+                varied.insert(first.target.recipe.clone());
+            }
+            let mut said = vec![first.publisher];
+            said.extend(all.iter().map(|comparison| comparison.builder));
+            known.insert(first.publication, (said, judgement));
+        }
+        let running: BTreeSet<AttemptId> = self
+            .proofs
+            .running
+            .values()
+            .filter(|one| !one.is_over())
+            .map(|one| one.publication.attempt)
+            .collect();
+        let mut found = Vec::new();
+        for job in self.farm.jobs.values() {
+            let newest = self
+                .farm
+                .newest(&job.target)
+                .is_some_and(|newest| newest.id == job.id);
+            if job.state != JobState::Published || !newest || varied.contains(&job.target.recipe) {
+                continue;
+            }
+            let last = self.farm.attempts_of(job.id).next_back();
+            let Some(publication) = last.and_then(|last| self.publication(last.id)) else {
+                continue;
+            };
+            let policy = self.farm.proof_policies.get(&publication.channel);
+            let left = self.proofs.leave.contains_key(&publication.attempt);
+            if policy.is_none_or(|policy| !policy.idle)
+                || left
+                || running.contains(&publication.attempt)
+            {
+                continue;
+            }
+            let (said, open) = match known.get(&publication.attempt) {
+                None => (vec![publication.publisher], false),
+                Some((said, Judgement::Undecided)) => (said.clone(), true),
+                Some((said, Judgement::SameHost)) => (said.clone(), false),
+                Some((_, Judgement::Match | Judgement::WrongAlone(_) | Judgement::Varies)) => {
+                    continue;
+                }
+            };
+            found.push(Candidate {
+                publication,
+                said,
+                open,
+            });
+        }
+        found.sort_by_key(|one| (!one.open, std::cmp::Reverse(one.publication.assigned)));
+        found
+    }
+}

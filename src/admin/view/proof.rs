@@ -1,0 +1,158 @@
+//! Comparisons of what is published with what was built again, and what they say of builders and recipes.
+
+use crate::admin::views;
+use crate::id::{ChannelName, JobId, ProfileName, ProjectName, RecipeName, Stamp};
+
+use super::{ArtefactView, Blame, FaultView, MadeView};
+
+views! {
+    /// One comparison.
+    pub struct ComparisonView {
+        /// Its number.
+        pub id: u64,
+        /// `waiting`, `building`, `examining`, `done` or `failed`.
+        pub state: String,
+        /// What it waits for.
+        pub text: Option<String>,
+        /// It is at its end.
+        pub over: bool,
+        /// The recipe.
+        pub recipe: RecipeName,
+        /// Its project.
+        pub project: ProjectName,
+        /// What it was built for.
+        pub profile: ProfileName,
+        /// Version, release and build release.
+        pub release: String,
+        /// Where it is published.
+        pub channel: ChannelName,
+        /// The job that published it.
+        pub job: JobId,
+        /// Its try.
+        pub try_no: u32,
+        /// Who built what is published.
+        pub publisher: String,
+        /// Who builds it again.
+        pub builder: Option<String>,
+        /// Both are one host: this tells less.
+        pub same_host: bool,
+        /// What it is doing.
+        pub phase: Option<String>,
+        /// When it began.
+        pub began: Stamp,
+        /// Who wanted it.
+        pub by: String,
+        /// `same`, `container`, `metadata` or `files`: the worst of all differences; null before the end.
+        pub level: Option<String>,
+        /// A client gets the same either way.
+        pub matches: Option<bool>,
+        /// What all comparisons of this publication say together: `match`, `same_host`, `undecided`, `wrong_alone`, `varies`.
+        pub judgement: Option<String>,
+        /// The builder that was wrong alone.
+        pub wrong: Option<String>,
+        /// Files in either set.
+        pub artefacts: u64,
+        /// Those that are the same bytes.
+        pub same: u64,
+        /// Bytes of the published set.
+        pub bytes: u64,
+        /// What differs.
+        pub differences: Vec<DifferenceView>,
+        /// More of them, which are not listed.
+        pub unlisted: u64,
+        /// How many have which cause.
+        pub causes: Vec<CauseView>,
+        /// Rebuilt files that differ and are kept: `compare show ID --out DIR` copies them.
+        pub evidence: Vec<EvidenceView>,
+        /// Whose failure, when it failed.
+        pub blame: Option<Blame>,
+        /// Why it failed.
+        pub fault: Option<FaultView>,
+    }
+
+    /// One thing that is not the same.
+    pub struct DifferenceView {
+        /// The file that it is in.
+        pub artefact: String,
+        /// The path below `/usr`; null: it is about the whole file.
+        pub path: Option<String>,
+        /// `date`, `path`, `order`, `bit`, `build_id`, `presence`, `link`, `mode`, `fields`, `packing`, `damage`, `content`.
+        pub cause: String,
+        /// Bytes of the published one.
+        pub published_bytes: Option<u64>,
+        /// Bytes of the rebuilt one.
+        pub rebuilt_bytes: Option<u64>,
+        /// The first byte that differs.
+        pub offset: Option<u64>,
+        /// The ELF section that it is in.
+        pub section: Option<String>,
+        /// In words.
+        pub text: String,
+    }
+
+    /// Differences of one cause.
+    pub struct CauseView {
+        /// The cause.
+        pub cause: String,
+        /// How many.
+        pub count: u64,
+        /// The recipes that have them.
+        pub recipes: Vec<String>,
+    }
+
+    /// A kept file.
+    pub struct EvidenceView {
+        /// Its job, for `ArtefactRead`.
+        pub job: JobId,
+        /// The file.
+        pub file: ArtefactView,
+    }
+
+    /// How often something was right, over the comparisons that are kept.
+    pub struct ScoreView {
+        /// Publications that it took part in and that match.
+        pub matches: u64,
+        /// Those in which a builder was wrong alone; of a builder: itself.
+        pub wrong: u64,
+        /// Those that are open.
+        pub undecided: u64,
+        /// Those that come out differently each time.
+        pub varies: u64,
+        /// The last match.
+        pub last_match: Option<Stamp>,
+    }
+
+    /// What comparisons say of a builder.
+    pub struct BuilderProofView {
+        /// Its score.
+        pub score: ScoreView,
+        /// The comparison that put it into quarantine.
+        pub convicted_by: Option<u64>,
+        /// When that was.
+        pub convicted_at: Option<Stamp>,
+        /// Matches that a builder for tests needs before a person may let it build for publication.
+        pub rises_after: u32,
+        /// What it published since its last match and what is published still, the newest first.
+        pub unproven: Vec<MadeView>,
+    }
+
+    /// What comparisons say of a recipe.
+    pub struct RecipeProofView {
+        /// Its score.
+        pub score: ScoreView,
+        /// It comes out differently by its nature: no builder is blamed for that.
+        pub varies: bool,
+        /// Its causes of differences.
+        pub causes: Vec<CauseView>,
+        /// Its last comparisons, the newest first.
+        pub comparisons: Vec<u64>,
+    }
+
+    /// What is compared in a channel.
+    pub struct ChannelPolicyView {
+        /// The channel.
+        pub channel: ChannelName,
+        /// Builders with nothing to do rebuild what is published there and compare.
+        pub compare_idle: bool,
+    }
+}

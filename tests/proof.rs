@@ -1,0 +1,442 @@
+//! Comparisons of what is published: by one host with itself, by others on demand and by themselves; a builder that lies is
+//! found, a recipe that varies is not blamed on anybody.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::common::farm::{Farm, shared};
+use crate::common::repo::Repo;
+use crate::hosts::rig::{Node, Place};
+use crate::ring::script_recipe;
+
+/// A recipe whose package says a word that a liar replaces.
+fn honest(name: &str, extra: &str) -> String {
+    script_recipe(name, 1, extra).replace("echo release", "echo honest release")
+}
+
+fn add(repo: &mut Repo, name: &str, text: String) {
+    repo.write(&format!("{}/{name}/stone.yaml", &name[..1]), text);
+    repo.commit(&format!("Add {name}"));
+}
+
+#[test]
+fn a_package_that_comes_out_the_same_says_so_and_on_which_host() {
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", honest("alpha", ""));
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("alpha");
+    let made = farm.json(&["compare", "alpha"]);
+    assert_eq!(made["level"], "same", "{made:#}");
+    assert_eq!(made["matches"], true);
+    assert_eq!(made["same_host"], true, "{made:#}");
+    assert_eq!(made["judgement"], "same_host");
+    assert_eq!(made["artefacts"], made["same"]);
+    let list = farm.json(&["compare", "list"]);
+    assert_eq!(list["comparisons"][0]["id"], made["id"], "{list:#}");
+    assert!(farm.ok(&["compare", "list"]).contains("on the same host"));
+    // Nothing was published by it, and nothing of it is left on the builder.
+    assert_eq!(farm.json(&["job", "list"]).as_array().unwrap().len(), 1);
+    let recipe = farm.json(&["recipe", "show", "alpha"]);
+    assert_eq!(recipe["proof"]["comparisons"][0], made["id"], "{recipe:#}");
+    assert_eq!(recipe["proof"]["varies"], false);
+    farm.ok(&["store", "check"]);
+    // What does not exist, and what nobody built here.
+    assert!(
+        farm.code(1, &["compare", "alhpa"])
+            .contains("did you mean alpha")
+    );
+    assert!(
+        farm.code(1, &["compare", "show", "99"])
+            .contains("compare list")
+    );
+}
+
+#[test]
+fn a_recipe_that_varies_is_marked_with_its_cause_and_nobody_is_blamed() {
+    let mut repo = Repo::new();
+    let dated = honest("dated", "").replace(
+        "echo honest release",
+        "date --rfc-3339=ns > %(installroot)%(datadir)/dated/when ; echo honest release",
+    );
+    add(&mut repo, "dated", dated);
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("dated");
+    let made: Value = serde_json::from_str(&{
+        let output = farm.run(&["--json", "compare", "dated"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}\n{}", farm.log());
+        String::from_utf8(output.stdout).unwrap()
+    })
+    .unwrap();
+    assert_eq!(made["level"], "files", "{made:#}");
+    assert_eq!(made["judgement"], "varies", "{made:#}");
+    let all = made["differences"].as_array().unwrap();
+    let when = all.iter().find(|one| one["path"] == "share/dated/when");
+    assert_eq!(when.unwrap()["cause"], "date", "{made:#}");
+    let recipe = farm.json(&["recipe", "show", "dated"]);
+    assert_eq!(recipe["proof"]["varies"], true, "{recipe:#}");
+    let builders = farm.json(&["builder", "list"]);
+    assert_eq!(builders[0]["verdict"], "fit", "{builders:#}");
+    // Both sides are kept, as they were.
+    let out = farm.dir().join("../both");
+    let id = made["id"].to_string();
+    farm.ok(&["compare", "show", &id, "--out", out.to_str().unwrap()]);
+    let read = |side: &str| -> Vec<(String, Vec<u8>)> {
+        let mut found: Vec<_> = std::fs::read_dir(out.join(side))
+            .unwrap()
+            .flatten()
+            .map(|entry| {
+                let name = entry.file_name().into_string().unwrap();
+                (name, std::fs::read(entry.path()).unwrap())
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    let (published, rebuilt) = (read("published"), read("rebuilt"));
+    assert!(!published.is_empty());
+    let names = |all: &[(String, Vec<u8>)]| -> Vec<String> {
+        all.iter().map(|(name, _)| name.clone()).collect()
+    };
+    assert_eq!(names(&published), names(&rebuilt));
+    assert_ne!(published, rebuilt);
+    farm.ok(&["store", "check"]);
+}
+
+#[test]
+fn idle_builders_compare_by_themselves_and_give_way_to_real_work() {
+    let mut repo = Repo::new();
+    let slow = "build       : |\n    for i in $(seq 12); do echo $i; sleep 1; done\n";
+    add(&mut repo, "slow", honest("slow", slow));
+    let farm = Farm::with(crate::common::farm::Setup {
+        arguments: vec!["--slots".into(), "1".into()],
+        ..Default::default()
+    });
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("slow");
+    assert_eq!(
+        farm.json(&["channel", "policy", "main"])["compare_idle"],
+        false
+    );
+    farm.ok(&["channel", "policy", "main", "--compare-idle", "on"]);
+    let began = Instant::now();
+    let busy = |builders: &Value, recipe: &str| builders[0]["slots"][0]["recipe"] == recipe;
+    farm.until(&["builder", "list"], |all| {
+        busy(all, "slow (compared)") && all[0]["slots"][0]["phase"] == "build"
+    });
+    println!("idle to comparing: {:?}", began.elapsed());
+    add(&mut repo, "real", honest("real", ""));
+    farm.published("real");
+    // The slot was left at once: the job was not refused, and did not wait for the comparison.
+    let events = farm.json(&["call", "io.massif.Host.Audit", r#"{"limit": 1000}"#]);
+    let at = |kind: &str| -> i64 {
+        let all = events["events"].as_array().unwrap().iter();
+        let mut found = all.filter(|event| event["kind"] == kind && event["job"] == 2);
+        let at = found
+            .next_back()
+            .unwrap_or_else(|| panic!("no {kind}: {events:#}"));
+        let stamp: massif::id::Stamp = at["at"].as_str().unwrap().parse().unwrap();
+        stamp.0
+    };
+    let job = farm.json(&["job", "show", "real"]);
+    assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
+    let gave_way = at("accepted") - at("assigned");
+    println!("assigned to accepted: {gave_way} ms");
+    assert!(gave_way < 10_000, "{gave_way} ms");
+    // What gave way is done later, and the other one too.
+    let list = farm.until(&["compare", "list"], |list| {
+        let all = list["comparisons"].as_array().unwrap();
+        all.len() == 2 && all.iter().all(|one| one["state"] == "done")
+    });
+    for one in list["comparisons"].as_array().unwrap() {
+        assert_eq!(
+            (&one["level"], &one["by"]),
+            (&"same".into(), &"farm".into()),
+            "{one:#}"
+        );
+    }
+}
+
+/// The packed recipe among the blobs of a host.
+fn packed_recipe(dir: &Path) -> (String, Vec<u8>) {
+    for shard in std::fs::read_dir(dir.join("blobs")).unwrap().flatten() {
+        for blob in std::fs::read_dir(shard.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let mut bytes = Vec::new();
+            let mut file = std::fs::File::open(blob.path()).unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            if bytes.starts_with(b"stone.yaml\0") {
+                let shard = shard.file_name().into_string().unwrap();
+                let rest = blob.file_name().into_string().unwrap();
+                return (format!("{shard}/{rest}"), bytes);
+            }
+        }
+    }
+    panic!("no packed recipe in {}", dir.display());
+}
+
+/// Makes a builder lie: what it has under the hash of a recipe is another one.
+fn lies(node: &Node, (name, bytes): &(String, Vec<u8>)) {
+    let path: PathBuf = node.dir.join("blobs").join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, instead(bytes, b"echo lyings")).unwrap();
+}
+
+/// A packed recipe with another command of the same length.
+fn instead(bytes: &[u8], command: &[u8; 11]) -> Vec<u8> {
+    let text = b"echo honest";
+    let at = bytes.windows(text.len()).position(|window| window == text);
+    let mut other = bytes.to_vec();
+    other[at.unwrap()..][..text.len()].copy_from_slice(command);
+    other
+}
+
+/// Whether all these builders are here and fit.
+fn here(builders: &Value, names: &[&str]) -> bool {
+    names.iter().all(|name| {
+        let mut all = builders.as_array().unwrap().iter();
+        all.any(|one| one["name"] == *name && one["verdict"] == "fit")
+    })
+}
+
+#[test]
+fn of_three_builders_the_one_that_lies_is_found_and_what_it_published_is_built_again() {
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", honest("alpha", ""));
+    // How the recipe is packed is known from a farm that does not lie.
+    let recipe = {
+        let farm = Farm::start();
+        farm.ok(&["project", "add", "test", &repo.url()]);
+        farm.published("alpha");
+        packed_recipe(farm.dir())
+    };
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let liar = place.builder(&crest, "liar", &[]);
+    lies(&liar, &recipe);
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    let job = crest.published("alpha");
+    assert_eq!(job["attempts"][0]["builder"], "liar");
+    let _east = place.builder(&crest, "east", &[]);
+    let _west = place.builder(&crest, "west", &["--trust", "test"]);
+    crest.until(&["builder", "list"], |all| {
+        here(all, &["liar", "east", "west"])
+    });
+    crest.ok(&["channel", "policy", "main", "--compare-idle", "on"]);
+    let builders = crest.until(&["builder", "list"], |all| {
+        let mut all = all.as_array().unwrap().iter();
+        all.any(|one| one["name"] == "liar" && one["verdict"] == "quarantined")
+    });
+    for one in builders.as_array().unwrap() {
+        if one["name"] != "liar" {
+            assert_ne!(one["verdict"], "quarantined", "{one:#}");
+        }
+    }
+    crest.until_event("builder_convicted", "wrong alone about alpha");
+    let shown = crest.json(&["builder", "show", "liar"]);
+    let id = shown["proof"]["convicted_by"].as_u64().unwrap();
+    assert_eq!(shown["proof"]["score"]["wrong"], 1, "{shown:#}");
+    assert_eq!(
+        shown["proof"]["unproven"][0]["recipe"], "alpha",
+        "{shown:#}"
+    );
+    let evidence = crest.json(&["compare", "show", &id.to_string()]);
+    assert_eq!(evidence["wrong"], "liar", "{evidence:#}");
+    assert_eq!(evidence["judgement"], "wrong_alone");
+    let east = crest.json(&["builder", "show", "east"]);
+    assert_eq!(east["proof"]["score"]["matches"], 1, "{east:#}");
+    // One command builds again what it published; another builder does it, and it matches.
+    crest.ok(&["builder", "rebuild", "liar"]);
+    let again = crest.until(&["job", "list"], |jobs| {
+        let job = &jobs[0];
+        job["state"] == "published" && job["build_release"] == 2
+    });
+    assert_eq!(again[0]["attempts"][0]["builder"], "east", "{again:#}");
+    let after = crest.json(&["builder", "show", "liar"]);
+    assert_eq!(
+        after["proof"]["unproven"].as_array().unwrap().len(),
+        0,
+        "{after:#}"
+    );
+    crest.until(&["compare", "list"], |list| {
+        let all = list["comparisons"].as_array().unwrap();
+        all.iter()
+            .any(|one| one["judgement"] == "match" && one["matches"] == true)
+    });
+    // A person lets it go; no canary does.
+    let stops = crest.events("builder_released");
+    assert!(stops.is_empty(), "{stops:#?}");
+    crest.ok(&["builder", "release", "liar"]);
+    let freed = crest.json(&["builder", "show", "liar"]);
+    assert_eq!(freed["proof"]["convicted_by"], Value::Null, "{freed:#}");
+    crest.ok(&["store", "check"]);
+}
+
+#[test]
+fn a_builder_for_tests_rises_by_matches_and_a_persons_word() {
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", honest("alpha", ""));
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let _east = place.builder(&crest, "east", &[]);
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.published("alpha");
+    let _west = place.builder(&crest, "west", &["--trust", "test"]);
+    crest.until(&["builder", "list"], |all| here(all, &["east", "west"]));
+    crest.ok(&["builder", "rise", "--after", "1"]);
+    let raise = ["peer", "approve", "west", "--trust", "trusted"];
+    let refused = crest.code(5, &raise);
+    assert!(refused.contains("0 of 1 matches"), "{refused}");
+    // Another host is chosen by itself, and one that may not publish may compare.
+    let made = crest.json(&["compare", "alpha"]);
+    assert_eq!(
+        (&made["builder"], &made["level"]),
+        (&"west".into(), &"same".into()),
+        "{made:#}"
+    );
+    assert_eq!(
+        (&made["judgement"], &made["same_host"]),
+        (&"match".into(), &false.into())
+    );
+    let west = crest.json(&["builder", "show", "west"]);
+    assert_eq!(
+        (&west["trust"], &west["proof"]["score"]["matches"]),
+        (&"test".into(), &1.into())
+    );
+    crest.ok(&raise);
+    crest.until(&["builder", "show", "west"], |west| {
+        west["trust"] == "trusted"
+    });
+}
+
+#[test]
+fn a_rebuild_that_fails_proves_nothing_and_one_that_is_killed_is_begun_anew() {
+    let mut repo = Repo::new();
+    let slow = "build       : |\n    for i in $(seq 4); do echo $i; sleep 1; done\n";
+    add(&mut repo, "alpha", honest("alpha", slow));
+    let mut farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("alpha");
+    let (name, bytes) = packed_recipe(farm.dir());
+    let blob = farm.dir().join("blobs").join(name);
+    std::fs::remove_file(&blob).unwrap();
+    std::fs::write(&blob, instead(&bytes, b"false # xx ")).unwrap();
+    let failed = farm.run(&["--json", "compare", "alpha"]);
+    assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+    let failed: Value = serde_json::from_slice(&failed.stdout).unwrap();
+    assert_eq!(
+        (&failed["state"], &failed["blame"]),
+        (&"failed".into(), &"recipe".into()),
+        "{failed:#}"
+    );
+    let recipe = farm.json(&["recipe", "show", "alpha"]);
+    assert_eq!(
+        recipe["proof"]["comparisons"].as_array().unwrap().len(),
+        0,
+        "{recipe:#}"
+    );
+    std::fs::write(&blob, &bytes).unwrap();
+    farm.ok(&["compare", "alpha", "--no-wait"]);
+    farm.until(&["builder", "list"], |all| {
+        all[0]["slots"][0]["phase"] == "build"
+    });
+    farm.kill();
+    farm.up();
+    farm.until(&["builder", "list"], |all| {
+        here(all, &[all[0]["name"].as_str().unwrap()])
+    });
+    assert_eq!(
+        farm.json(&["compare", "list"])["comparisons"]
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+    let made = farm.json(&["compare", "alpha"]);
+    assert_eq!(made["level"], "same", "{made:#}");
+    farm.ok(&["store", "check"]);
+}
+
+/// On a second host, in another directory, on half the cores.
+#[test]
+fn the_four_upstreams_are_the_same_bytes_on_a_second_host() {
+    let Some(mirror) = shared("data/upstreams") else {
+        return;
+    };
+    let mut repo = Repo::new();
+    for dir in ["h/hello", "x/xz", "n/ncurses", "n/nano"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/recipes")
+            .join(dir);
+        let text = std::fs::read_to_string(path.join("stone.yaml")).unwrap();
+        repo.write(&format!("{dir}/stone.yaml"), text);
+    }
+    repo.commit("Add four");
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let builder = |name: &str, slots: &str| {
+        let invite = [
+            "invite",
+            "--role",
+            "avalanche",
+            "--pre-approved",
+            "--name",
+            name,
+        ];
+        let line = crest.ok(&invite).trim().to_string();
+        let mut node = place.host(name);
+        let mirror = mirror.to_str().unwrap();
+        let words = [
+            "join",
+            &line,
+            "--headless",
+            "--slots",
+            slots,
+            "--mirror",
+            mirror,
+        ];
+        node.arguments = words.map(str::to_string).to_vec();
+        node.up();
+        crest.until(&["builder", "list"], |all| here(all, &[name]));
+        node
+    };
+    let _east = builder("east", "1");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    let deadline = Instant::now() + Duration::from_secs(1_200);
+    let over = |jobs: &Value| {
+        let all = jobs.as_array().unwrap();
+        let ended = ["published", "failed"];
+        all.len() == 4
+            && all
+                .iter()
+                .all(|job| ended.contains(&job["state"].as_str().unwrap()))
+    };
+    while !over(&crest.json(&["job", "list"])) {
+        assert!(
+            Instant::now() < deadline,
+            "{:#}",
+            crest.json(&["job", "list"])
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let _west = builder("west", "2");
+    for recipe in ["hello", "xz", "ncurses", "nano"] {
+        let made = crest.json(&["compare", recipe, "--on", "west"]);
+        assert_eq!(
+            (&made["level"], &made["judgement"]),
+            (&"same".into(), &"match".into()),
+            "{made:#}"
+        );
+        println!(
+            "{recipe}: {} of {} files are the same bytes",
+            made["same"], made["artefacts"]
+        );
+    }
+}
