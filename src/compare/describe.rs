@@ -75,13 +75,10 @@ pub fn describe(
     found
 }
 
-/// The first byte that differs, outside of what follows from others if there is such a one.
+/// The first byte that differs, outside of what follows from others if there is such a one. Whether it is the linker's hash
+/// and nothing else differs.
 fn first_spot<'a>(parts: &'a Parts, sections: &[Section]) -> (Option<Spot<'a>>, bool) {
-    let follows = |offset: u64| {
-        elf::section_at(sections, offset)
-            .is_some_and(|section| FOLLOWS.contains(&section.name.as_str()))
-    };
-    let mut first = None;
+    let (mut first, mut only_hash) = (None, true);
     let blocks = parts
         .published
         .iter()
@@ -97,14 +94,19 @@ fn first_spot<'a>(parts: &'a Parts, sections: &[Section]) -> (Option<Spot<'a>>, 
                 published: (ours, at),
                 rebuilt: (theirs, at),
             };
-            if !follows(spot.offset) {
+            let section = elf::section_at(sections, spot.offset);
+            let is_hash = section.is_some_and(|known| FOLLOWS.contains(&known.name.as_str()));
+            // Headers and tables outside of all sections say where things are: they follow from what is longer or shorter.
+            let is_header = section.is_none() && !sections.is_empty();
+            if !is_hash && !is_header {
                 return (Some(spot), false);
             }
+            only_hash &= is_hash;
             first.get_or_insert(spot);
         }
     }
-    let any = first.is_some();
-    (first, any)
+    let hash = only_hash && first.is_some();
+    (first, hash)
 }
 
 fn tally(parts: &Parts) -> Tally {

@@ -140,10 +140,10 @@ fn elf(before: &[u8], rodata: &[u8], build_id: u8) -> Vec<u8> {
 
 /// A package with some files, of which one is to be changed: its place, and whether it is an ELF file.
 fn base(dice: &mut Dice) -> (Files, usize) {
-    let count = 2 + dice.roll(6) as usize;
+    let count = 1 + dice.roll(3) as usize;
     let mut files: Files = Vec::new();
     for at in 0..count {
-        let len = 1 + dice.roll(300_000) as usize;
+        let len = 1 + dice.roll(20_000) as usize;
         let bytes = match dice.roll(2) {
             0 => dice.bytes(len),
             _ => dice.words(len),
@@ -157,7 +157,7 @@ fn base(dice: &mut Dice) -> (Files, usize) {
 /// Puts a text into a file, in an ELF file's `.rodata` half of the time; the section it is then in.
 fn embed(dice: &mut Dice, files: &mut Files, which: usize, texts: [&str; 2]) -> [Files; 2] {
     let in_elf = dice.roll(2) == 0;
-    let len = dice.roll(200_000) as usize;
+    let len = dice.roll(80_000) as usize;
     let (before, after) = (dice.words(len), dice.words(100));
     texts.map(|text| {
         let mut all = files.clone();
@@ -244,7 +244,7 @@ fn a_hundred_planted_differences_of_each_sort_are_found_and_named() {
                     embed(&mut dice, &mut files, which, [&texts[0], &texts[1]])
                 }
                 "order" => {
-                    let len = 20 + dice.roll(90_000) as usize;
+                    let len = 20 + dice.roll(40_000) as usize;
                     let text = dice.words(len);
                     let mut lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
                     let mut other = files.clone();
