@@ -122,6 +122,11 @@ impl Default for Config {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuilderConfig {
+    /// What it builds for, when that is not this machine's architecture: whoever sets it sees to it that such programs run
+    /// here, by an emulator that the kernel knows.
+    pub arch: Option<Arch>,
+    /// The levels that run here, instead of those that the processor says: `x86_64`, `x86_64-v3x`, `x86_64-v4`.
+    pub isa: Option<Vec<String>>,
     /// Memory of all processes of a slot, in MiB; its share of the machine's, at least 2 GiB, unless given.
     pub slot_memory_mib: Option<u64>,
     /// Processes and threads of a slot.
@@ -159,6 +164,8 @@ pub enum VerifyPolicy {
 impl Default for BuilderConfig {
     fn default() -> BuilderConfig {
         BuilderConfig {
+            arch: None,
+            isa: None,
             slot_memory_mib: None,
             slot_processes: limit::SLOT_PROCESSES_MAX,
             disk_floor_mib: limit::DISK_FLOOR_BYTES >> 20,
@@ -365,6 +372,10 @@ impl Config {
                 "leave them out for the defaults",
             );
         }
+        let arch = self.builder.arch.unwrap_or(Arch::OF_THIS_PROGRAM);
+        for word in self.builder.isa.iter().flatten() {
+            isa_level(arch, word)?;
+        }
         self.profiles
             .iter()
             .try_for_each(|profile| profile.to_profile().map(drop))
@@ -404,6 +415,7 @@ lease_s = {}
 
 # What builds may take of this machine; see the README's page for the owner of a builder.
 # [builder]
+# isa = ["x86_64"]         # levels to build for, fewer than the processor has
 # slot_memory_mib = 8192   # all processes of a slot together
 # slot_processes = {}
 # disk_floor_mib = {}     # kept free of each file system

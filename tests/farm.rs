@@ -7,6 +7,7 @@ mod dash;
 mod examples;
 mod hosts;
 mod intake;
+mod levels;
 mod native;
 mod order;
 mod proof;

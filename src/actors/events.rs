@@ -384,6 +384,32 @@ fn tell(event: &Event, names: &Names) -> Told {
                 rule.matches
             ),
         ),
+        Event::LayerSet { layer } => plain(
+            "layer_set",
+            &layer.profile,
+            format!(
+                "{} holds only chosen recipes above {}",
+                layer.profile, layer.over
+            ),
+        ),
+        Event::LevelChosen { choice } => plain(
+            "level_chosen",
+            &choice.recipe,
+            match choice.why.as_str() {
+                "" => format!("{} is built for {} too", choice.recipe, choice.profile),
+                why => format!(
+                    "{} is built for {} too: {why}",
+                    choice.recipe, choice.profile
+                ),
+            },
+        ),
+        Event::LevelDropped {
+            profile, recipe, ..
+        } => plain(
+            "level_dropped",
+            recipe,
+            format!("{recipe} is built for {profile} no more"),
+        ),
         Event::Convicted { conviction, hold } => plain(
             "builder_convicted",
             &conviction.builder.short(),

@@ -2,9 +2,9 @@
 
 use super::view::{
     ArtefactView, Blame, BuildView, BuilderProofView, BuilderView, CauseView, ChangeView,
-    ChannelPolicyView, ComparisonView, ConeView, FaultView, JobDetail, JobState, JobView, PastView,
-    PlanJobView, PlanView, ProfileView, ProjectView, RecipeDetail, RecipeProofView, RecipeView,
-    WhyView,
+    ChannelPolicyView, ComparisonView, ConeView, FaultView, JobDetail, JobState, JobView,
+    LevelView, PastView, PlanJobView, PlanView, ProfileView, ProjectView, RecipeDetail,
+    RecipeProofView, RecipeView, WhyView,
 };
 use super::{facts, methods, replies};
 use crate::id::{ChannelName, Digest, JobId, ProfileName, ProjectName, RecipeName, Seq};
@@ -228,6 +228,12 @@ replies! {
         pub proof: RecipeProofView,
     }
 
+    /// The layers, with what is chosen of one project.
+    pub struct Levels {
+        /// By name.
+        pub levels: Vec<LevelView>,
+    }
+
     /// What a builder for tests needs before it may rise.
     pub struct RiseReply {
         /// So many matches.
@@ -315,6 +321,26 @@ methods! {
         weight: Option<u32>,
     } -> Project;
 
+    /// Chooses recipes of a project for a layer, or drops them from it.
+    ProjectLevel: Admin {
+        /// The project's name.
+        name: String,
+        /// The layer: a profile that lies above another one.
+        profile: ProfileName,
+        /// The recipes.
+        recipes: Vec<String>,
+        /// They are built for it no more.
+        remove: Option<bool>,
+        /// Why, for whoever asks later.
+        why: Option<String>,
+    } -> Levels;
+
+    /// What is chosen for which layer.
+    ProjectLevels: View {
+        /// The project's name.
+        name: String,
+    } -> Levels;
+
     /// Forgets a project: its waiting jobs are cancelled, what it published stays.
     ProjectRemove: Admin {
         /// Its name.
@@ -353,6 +379,9 @@ methods! {
     ProfileAdd: Admin {
         /// All of it.
         profile: ProfileView,
+        /// It holds only recipes that are chosen for it, and lies above this profile; null: it holds everything.
+        #[serde(default)]
+        over: Option<ProfileName>,
     } -> Profile;
 
     /// All profiles.

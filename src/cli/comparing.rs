@@ -15,6 +15,7 @@ use crate::admin::view::{
     BuildView, BuilderView, CauseView, ComparisonView, DifferenceView, RecipeProofView,
 };
 use crate::fault::{Fault, Kind, Result};
+use crate::id::ProfileName;
 
 /// Between two looks at a comparison.
 const LOOK: Duration = Duration::from_millis(250);
@@ -78,6 +79,48 @@ async fn begin(host: &Host, wish: &args::Compare, out: &Out) -> Result<Verdict> 
         Some(true) => Verdict::Done,
         Some(false) | None => Verdict::Negative,
     })
+}
+
+/// `project level`: what is chosen for which layer.
+pub(super) fn levels(found: &summit::Levels, only: Option<&ProfileName>, out: &Out) -> Result<()> {
+    let levels = found.levels.iter();
+    let levels = levels.filter(|level| only.is_none_or(|only| *only == level.profile));
+    match out.style {
+        Style::Json => out.value(&levels.collect::<Vec<_>>())?,
+        Style::Ids => levels
+            .flat_map(|level| &level.recipes)
+            .for_each(|choice| out.line(choice.recipe.as_str())),
+        Style::People => {
+            let mut table = Table::new()
+                .column("layer")
+                .column("above")
+                .column("channel")
+                .column("recipe")
+                .column("since")
+                .words("why");
+            for level in levels {
+                let row = |recipe: &str, since: String, why: &str| {
+                    [
+                        cell(&level.profile, Tone::Strong),
+                        plain(&level.over),
+                        plain(&level.channel),
+                        plain(recipe),
+                        plain(since),
+                        plain(why),
+                    ]
+                };
+                if level.recipes.is_empty() {
+                    table.row(row("", String::new(), "nothing is chosen"));
+                }
+                for choice in &level.recipes {
+                    let why = choice.why.as_deref().unwrap_or_default();
+                    table.row(row(choice.recipe.as_str(), moment(choice.at), why));
+                }
+            }
+            out.table(&table);
+        }
+    }
+    Ok(())
 }
 
 /// How much it agrees, in words.

@@ -45,6 +45,29 @@ pub(super) async fn project(host: &Host, project: &args::Project, out: &Out) -> 
             };
             show_project(&found, out)?;
         }
+        args::Project::Level {
+            name,
+            recipes,
+            profile,
+            remove,
+            why,
+        } => {
+            let name = name.clone();
+            let found = match profile.clone().filter(|_| !recipes.is_empty()) {
+                Some(profile) => {
+                    let ask = summit::ProjectLevel {
+                        name,
+                        profile,
+                        recipes: recipes.clone(),
+                        remove: Some(*remove),
+                        why: why.clone(),
+                    };
+                    host.ask(&ask).await?
+                }
+                None => host.ask(&summit::ProjectLevels { name }).await?,
+            };
+            super::comparing::levels(&found, profile.as_ref(), out)?;
+        }
         args::Project::Remove { name } => {
             let found = host
                 .ask(&summit::ProjectRemove { name: name.clone() })

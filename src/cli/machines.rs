@@ -159,6 +159,8 @@ pub(super) fn show_builder(builder: &BuilderView, out: &Out) {
         _ => "memory not known".into(),
     };
     out.field("machine", format!("{}, {cores}, {memory}", builder.arch));
+    out.field("levels", builder.levels.join(" "));
+    out.field("processor", builder.features.join(" "));
     for disk in &builder.disks {
         out.field("disk", disk_text(disk));
     }

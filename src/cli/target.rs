@@ -28,6 +28,7 @@ pub(super) async fn profile(host: &Host, profile: &args::Profile, out: &Out) -> 
             let found = host
                 .ask(&summit::ProfileAdd {
                     profile: profile_of(add)?,
+                    over: add.over.clone(),
                 })
                 .await?
                 .profile;

@@ -72,6 +72,7 @@ fn sense_of(verb: &Verb, words: &[String]) -> Sense {
         Verb::Recipe(_) => Sense::Looks,
         Verb::Project(project) => match project {
             args::Project::List | args::Project::Show { .. } => Sense::Looks,
+            args::Project::Level { recipes, .. } if recipes.is_empty() => Sense::Looks,
             args::Project::Policy {
                 rebuild: None,
                 second_pass: None,
@@ -81,6 +82,7 @@ fn sense_of(verb: &Verb, words: &[String]) -> Sense {
             args::Project::Refresh { .. } => change(Right::Operate),
             args::Project::Add { .. }
             | args::Project::Policy { .. }
+            | args::Project::Level { .. }
             | args::Project::Remove { .. } => change(Right::Admin),
         },
         Verb::Profile(args::Profile::Add(_)) => change(Right::Admin),

@@ -5,6 +5,7 @@ pub mod demo;
 mod join;
 mod offline;
 pub mod plan;
+mod processor;
 
 pub use demo::demo;
 pub use join::{card_offline, card_trust_offline, join};
@@ -31,12 +32,12 @@ use crate::build::boulder::{Tool, Verify};
 use crate::build::cgroup::Confine;
 use crate::build::layers::Layers;
 use crate::build::upstream::{Mirror, Upstreams};
-use crate::config::{BuilderConfig, HostOptions, Slots, VerifyPolicy};
+use crate::config::{BuilderConfig, HostOptions, Slots, VerifyPolicy, isa_level};
 use crate::fault::{Fault, Kind, Result};
 use crate::health::Floors;
-use crate::id::{HostId, HostName};
+use crate::id::{Arch, HostId, HostName};
 use crate::limit;
-use crate::model::{IsaLevel, PeerTrust, Profile, Role};
+use crate::model::{IsaLevel, PeerTrust, Profile, Role, level};
 use crate::net::http::HttpServer;
 use crate::net::identity::Identity;
 use crate::net::wire::Hello;
@@ -167,37 +168,6 @@ fn bounds(config: &BuilderConfig, slots: usize) -> Bounds {
         processes: config.slot_processes,
         silence_s_max: config.silence_s_max,
     }
-}
-
-/// The processor levels that run on this machine: by what the processor says, not by its name.
-fn isa_levels() -> Vec<IsaLevel> {
-    let mut levels = vec![IsaLevel::Baseline];
-    #[cfg(target_arch = "x86_64")]
-    {
-        let v3 = is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("bmi2")
-            && is_x86_feature_detected!("f16c")
-            && is_x86_feature_detected!("fma")
-            && is_x86_feature_detected!("lzcnt")
-            && is_x86_feature_detected!("movbe");
-        let x = is_x86_feature_detected!("aes")
-            && is_x86_feature_detected!("pclmulqdq")
-            && is_x86_feature_detected!("rdrand")
-            && is_x86_feature_detected!("xsaveopt");
-        let v4 = is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512cd")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
-        if v3 && x {
-            levels.push(IsaLevel::V3x);
-            if v4 {
-                levels.push(IsaLevel::V4);
-            }
-        }
-    }
-    levels
 }
 
 /// Issues packages that stand for a base again when a project's recipes changed.
@@ -538,6 +508,16 @@ impl BuilderStart {
             .await
             .map_err(|error| Fault::bug("looking at control groups broke off").because(&error))?;
         tracing::info!(by = confine.means(), "slots are confined");
+        let features = processor::features();
+        let arch = self.config.arch.unwrap_or(Arch::OF_THIS_PROGRAM);
+        let levels = match &self.config.isa {
+            None if arch == Arch::OF_THIS_PROGRAM => level::levels_with(&features),
+            None => vec![IsaLevel::Baseline],
+            Some(words) => words
+                .iter()
+                .map(|word| isa_level(arch, word))
+                .collect::<Result<_>>()?,
+        };
         let arguments = avalanche::Args {
             own: self.own,
             name: self.name,
@@ -547,7 +527,9 @@ impl BuilderStart {
             blobs: self.blobs.clone(),
             post: self.post,
             slots: self.slots,
-            levels: isa_levels(),
+            arch,
+            levels,
+            features,
             floors: Floors {
                 disk_bytes: self.config.disk_floor_mib << 20,
                 inodes: self.config.inode_floor,

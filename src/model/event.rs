@@ -287,6 +287,25 @@ pub enum Event {
         /// So many.
         rule: super::proof::RiseRule,
     },
+    /// A profile holds only chosen recipes above another one.
+    LayerSet {
+        /// Which above which.
+        layer: super::level::Layer,
+    },
+    /// A recipe is built for a layer too.
+    LevelChosen {
+        /// Which, for which.
+        choice: Box<super::level::Choice>,
+    },
+    /// It is not any more.
+    LevelDropped {
+        /// The layer.
+        profile: crate::id::ProfileName,
+        /// The recipe's project.
+        project: ProjectName,
+        /// The recipe.
+        recipe: RecipeName,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::event::{Event, Recorded, Then};
 use super::job::{Attempt, AttemptState, Job, JobState, Target};
+use super::level::{Choice, ChoiceKey, LevelChange};
 use super::measure::{BuilderStop, Measures};
 use super::order::Usage;
 use super::profile::Profile;
@@ -54,6 +55,10 @@ pub struct Farm {
     pub convictions: BTreeMap<HostId, Conviction>,
     /// What a builder for tests needs before it may rise.
     pub rise_rule: RiseRule,
+    /// Profiles that hold only what is chosen for them, and the one below each.
+    pub layers: BTreeMap<ProfileName, ProfileName>,
+    /// What is chosen.
+    pub choices: BTreeMap<ChoiceKey, Choice>,
     /// The newest job of each target.
     newest: HashMap<Target, JobId>,
 }
@@ -89,6 +94,8 @@ pub struct Change {
     pub builder_stops: Vec<BuilderStop>,
     /// What comparisons change.
     pub proof: ProofChange,
+    /// What is chosen for which layer.
+    pub level: LevelChange,
 }
 
 /// Why an event cannot be taken: it is kept in the log of the host and changes nothing.
@@ -211,6 +218,9 @@ impl Farm {
             | Event::ProofPolicySet { .. }
             | Event::RiseRuleSet { .. }
             | Event::Convicted { .. } => self.weigh_proof(&recorded.event),
+            Event::LayerSet { .. } | Event::LevelChosen { .. } | Event::LevelDropped { .. } => {
+                self.weigh_level(&recorded.event)
+            }
             Event::Planned { .. } => self.weigh_planned(recorded),
             Event::Assigned { .. }
             | Event::Accepted { .. }
@@ -763,6 +773,7 @@ impl Farm {
         );
         self.usages.extend(change.usages);
         self.adopt_proof(change.proof);
+        self.adopt_level(change.level);
         let policies = change.policies.into_iter();
         self.policies
             .extend(policies.map(|policy| (policy.project.clone(), policy)));
@@ -786,5 +797,6 @@ impl Change {
         self.measures.extend(later.measures);
         self.builder_stops.extend(later.builder_stops);
         self.proof.append(later.proof);
+        self.level.append(later.level);
     }
 }

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod event;
 pub mod farm;
 pub mod job;
+pub mod level;
 pub mod measure;
 pub mod order;
 pub mod peer;
@@ -17,6 +18,7 @@ pub use catalog::{Catalog, ChangeView, Entry, Reading};
 pub use event::{Event, PeerChange, Recorded, Then};
 pub use farm::{Change, Farm, Refusal};
 pub use job::{Attempt, AttemptState, Because, Job, JobState, Target};
+pub use level::{Choice, Layer};
 pub use measure::{BuilderStop, Measures, PhaseTime, StopKind};
 pub use order::{
     Artefact, ArtefactKind, BlobRef, BuildOrder, Input, InputFrom, OrderLimits, Outcome,

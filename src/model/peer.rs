@@ -186,6 +186,7 @@ impl Peer {
                     | Say::Glanced { .. }
                     | Say::Vitals(_)
                     | Say::Confined { .. }
+                    | Say::Processor { .. }
             ),
             (Role::Avalanche, Role::Vessel) => matches!(say, Say::Offer { .. }),
             (Role::Vessel, Role::Summit) => {

@@ -217,6 +217,11 @@ pub enum Say {
         /// In words.
         means: String,
     },
+    /// Avalanche to summit: what my processor can do, as far as levels ask.
+    Processor {
+        /// The names of features.
+        features: Vec<String>,
+    },
     /// Summit to vessel: this will be offered to be held against what is published, and goes nowhere.
     Examine {
         /// The attempt.

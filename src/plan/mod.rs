@@ -44,10 +44,12 @@ mod wanted;
 pub mod whole;
 pub mod why;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
-use crate::id::{Arch, ChannelName, CommitId, Digest, JobId, ProfileName};
+use crate::id::{Arch, ChannelName, CommitId, Digest, JobId, ProfileName, RecipeName};
 use crate::model::{Base, Because, Profile, Target};
 use crate::recipe::NeedOrigin;
 use crate::stone::Dependency;
@@ -119,8 +121,10 @@ pub enum Edges {
 /// What the operator decided about a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProjectRules {
-    /// What its recipes are built for.
+    /// What all its recipes are built for.
     pub profiles: Vec<ProfileName>,
+    /// What only some of them are built for too.
+    pub chosen: BTreeMap<ProfileName, BTreeSet<RecipeName>>,
     /// Among projects that provide the same name, the higher one is taken.
     pub priority: i32,
     /// When its recipes are built again.

@@ -109,9 +109,15 @@ impl Planner {
 
     /// Adds or replaces a profile.
     pub fn set_profile(&mut self, profile: &Profile) {
+        self.set_layer(profile, &[]);
+    }
+
+    /// Adds or replaces a profile that takes what is not built for it from the channels of others, the first one first.
+    pub fn set_layer(&mut self, profile: &Profile, below: &[Profile]) {
         let mut remotes: Vec<_> = profile.remotes.iter().collect();
         remotes.sort_by(|a, b| b.priority.cmp(&a.priority).then(a.name.cmp(&b.name)));
         let mut sources = vec![Source::channel(profile)];
+        sources.extend(below.iter().map(Source::channel));
         sources.extend(
             remotes
                 .iter()
@@ -385,10 +391,11 @@ impl Planner {
         row.profile
             .as_ref()
             .is_some_and(|profile| recipe.fits(profile.arch))
-            && self
-                .rules
-                .get(&recipe.project)
-                .is_some_and(|rules| rules.profiles.contains(&row.name))
+            && self.rules.get(&recipe.project).is_some_and(|rules| {
+                let chosen = rules.chosen.get(&row.name);
+                rules.profiles.contains(&row.name)
+                    || chosen.is_some_and(|recipes| recipes.contains(&recipe.name))
+            })
     }
 
     /// The open targets of a profile that ask for something that this recipe provides.
@@ -456,7 +463,8 @@ impl Planner {
                 self.dirty.extend(ready.map(|(r, _)| (p, *r)));
                 row.stale |= !row.cuts.is_empty();
             }
-            if row.sources.first() == Some(source) {
+            // The channels of the profiles below a layer, too: what is built for it may need what they lost.
+            if matches!(source, Source::Channel(..)) {
                 self.note_rebuilds(p, moved);
             }
         }

@@ -29,6 +29,7 @@ fn farm(rebuild: Rebuild, second_pass: bool) -> (Planner, Vec<Facts>) {
 fn rules(planner: &mut Planner, rebuild: Rebuild, second_pass: bool) {
     let rules = ProjectRules {
         profiles: vec!["main".parse().unwrap()],
+        chosen: Default::default(),
         priority: 0,
         rebuild,
         second_pass,

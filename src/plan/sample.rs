@@ -126,6 +126,7 @@ pub fn planner(recipes: &[Facts]) -> Planner {
         &"p".parse().unwrap(),
         ProjectRules {
             profiles: vec!["main".parse().unwrap()],
+            chosen: Default::default(),
             priority: 0,
             rebuild: Rebuild::Broken,
             second_pass: false,

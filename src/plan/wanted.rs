@@ -46,6 +46,12 @@ impl Planner {
         self.published_at(self.row(p)?, r)
     }
 
+    /// Whether a target is built at all: for a layer only what was chosen for it is.
+    pub fn is_built(&self, target: &Target) -> bool {
+        let found = self.find(target);
+        found.is_some_and(|(p, r)| self.is_built_for(p, r))
+    }
+
     /// The profiles that a recipe is built for.
     pub fn targets_of(&self, recipe: &str) -> Vec<Target> {
         let mut targets: Vec<Target> = Vec::new();

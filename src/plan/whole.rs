@@ -115,6 +115,7 @@ fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
         &catalog.project,
         ProjectRules {
             profiles: vec![profile.name.clone()],
+            chosen: BTreeMap::new(),
             priority: 0,
             rebuild: Rebuild::None,
             second_pass: false,

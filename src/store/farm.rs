@@ -1,5 +1,7 @@
 //! The farm's rows: the trees that summit alone writes, and the farm read back from them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Row, Store, WriteSet};
@@ -8,9 +10,10 @@ use crate::id::{
     AttemptId, ChannelName, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName,
     RecipeName,
 };
+use crate::model::level::ChoiceKey;
 use crate::model::{
-    Attempt, BasePackage, BuildOrder, BuilderStop, Change, Comparison, Conviction, Farm, Hold, Job,
-    Measures, Policy, Profile, Project, ProofPolicy, RiseRule, Usage,
+    Attempt, BasePackage, BuildOrder, BuilderStop, Change, Choice, Comparison, Conviction, Farm,
+    Hold, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy, RiseRule, Usage,
 };
 
 impl Row for Project {
@@ -182,6 +185,24 @@ impl Row for Conviction {
     }
 }
 
+impl Row for Layer {
+    const TREE: &'static str = "layer";
+    const SHAPE: u8 = 1;
+    type Key = ProfileName;
+    fn key(&self) -> ProfileName {
+        self.profile.clone()
+    }
+}
+
+impl Row for Choice {
+    const TREE: &'static str = "level_choice";
+    const SHAPE: u8 = 1;
+    type Key = ChoiceKey;
+    fn key(&self) -> ChoiceKey {
+        Choice::key(self)
+    }
+}
+
 /// A part of the order of an attempt, compressed: what it was built from, so that it can be built again just so. Written by
 /// summit before the order is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +219,8 @@ pub struct OrderRow {
 
 /// A part of an order is as long as a row can be with what stands beside it.
 const ORDER_BYTES_PER_ROW: usize = 7 * 1024;
+/// Rows that one commit forgets.
+const ORDER_ROWS_PER_COMMIT: usize = 1_000;
 /// Bytes of an order as it is sent; the largest real build root has 700 packages and takes some 120 KiB.
 const ORDER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -245,6 +268,28 @@ pub fn order_of(store: &Store, attempt: AttemptId) -> Result<Option<BuildOrder>>
     postcard::from_bytes(&plain)
         .map(Some)
         .map_err(|error| unread(&error))
+}
+
+/// Forgets the orders of these attempts.
+pub fn forget_orders(store: &Store, over: &BTreeSet<AttemptId>) -> Result<()> {
+    let mut set = WriteSet::new();
+    let mut rows = 0;
+    for row in store.scan::<OrderRow>() {
+        let row = row?;
+        if !over.contains(&row.attempt) {
+            continue;
+        }
+        set.delete::<OrderRow>(&row.key());
+        rows += 1;
+        if rows == ORDER_ROWS_PER_COMMIT {
+            store.commit(std::mem::replace(&mut set, WriteSet::new()))?;
+            rows = 0;
+        }
+    }
+    match rows {
+        0 => Ok(()),
+        _ => store.commit(set),
+    }
 }
 
 /// The rows of a change, ready to be committed with the events that caused it.
@@ -325,6 +370,16 @@ pub fn writes(change: &Change) -> WriteSet {
     change.proof.convictions.iter().for_each(|row| {
         set.put(row);
     });
+    for layer in &change.level.layers {
+        set.put(layer);
+    }
+    // Dropped and chosen anew in one batch stays chosen.
+    for key in &change.level.choices_gone {
+        set.delete::<Choice>(key);
+    }
+    for choice in &change.level.choices {
+        set.put(choice);
+    }
     set
 }
 
@@ -382,6 +437,12 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<Conviction>() {
         change.proof.convictions.push(row?);
+    }
+    for row in store.scan::<Layer>() {
+        change.level.layers.push(row?);
+    }
+    for row in store.scan::<Choice>() {
+        change.level.choices.push(row?);
     }
     let mut farm = Farm::default();
     farm.adopt(change);

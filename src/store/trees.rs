@@ -66,8 +66,8 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
 pub fn known() -> Vec<Tree> {
     use super::farm::{AttemptUsage, KnownHost, OrderRow, RecipeHold};
     use crate::model::{
-        Attempt, BasePackage, BuilderStop, Comparison, Conviction, Job, Measures, Policy, Profile,
-        Project, ProofPolicy, RiseRule,
+        Attempt, BasePackage, BuilderStop, Choice, Comparison, Conviction, Job, Layer, Measures,
+        Policy, Profile, Project, ProofPolicy, RiseRule,
     };
     vec![
         Tree::of::<events::EventRow>(),
@@ -86,6 +86,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<ProofPolicy>(),
         Tree::of::<Conviction>(),
         Tree::of::<RiseRule>(),
+        Tree::of::<Layer>(),
+        Tree::of::<Choice>(),
         Tree::of::<OrderRow>(),
         Tree::of::<super::taken::Taken>(),
         Tree::of::<super::tries::TryRow>(),

@@ -236,9 +236,7 @@ fn verbs_that_are_not_built_are_not_offered() {
             "{verb}: {help}"
         );
     }
-    for verb in ["apply"] {
-        assert!(!help.contains(&format!("\n  {verb} ")), "{verb}: {help}");
-    }
+    assert!(!help.contains("\n  apply "), "{help}");
     let (_, help, _) = read(massif(&["builder", "--help"]).output().unwrap());
     assert!(help.contains("drain"), "{help}");
 }

@@ -229,7 +229,7 @@ pub fn builders(situation: Situation) -> Vec<BuilderView> {
             "evidence": evidence, "last_heard_s": if verdict == "away" { 642.0 } else { 2.4 }, "holds": [], "slots": slots,
             "disks": [{"path": "/var/lib/massif", "free_bytes": free, "total_bytes": 480_000_000_000_u64, "free_inodes": 31_000_000,
                 "full_in_s": if verdict == "low" { json!(540.0) } else { Value::Null }}],
-            "arch": "x86_64", "cores": 16, "memory_total_bytes": 64_000_000_000_u64, "memory_free_bytes": 41_000_000_000_u64,
+            "arch": "x86_64", "levels": ["x86_64"], "features": [], "cores": 16, "memory_total_bytes": 64_000_000_000_u64, "memory_free_bytes": 41_000_000_000_u64,
             "pressure_cpu": 0.12, "pressure_memory": 0.0, "pressure_io": 0.03, "load": 14.2, "reclaimed_bytes": 0, "parked": 0, "temperature_c": null, "history": history(free),
         })
     };

@@ -17,7 +17,7 @@ fn add_hungry(repo: &mut Repo, name: &str) {
     repo.write(&path, script_recipe(name, 1, build));
 }
 
-fn configure(node: &Node, name: &str, builder: &str) {
+pub fn configure(node: &Node, name: &str, builder: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(&node.dir).unwrap();
     std::fs::set_permissions(&node.dir, std::fs::Permissions::from_mode(0o711)).unwrap();

@@ -1,6 +1,6 @@
 //! Several hosts: joining, building elsewhere, links and hosts that go, peers that lie.
 
-mod blame;
+pub mod blame;
 mod building;
 mod fuzz;
 mod joining;

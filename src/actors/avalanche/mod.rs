@@ -95,8 +95,12 @@ pub struct Args {
     pub post: Post,
     /// Cores of each slot, by number.
     pub slots: Vec<Vec<u32>>,
+    /// What it builds for.
+    pub arch: Arch,
     /// The processor levels that run here.
     pub levels: Vec<IsaLevel>,
+    /// What the processor can do, as far as levels ask.
+    pub features: Vec<String>,
     /// What is kept free.
     pub floors: Floors,
     /// Seconds of a lease: signs of life are sent three times as often at least.
@@ -465,12 +469,10 @@ impl State {
                 format!("{} takes no new work: {why}", self.args.name),
             ));
         }
-        if order.profile.arch != Arch::OF_THIS_PROGRAM {
+        if order.profile.arch != self.args.arch {
             let what = format!(
                 "{} builds for {}, not for {}",
-                self.args.name,
-                Arch::OF_THIS_PROGRAM,
-                order.profile.arch
+                self.args.name, self.args.arch, order.profile.arch
             );
             return Err(Fault::new(Kind::Builder, what));
         }
@@ -679,6 +681,9 @@ impl State {
                 let means = self.args.tools.confine.means();
                 let say = Say::Confined { means };
                 self.args.post.say(summit, Role::Summit, say);
+                let features = self.args.features.clone();
+                let say = Say::Processor { features };
+                self.args.post.say(summit, Role::Summit, say);
             }
             self.reported = Some(report);
             self.renewed_ms = now_ms.max(1);
@@ -694,7 +699,7 @@ impl State {
         }
         BuilderReport {
             name: self.args.name.clone(),
-            arch: Arch::OF_THIS_PROGRAM,
+            arch: self.args.arch,
             levels: self.args.levels.clone(),
             slot_cores: self
                 .args

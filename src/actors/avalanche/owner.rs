@@ -5,7 +5,7 @@ use crate::actors::summit;
 use crate::admin::view::{
     AttemptView, BuilderView, DiskView, HoldView, JobState, JobView, SlotView,
 };
-use crate::id::{Arch, CommitId, ProfileName, RecipeName};
+use crate::id::{CommitId, ProfileName, RecipeName};
 use crate::model::BuildOrder;
 
 /// What an owner is told of an order.
@@ -77,7 +77,9 @@ impl State {
             holds: draining.collect(),
             slots: slots.collect(),
             disks: sample.disks.iter().map(disk_view).collect(),
-            arch: Arch::OF_THIS_PROGRAM,
+            arch: self.args.arch,
+            levels: crate::actors::summit::view::level_words(self.args.arch, &self.args.levels),
+            features: self.args.features.clone(),
             cores: Some(report.slot_cores.iter().sum()),
             memory_total_bytes: sample.memory_total_bytes,
             memory_free_bytes: sample.memory_available_bytes,

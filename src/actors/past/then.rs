@@ -380,6 +380,8 @@ impl Then {
             reclaimed_bytes: 0,
             parked: 0,
             confined_by: None,
+            levels: Vec::new(),
+            features: Vec::new(),
             history: Vec::new(),
         })
     }

@@ -88,6 +88,7 @@ impl State {
                     .filter_map(|id| self.builder_view(id))
                     .collect(),
             }),
+            Call::ProjectLevels(ask) => ask.reply(&self.project_levels(ask)?),
             Call::CompareList(ask) => ask.reply(&self.compare_list(ask)),
             Call::CompareShow(ask) => ask.reply(&self.compare_show(ask.id)?),
             Call::ChannelPolicyShow(ask) => ask.reply(&self.channel_policy_show(&ask.channel)?),
@@ -126,6 +127,7 @@ impl State {
             | Call::BuilderRise(_)
             | Call::ChannelPolicy(_)
             | Call::Compare(_)
+            | Call::ProjectLevel(_)
             | Call::RecipeShow(_)
             | Call::RecipeHistory(_)
             | Call::JobLog(_)

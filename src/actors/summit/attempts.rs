@@ -71,7 +71,9 @@ impl State {
             Say::Glanced { attempt, .. } if self.holds(from, attempt) => {
                 self.ward_said(from, say).await?
             }
-            Say::Vitals(_) | Say::Confined { .. } => self.ward_said(from, say).await?,
+            Say::Vitals(_) | Say::Confined { .. } | Say::Processor { .. } => {
+                self.ward_said(from, say).await?;
+            }
             Say::Accepted { attempt }
             | Say::Progress { attempt, .. }
             | Say::Glanced { attempt, .. }
@@ -680,6 +682,7 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Renew { .. }
         | Say::Vitals(_)
         | Say::Confined { .. }
+        | Say::Processor { .. }
         | Say::Terms { .. }
         | Say::Open { .. } => None,
     }

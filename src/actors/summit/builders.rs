@@ -33,6 +33,10 @@ const CANARY_MS_MAX: u64 = 3_600_000;
 /// Canaries are no jobs; this number is none's.
 pub const CANARY: JobId = JobId(u64::MAX);
 
+/// Features of a processor that are kept of a builder, and bytes of each: this version tells 31.
+const FEATURES_MAX: usize = 256;
+const FEATURE_BYTES_MAX: usize = 40;
+
 /// How an attempt on a builder ended.
 #[derive(Debug, Clone)]
 struct End {
@@ -61,6 +65,8 @@ pub struct Wards {
     pub vitals: BTreeMap<HostId, Vitals>,
     /// How they keep their slots to their share.
     pub means: BTreeMap<HostId, String>,
+    /// What the processor of each builder can do.
+    pub features: BTreeMap<HostId, Vec<String>>,
     moments: BTreeMap<HostId, Moments>,
     used: HashMap<Target, VecDeque<Usage>>,
     ends: BTreeMap<HostId, VecDeque<End>>,
@@ -172,6 +178,11 @@ impl State {
             }
             Say::Confined { means } if means.len() <= limit::FAULT_TEXT_BYTES_MAX => {
                 self.wards.means.insert(from, means);
+            }
+            Say::Processor { mut features } => {
+                features.truncate(FEATURES_MAX);
+                features.retain(|feature| feature.len() <= FEATURE_BYTES_MAX);
+                self.wards.features.insert(from, features);
             }
             other => tracing::warn!(?other, "no look of a builder"),
         }

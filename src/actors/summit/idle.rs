@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::proof::Publication;
 use super::state::State;
-use crate::id::{AttemptId, HostId, RecipeName};
+use crate::id::{AttemptId, HostId, ProfileName, RecipeName};
 use crate::model::proof::Judgement;
-use crate::model::{JobState, Who};
+use crate::model::{JobState, ProfileSpec, Who};
 
 /// A builder without work for this long is idle.
 const IDLE_MS: u64 = 1_000;
@@ -21,6 +21,17 @@ struct Candidate {
     said: Vec<HostId>,
     /// Opinions differ.
     open: bool,
+}
+
+impl Candidate {
+    /// Whether an idle builder should build this again; `fit` can build it now.
+    fn suits(&self, host: &HostId, fit: &BTreeSet<HostId>) -> bool {
+        if !fit.contains(host) {
+            return false;
+        }
+        // On one host it is compared on that host, once.
+        !self.said.contains(host) || fit.len() == 1 && self.said.len() == 1
+    }
 }
 
 impl State {
@@ -56,8 +67,13 @@ impl State {
         }
         self.proofs.look_at_ms = now_ms + LOOK_MS;
         let mut candidates = self.candidates();
+        let fit_for = self.fit_for();
+        let nobody = BTreeSet::new();
         for host in ready {
-            let found = candidates.iter().position(|one| self.suits(&host, one));
+            let found = candidates.iter().position(|one| {
+                let profile = &one.publication.target.profile;
+                one.suits(&host, fit_for.get(profile).unwrap_or(&nobody))
+            });
             if let Some(at) = found {
                 let publication = candidates.remove(at).publication;
                 if let Err(fault) = self.begin_comparison(publication, Some(host), Who::Farm, false)
@@ -69,28 +85,15 @@ impl State {
         }
     }
 
-    /// Whether an idle builder should build this again.
-    fn suits(&self, host: &HostId, candidate: &Candidate) -> bool {
-        let fits = |id: &HostId| {
-            let profile = self
-                .farm
-                .profiles
-                .get(&candidate.publication.target.profile);
-            let spec = profile.map(crate::model::ProfileSpec::from);
-            match (self.builders.get(id), spec) {
-                (Some(builder), Some(spec)) => self.unfit(id, builder, &spec).is_none(),
-                _ => false,
-            }
-        };
-        if !fits(host) {
-            return false;
-        }
-        if !candidate.said.contains(host) {
-            return true;
-        }
-        // On one host it is compared on that host, once.
-        let others = self.builders.keys().any(|id| id != host && fits(id));
-        !others && candidate.said.len() == 1
+    /// The builders that can build for each profile now.
+    fn fit_for(&self) -> HashMap<ProfileName, BTreeSet<HostId>> {
+        let all = self.farm.profiles.values().map(|profile| {
+            let spec = ProfileSpec::from(profile);
+            let fit = self.builders.iter();
+            let fit = fit.filter(|(id, builder)| self.unfit(id, builder, &spec).is_none());
+            (profile.name.clone(), fit.map(|(id, _)| *id).collect())
+        });
+        all.collect()
     }
 
     /// What an idle builder could build again: what opinions differ on first, then what was never compared, the newest first.

@@ -68,11 +68,23 @@ impl State {
         }
     }
 
-    /// What the planner is told of a project: built for all profiles, and again as its policy says.
+    /// What the planner is told of a project: built for all profiles, for layers what was chosen, and again as its policy says.
     pub fn rules(&self, project: &ProjectName) -> ProjectRules {
         let policy = self.farm.policies.get(project);
+        let (layers, whole) = self
+            .farm
+            .profiles
+            .keys()
+            .cloned()
+            .partition::<Vec<_>, _>(|profile| self.farm.layers.contains_key(profile));
+        let chosen = layers.into_iter().map(|layer| {
+            let all = self.farm.chosen(&layer, project);
+            let recipes = all.map(|choice| choice.recipe.clone()).collect();
+            (layer, recipes)
+        });
         ProjectRules {
-            profiles: self.farm.profiles.keys().cloned().collect(),
+            profiles: whole,
+            chosen: chosen.collect(),
             priority: 0,
             rebuild: policy.map(|policy| policy.rebuild).unwrap_or_default(),
             second_pass: policy.is_some_and(|policy| policy.second_pass),

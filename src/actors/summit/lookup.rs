@@ -130,8 +130,20 @@ impl State {
                 profile: profile.clone(),
             })
             .collect();
+        // For a layer only what was chosen for it is built.
+        let built = |target: &&Target| {
+            !self.farm.layers.contains_key(&target.profile) || self.planner.is_built(target)
+        };
+        let chosen: Vec<Target> = targets.iter().filter(built).cloned().collect();
         match (targets.is_empty(), only) {
-            (false, _) => Ok(targets),
+            (false, Some(only)) if chosen.is_empty() => {
+                let recipe = entry.name();
+                let what =
+                    format!("{recipe} is not built for {only}, which holds only chosen recipes");
+                let next = format!("massif project level {project} {recipe} --profile {only}");
+                Err(Fault::new(Kind::Conflict, what).next(next))
+            }
+            (false, _) => Ok(chosen),
             (true, Some(only)) => {
                 let known = self.farm.profiles.keys().map(ProfileName::as_str);
                 Err(unknown(

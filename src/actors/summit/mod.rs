@@ -14,6 +14,7 @@ pub mod estimates;
 pub mod fetch;
 mod idle;
 pub mod intake;
+mod levels;
 pub mod lookup;
 pub mod mirror;
 pub mod orders;

@@ -2,7 +2,7 @@
 //! what is published. One that runs lives in memory; what came of it is a row. Builders with nothing to do are given some
 //! where a channel's policy says so, and give them back when there is real work.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Msg;
 use super::state::{Done, State};
@@ -26,8 +26,12 @@ const AGAIN_MS: u64 = 1_000;
 const PATIENCE_MS: u64 = 5_000;
 /// A publication whose rebuild failed is left alone for this long.
 const LEAVE_MS: u64 = 3_600_000;
+/// Time between two looks for orders that nobody needs any more.
+const FORGET_ORDERS_MS: u64 = 600_000;
 /// Vessel has this long to fetch and compare.
 const EXAMINE_MS: u64 = 1_800_000;
+/// A builder that was given one and does not show it in a slot after this long, or after a lease, has lost it.
+const LOST_MS: u64 = 10_000;
 /// A slot that a comparison leaves is waited for this long.
 const GIVE_WAY_MS: u64 = 5_000;
 
@@ -102,6 +106,8 @@ pub struct Proofs {
     pub(super) leave: HashMap<AttemptId, u64>,
     pub(super) idle_since: BTreeMap<HostId, u64>,
     pub(super) look_at_ms: u64,
+    /// When orders that nobody will need are next looked for.
+    forget_at_ms: Option<u64>,
 }
 
 impl State {
@@ -120,6 +126,43 @@ impl State {
             publisher: row.builder,
             assigned: row.assigned,
         })
+    }
+
+    /// By the clock: forgets what was built from what, of attempts that published nothing or nothing that is still the newest
+    /// of its target. A comparison has no use for it, and each is some KiB.
+    fn forget_orders(&mut self, now_ms: u64) {
+        let at_ms = *self
+            .proofs
+            .forget_at_ms
+            .get_or_insert(now_ms + FORGET_ORDERS_MS / 10);
+        if now_ms < at_ms {
+            return;
+        }
+        self.proofs.forget_at_ms = Some(now_ms + FORGET_ORDERS_MS);
+        let mut kept: HashMap<&Target, AttemptId> = HashMap::new();
+        for attempt in self.farm.attempts.values() {
+            let published = matches!(attempt.state, AttemptState::Published { .. });
+            if let Some(job) = self.farm.jobs.get(&attempt.id.job).filter(|_| published) {
+                kept.insert(&job.target, attempt.id);
+            }
+        }
+        let kept: BTreeSet<AttemptId> = kept.into_values().collect();
+        let over = self.farm.attempts.values().filter(|attempt| {
+            let compared = self.proofs.running.values();
+            !attempt.state.is_live()
+                && !kept.contains(&attempt.id)
+                && !compared
+                    .into_iter()
+                    .any(|one| one.publication.attempt == attempt.id)
+        });
+        let over: BTreeSet<AttemptId> = over.map(|attempt| attempt.id).collect();
+        let store = self.args.store.clone();
+        tokio::task::spawn_blocking(move || {
+            // What is left is found the next time.
+            if let Err(fault) = crate::store::farm::forget_orders(&store, &over) {
+                tracing::warn!(%fault, "orders of attempts that are over stay");
+            }
+        });
     }
 
     /// What published a package, by its name or its recipe's.
@@ -225,7 +268,7 @@ impl State {
                 Ok(Ok(Some(order))) => just_so(order, attempt),
                 Ok(Ok(None)) => Err(Fault::new(
                     Kind::NotFound,
-                    "what it was built from was not kept: it was built by an earlier version of massif",
+                    "what it was built from was not kept: it was built by an earlier version of massif, or is not the newest",
                 )
                 .next("build it once more: massif build NAME --rebuild")),
                 Ok(Err(fault)) => Err(fault),
@@ -334,6 +377,15 @@ impl State {
         Some((recipe, found.phase.clone()))
     }
 
+    /// Whether a builder says that it has this one in a slot.
+    fn is_in_report(&self, one: &Running) -> bool {
+        let builder = one.builder.and_then(|host| self.builders.get(&host));
+        builder.is_some_and(|known| {
+            let mut slots = known.report.slots.iter().flatten();
+            slots.any(|attempt| *attempt == one.attempt)
+        })
+    }
+
     fn comparisons_on(&self, host: &HostId) -> usize {
         let all = self.proofs.running.values();
         all.filter(|one| one.builder == Some(*host) && one.is_in_a_slot())
@@ -414,6 +466,7 @@ impl State {
     pub fn tend_comparisons(&mut self) {
         let now = crate::actors::now();
         self.tidy_comparisons(now.mono_ms);
+        self.forget_orders(now.mono_ms);
         let mut taken = Vec::new();
         let waiting: Vec<u64> = self
             .proofs
@@ -464,6 +517,12 @@ impl State {
             let age_ms = now_ms.saturating_sub(one.changed_ms);
             match &one.standing {
                 Standing::Building | Standing::GivingWay if !heard(&one.builder) => again.push(*id),
+                // It is there, and says that it has nothing of the kind: the order or the end was lost on the way.
+                Standing::Building | Standing::GivingWay
+                    if age_ms > lease_ms.max(LOST_MS) && !self.is_in_report(one) =>
+                {
+                    again.push(*id);
+                }
                 Standing::Examining if age_ms > EXAMINE_MS => late.push(*id),
                 // The builder that it was meant for has something better to do.
                 Standing::Waiting(_) if !one.asked && age_ms > PATIENCE_MS => gone.push(*id),
@@ -473,7 +532,7 @@ impl State {
             }
         }
         for id in again {
-            self.comparison_again(id, "its builder is not heard of");
+            self.comparison_again(id, "its builder is not heard of, or does not know of it");
         }
         for id in late {
             let fault = Fault::new(Kind::Network, "what it made was not fetched in time");
@@ -498,6 +557,15 @@ impl State {
         let Some((id, running)) =
             found.and_then(|id| Some((id, self.proofs.running.get_mut(&id)?)))
         else {
+            let is_kept = |one: &Comparison| one.attempt == attempt;
+            if self.farm.comparisons.values().any(|one| is_kept(one)) {
+                // Repeated by a builder that did not hear the receipt; what it differed in stays.
+                let why = "it was compared".to_string();
+                for say in [heard, Say::Cancel { attempt, why }] {
+                    self.args.post.say(from, Role::Avalanche, say);
+                }
+                return Ok(());
+            }
             // Of an earlier summit, or stopped: nobody waits for it.
             if matches!(say, Say::Ended { .. } | Say::Accepted { .. }) {
                 self.args.post.say(from, Role::Avalanche, heard);
@@ -585,12 +653,25 @@ impl State {
             };
             (Who::Farm, Event::Convicted { conviction, hold })
         }));
+        let before: Vec<(u64, AttemptId)> = self.oldest_comparisons();
         self.record(events).await?;
+        for (id, attempt) in before {
+            if !self.farm.comparisons.contains_key(&id) {
+                let say = Say::Forget { attempt };
+                self.args.post.say(self.vessel(), Role::Vessel, say);
+            }
+        }
         self.proofs.look_at_ms = 0;
         if let Some(host) = convicted {
             self.take_all_away(host).await?;
         }
         Ok(())
+    }
+
+    /// Those that may have to make room for a new one.
+    fn oldest_comparisons(&self) -> Vec<(u64, AttemptId)> {
+        let oldest = self.farm.comparisons.values().take(2);
+        oldest.map(|one| (one.id, one.attempt)).collect()
     }
 
     /// Who is wrong alone because of this comparison, and was not before.

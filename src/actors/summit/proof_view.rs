@@ -14,7 +14,7 @@ use crate::admin::view::{
     FaultView, MadeView, RecipeProofView, ScoreView,
 };
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{ChannelName, HostId};
+use crate::id::{AttemptId, ChannelName, HostId};
 use crate::model::proof::{Cause, Comparison, Judgement, ProofPolicy, Score};
 use crate::model::{Event, JobState, Refusal, RiseRule, Target};
 
@@ -227,23 +227,24 @@ impl State {
 
     /// What a builder published since the last time that it matched, as far as it is published still.
     fn unproven(&self, builder: HostId) -> Vec<MadeView> {
-        let good = self
-            .farm
-            .judged()
-            .into_iter()
-            .filter_map(|(all, judgement)| {
-                let first = all.first()?;
-                let ok = match judgement {
-                    Judgement::Match => true,
-                    Judgement::WrongAlone(host) => host != builder,
-                    Judgement::SameHost | Judgement::Undecided | Judgement::Varies => false,
-                };
-                (ok && first.publisher == builder).then_some(first.publication)
-            });
-        let good: Vec<_> = good.collect();
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for (all, judgement) in self.farm.judged() {
+            let Some(first) = all.first().filter(|first| first.publisher == builder) else {
+                continue;
+            };
+            match judgement {
+                Judgement::WrongAlone(host) if host == builder => bad.push(first.publication),
+                Judgement::Match | Judgement::WrongAlone(_) => good.push(first.publication),
+                Judgement::SameHost | Judgement::Undecided | Judgement::Varies => {}
+            }
+        }
+        let when = |attempt: &AttemptId| Some(self.farm.attempts.get(attempt)?.assigned);
+        // Comparisons are made in any order: a match of something newer than what it was wrong about proves nothing of that.
+        let first_bad = bad.iter().filter_map(when).min();
         let last = good
             .iter()
-            .filter_map(|attempt| Some(self.farm.attempts.get(attempt)?.assigned))
+            .filter_map(when)
+            .filter(|at| first_bad.is_none_or(|bad| *at < bad))
             .max();
         let mut made = self.made_by(builder, None);
         made.retain(|made| {

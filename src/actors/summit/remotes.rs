@@ -13,7 +13,12 @@ use crate::stone::{Dependency, Meta};
 impl State {
     /// Tells the planner of a profile, and looks at its base and its remotes in the background.
     pub fn know_profile(&mut self, profile: &Profile) {
-        self.planner.set_profile(profile);
+        let below = self.farm.below(&profile.name);
+        let below: Vec<Profile> = below
+            .iter()
+            .filter_map(|name| self.farm.profiles.get(name).cloned())
+            .collect();
+        self.planner.set_layer(profile, &below);
         let base = profile.base.clone();
         if self.bases.insert(base.to_string()) && base != Base::Stones {
             self.bases_pending += 1;

@@ -93,6 +93,10 @@ impl State {
                 let done = self.try_done(wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
+            Call::ProjectLevel(wish) => {
+                let done = self.project_level(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
             Call::Compare(wish) => self
                 .compare_wish(caller, wish)
                 .and_then(|done| wish.reply(&done)),
@@ -262,11 +266,24 @@ impl State {
             Ok(profile) => profile,
             Err(fault) => return Ok(Err(fault)),
         };
-        let event = Event::ProfileSet {
+        if let Err(fault) = self.layer_fits(&profile, wish.over.as_ref()) {
+            return Ok(Err(fault));
+        }
+        let mut events = vec![Event::ProfileSet {
             profile: Box::new(profile.clone()),
-        };
-        if let Err(refusal) = self.record_one(who(caller), event).await? {
-            return Ok(Err(refused(&refusal)));
+        }];
+        events.extend(wish.over.clone().map(|over| Event::LayerSet {
+            layer: crate::model::Layer {
+                profile: profile.name.clone(),
+                over,
+            },
+        }));
+        let events = events.into_iter().map(|event| (who(caller), event));
+        for answer in self.record(events.collect()).await? {
+            match answer {
+                Ok(()) | Err(crate::model::Refusal::Repeat) => {}
+                Err(refusal) => return Ok(Err(refused(&refusal))),
+            }
         }
         self.open_channel(&profile);
         self.know_profile(&profile);

@@ -351,12 +351,15 @@ impl State {
                 self.weigh_accounts(&policy.project);
                 self.replan = true;
             }
+            Event::LevelChosen { choice } => self.choice_moved(&choice.project.clone()),
+            Event::LevelDropped { project, .. } => self.choice_moved(project),
             Event::JobReleased { job } => self.schedule.take(Happened::Held(*job, None), now),
             Event::Raised { job, raise } => self.schedule.take(Happened::Raised(*job, *raise), now),
             Event::TipMoved { .. }
             | Event::ProjectOpened { .. }
             | Event::ProjectRemoved { .. }
             | Event::ProfileSet { .. }
+            | Event::LayerSet { .. }
             | Event::ProfileRemoved { .. }
             | Event::RecipeHeld { .. }
             | Event::RecipeReleased { .. }

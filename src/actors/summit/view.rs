@@ -73,6 +73,14 @@ pub fn hold_view(hold: &Hold) -> HoldView {
     }
 }
 
+/// The words of processor levels.
+pub fn level_words(arch: crate::id::Arch, levels: &[crate::model::IsaLevel]) -> Vec<String> {
+    let levels = levels.iter();
+    levels
+        .map(|level| crate::config::isa_word(arch, *level))
+        .collect()
+}
+
 impl State {
     /// Where a job stands, with `waiting` told from `ready`, and why it is not running.
     pub fn standing(&self, job: &Job) -> (StateView, Vec<WaitView>) {
@@ -369,6 +377,8 @@ impl State {
                 })
                 .collect(),
             arch: report.arch,
+            levels: level_words(report.arch, &report.levels),
+            features: self.wards.features.get(id).cloned().unwrap_or_default(),
             cores: Some(report.slot_cores.iter().sum()),
             memory_total_bytes: sample.memory_total_bytes,
             memory_free_bytes: sample.memory_available_bytes,

@@ -74,6 +74,10 @@ impl State {
             let gone = !self.farm.projects.contains_key(project);
             return gone.then(|| "its project was removed".into());
         }
+        let profile = &job.target.profile;
+        if self.farm.layers.contains_key(profile) && !self.planner.is_built(&job.target) {
+            return Some(format!("it is not chosen for {profile} any more"));
+        }
         match self.planner.recipe(project, recipe) {
             None => Some("the recipe is gone from the repository".into()),
             Some(row) => row

@@ -127,6 +127,7 @@ impl State {
             Message::Examined(examined) => self.examined(myself, *examined).await?,
             Message::Forget(attempt) if is_comparison(attempt.job) => {
                 self.examining.remove(&attempt);
+                self.drop_evidence(myself, attempt).await?;
             }
             Message::Forget(attempt) => {
                 let forgotten = self.work(move |engine| engine.forget(attempt)).await?;
@@ -391,6 +392,25 @@ impl State {
         Ok(())
     }
 
+    /// Forgets what a comparison kept, when nothing is being fetched that could rely on the same bytes.
+    async fn drop_evidence(
+        &mut self,
+        myself: &ActorRef<Message>,
+        attempt: AttemptId,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        if !self.fetching.is_empty() {
+            drop(myself.send_after(retry(), move || Message::Forget(attempt)));
+            return Ok(());
+        }
+        let dropped = self
+            .work(move |engine| engine.drop_evidence(attempt))
+            .await?;
+        if let Err(fault) = dropped {
+            tracing::warn!("what differed in {attempt} is not forgotten: {fault}");
+        }
+        Ok(())
+    }
+
     async fn examined(
         &mut self,
         myself: &ActorRef<Message>,
@@ -410,8 +430,16 @@ impl State {
         let say = match result {
             Ok(report) => {
                 let evidence = report.evidence.clone();
+                // Another offer that is being fetched may have found the same bytes here and rely on them.
+                let unneeded = match self.fetching.is_empty() {
+                    true => report.unneeded,
+                    false => Vec::new(),
+                };
                 let kept = self
-                    .work(move |engine| engine.keep(attempt, &evidence))
+                    .work(move |engine| {
+                        engine.keep(attempt, &evidence)?;
+                        engine.drop_blobs(&unneeded)
+                    })
                     .await?;
                 if let Err(fault) = kept {
                     tracing::warn!("what differs in {attempt} is not kept: {fault}");

@@ -15,11 +15,12 @@ use crate::channel::{Change, ChannelState, PublishedPackage};
 use crate::fault::{Fault, Kind, Result, nearest};
 use crate::id::{Arch, AttemptId, ChannelName, Digest, HostId, RecipeName, Stamp, VersionId};
 use crate::model::{Artefact, Expectation, Who};
-use crate::store::{Blobs, Store, WriteSet};
+use crate::store::{Blobs, Row, Store, WriteSet};
 
 /// All that vessel knows, as its rows say it.
 pub struct Engine {
     store: Store,
+    blobs: Blobs,
     shelf: Shelf,
     channels: BTreeMap<ChannelName, Arc<ChannelState>>,
     build_releases: Arc<BTreeMap<(RecipeName, u64), u64>>,
@@ -44,7 +45,7 @@ pub enum Admission {
 impl Engine {
     /// Reads the rows and puts right what is served.
     pub fn open(dir: &Path, store: Store, blobs: Blobs) -> Result<Engine> {
-        let shelf = Shelf::open(dir, blobs)?;
+        let shelf = Shelf::open(dir, blobs.clone())?;
         let channels = rows::channels(&store)?;
         let mut build_releases = BTreeMap::new();
         for row in store.scan::<BuildReleaseRow>() {
@@ -58,6 +59,7 @@ impl Engine {
         }
         let mut engine = Engine {
             store,
+            blobs,
             shelf,
             unserved: channels.keys().cloned().collect(),
             channels: channels
@@ -501,6 +503,35 @@ impl Engine {
         }
         self.store.commit(set)?;
         Ok(())
+    }
+
+    /// Forgets the files of a comparison that is not kept any more. Their bytes stay as long as another row names them.
+    pub fn drop_evidence(&mut self, attempt: AttemptId) -> Result<()> {
+        let mut left = BTreeSet::new();
+        let mut set = WriteSet::new();
+        for row in self.store.scan_within::<ArtefactRow, _>(&attempt) {
+            let row = row?;
+            left.insert(row.artefact.blob.sha256);
+            set.delete::<ArtefactRow>(&row.key());
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(set)?;
+        for row in self.store.scan::<ArtefactRow>() {
+            left.remove(&row?.artefact.blob.sha256);
+        }
+        for row in self.store.scan::<PoolRow>() {
+            left.remove(&row?.sha256);
+        }
+        left.iter().try_for_each(|sha256| self.blobs.remove(sha256))
+    }
+
+    /// Removes blobs that came with a comparison and that no row names.
+    pub fn drop_blobs(&mut self, unneeded: &[Digest]) -> Result<()> {
+        unneeded
+            .iter()
+            .try_for_each(|sha256| self.blobs.remove(sha256))
     }
 
     /// What an attempt made, as far as it was fetched.

@@ -22,6 +22,8 @@ pub struct Report {
     pub finding: Finding,
     /// The rebuilt files that differ.
     pub evidence: Vec<Artefact>,
+    /// Blobs that were not here before and that nobody needs.
+    pub unneeded: Vec<Digest>,
 }
 
 /// Fetches what a builder offers and compares. Faults of kind `Builder` and `Recipe` are final.
@@ -48,6 +50,11 @@ pub fn examine(
             ),
         ));
     }
+    let new: Vec<Digest> = rebuilt
+        .iter()
+        .map(|one| one.blob.sha256)
+        .filter(|sha256| !blobs.contains(sha256))
+        .collect();
     fetch::fetch_anew(blobs, from, rebuilt)?;
     let open = |sha256: &Digest| Ok(BufReader::new(blobs.file(sha256)?));
     let finding = crate::compare::compare(published, rebuilt, &open)?.bounded();
@@ -57,8 +64,14 @@ pub fn examine(
             .any(|known| known.name == one.name && known.blob == one.blob)
     };
     let evidence = rebuilt.iter().filter(differs).take(EVIDENCE_MAX).cloned();
+    let evidence: Vec<Artefact> = evidence.collect();
+    let unneeded = new
+        .into_iter()
+        .filter(|sha256| !evidence.iter().any(|kept| kept.blob.sha256 == *sha256))
+        .collect();
     Ok(Report {
         finding,
-        evidence: evidence.collect(),
+        evidence,
+        unneeded,
     })
 }

@@ -120,6 +120,10 @@ views! {
         pub disks: Vec<DiskView>,
         /// Its architecture.
         pub arch: Arch,
+        /// The instruction set levels that run on it, the lowest first.
+        pub levels: Vec<String>,
+        /// What its processor says that it can do, as far as levels ask.
+        pub features: Vec<String>,
         /// Cores that it offers.
         pub cores: Option<u32>,
         /// Memory, in bytes.

@@ -148,6 +148,34 @@ views! {
         pub comparisons: Vec<u64>,
     }
 
+    /// A profile that holds only chosen recipes above another one.
+    pub struct LevelView {
+        /// The profile.
+        pub profile: ProfileName,
+        /// The one below.
+        pub over: ProfileName,
+        /// Its instruction set level.
+        pub isa: String,
+        /// Where its packages are published.
+        pub channel: ChannelName,
+        /// The project whose recipes follow.
+        pub project: ProjectName,
+        /// Chosen recipes of that project.
+        pub recipes: Vec<ChosenView>,
+    }
+
+    /// A recipe that is built for a layer too.
+    pub struct ChosenView {
+        /// The recipe.
+        pub recipe: RecipeName,
+        /// Who chose it.
+        pub by: String,
+        /// When.
+        pub at: Stamp,
+        /// Why, in that person's words.
+        pub why: Option<String>,
+    }
+
     /// What is compared in a channel.
     pub struct ChannelPolicyView {
         /// The channel.

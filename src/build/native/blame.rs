@@ -7,11 +7,14 @@ use super::{LANDMARK, Stage};
 use crate::build::sandbox::Exit;
 use crate::build::watch::{Alarm, Bark};
 use crate::fault::{Fault, Kind};
+use crate::model::IsaLevel;
 use crate::model::who::Blame;
 
 /// Below this, whatever went wrong is the disk's doing.
 const DISK_FULL_BYTES: u64 = 16 * 1024 * 1024;
 const DISK_FULL_INODES: u64 = 100;
+/// The signal of an instruction that the processor does not know.
+const SIGILL: i32 = 4;
 /// What helps when a slot's memory is too small.
 const MORE_MEMORY: &str =
     "give the builder fewer slots or more memory (slot_memory_mib), or the recipe fewer jobs";
@@ -178,6 +181,23 @@ impl Run<'_> {
         }
         let lines = self.log.last_lines();
         let said = |text: &str| lines.iter().any(|line| line.contains(text));
+        // What is built for a level runs where that level runs. Below a level it is the program's own doing: compilers end
+        // what cannot happen with an illegal instruction on purpose.
+        let level = self.order.profile.level;
+        if level > IsaLevel::Baseline
+            && end.blame == Blame::Recipe
+            && (end.code == Some(128 + SIGILL) || said("Illegal instruction"))
+        {
+            end.blame = Blame::Builder;
+            end.fault.kind = Kind::Builder;
+            end.fault.causes.insert(0, end.fault.what.clone());
+            end.fault.what = format!(
+                "{} died of an illegal instruction: the processor of {} does not have what {} asks for, or not as it says",
+                self.order.recipe, self.ctx.host, self.order.profile.name
+            );
+            end.fault.next = "compare `processor` in massif builder show with its cpuid; [builder] isa = [..] in its massif.toml sets what it may build for".into();
+            return end;
+        }
         let why = if is_full(&self.ctx.attempt_dir) || said("No space left on device") {
             "the builder's disk is full"
         } else if is_read_only(&self.ctx.attempt_dir) {

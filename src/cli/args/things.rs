@@ -70,6 +70,26 @@ pub(in crate::cli) enum Project {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
         weight: Option<u32>,
     },
+    /// Recipes that are built for a layer too: a profile that was added with `--over`; without recipes: what is chosen
+    #[command(
+        after_help = "Examples:\n  massif profile add v3 --isa x86_64-v3x --over default --channel main-v3\n  massif project level main zlib zstd --profile v3 --why 'a third faster'\n  massif project level main zlib --profile v3 --remove"
+    )]
+    Level {
+        /// The project's name
+        name: String,
+        /// Its recipes
+        #[arg(requires = "profile")]
+        recipes: Vec<String>,
+        /// The layer
+        #[arg(long)]
+        profile: Option<ProfileName>,
+        /// Build them for it no more; what was published stays
+        #[arg(long, requires = "recipes")]
+        remove: bool,
+        /// Why, for whoever asks later
+        #[arg(long, requires = "recipes", conflicts_with = "remove")]
+        why: Option<String>,
+    },
     /// Forget a project; what it published stays
     Remove {
         /// Its name
@@ -138,6 +158,9 @@ pub(in crate::cli) struct ProfileAdd {
     /// Instruction set level; the architecture's baseline unless given
     #[arg(long)]
     pub(in crate::cli) isa: Option<String>,
+    /// Hold only recipes that `project level` chooses, above this build target; needs a channel of its own
+    #[arg(long, value_name = "PROFILE")]
+    pub(in crate::cli) over: Option<ProfileName>,
     /// Compiler family for recipes that name none: gnu or llvm
     #[arg(long, default_value = "gnu")]
     pub(in crate::cli) toolchain: String,
