@@ -1,13 +1,13 @@
 //! Files over a link: ranged, so that a broken transfer goes on at its byte; as fast as the link, or as slow as this host was
 //! told to be. Whoever reads hashes; a sender that lies about a file is found by whoever knows its hash.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, mpsc};
@@ -19,6 +19,8 @@ use crate::limit;
 
 /// What is read from a file or a stream at a time.
 pub const CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks that are read before the link takes them.
+const CHUNKS_AHEAD: usize = 4;
 /// Code of a stream that its reader does not want any more.
 const NOT_WANTED: u32 = 2;
 
@@ -88,13 +90,26 @@ pub async fn send_file(
     end: u64,
     brake: &Brake,
 ) -> Result<()> {
-    let file = Arc::new(file);
-    let (chunks, mut read) = mpsc::channel::<io::Result<Bytes>>(4);
-    let reader = Arc::clone(&file);
+    let mut buffers = Buffers::default();
+    let read = move |at: u64, bytes: usize| buffers.read(&file, at, bytes);
+    send_from(send, read, from, end, brake).await
+}
+
+/// Sends what `read` gives for a place and a number of bytes, which may be less and is never nothing, from this byte to `end`,
+/// and ends the stream. `read` is called on a thread that may block.
+pub async fn send_from(
+    send: &mut SendStream,
+    mut read: impl FnMut(u64, usize) -> io::Result<Bytes> + Send + 'static,
+    from: u64,
+    end: u64,
+    brake: &Brake,
+) -> Result<()> {
+    let (chunks, mut ready) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut at = from;
         while at < end {
-            let chunk = read_chunk(&reader, at, end);
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let chunk = read(at, left.min(CHUNK_BYTES));
             at += chunk
                 .as_ref()
                 .map_or(u64::MAX - at, |chunk| chunk.len() as u64);
@@ -104,7 +119,7 @@ pub async fn send_file(
             }
         }
     });
-    while let Some(chunk) = read.recv().await {
+    while let Some(chunk) = ready.recv().await {
         let chunk = chunk.map_err(|error| {
             // Half a file must not look like a whole one.
             send.reset(VarInt::from_u32(NOT_WANTED)).ok();
@@ -121,6 +136,38 @@ pub async fn send_file(
         .map_err(|error| network("the reader is gone", &error))
 }
 
+/// What one file is read into. A buffer is used again once the other side has acknowledged what was in it: making and clearing one for
+/// every piece costs a tenth of a fast link.
+#[derive(Default)]
+struct Buffers {
+    /// On their way, the oldest first; at most what a stream's window holds.
+    sent: VecDeque<Bytes>,
+}
+
+impl Buffers {
+    fn read(&mut self, file: &File, at: u64, bytes: usize) -> io::Result<Bytes> {
+        let used = self.sent.pop_front().map(Bytes::try_into_mut);
+        let mut buffer = match used {
+            Some(Ok(buffer)) => buffer,
+            Some(Err(still_used)) => {
+                self.sent.push_front(still_used);
+                BytesMut::new()
+            }
+            None => BytesMut::new(),
+        };
+        buffer.resize(bytes, 0);
+        match file.read_at(&mut buffer, at)? {
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+            got => {
+                buffer.truncate(got);
+                let chunk = buffer.freeze();
+                self.sent.push_back(chunk.clone());
+                Ok(chunk)
+            }
+        }
+    }
+}
+
 /// Sends some bytes, unless the reader takes none of them for long.
 pub async fn push(send: &mut SendStream, bytes: Bytes) -> Result<()> {
     let stall = Duration::from_secs(limit::TRANSFER_STALL_S);
@@ -132,18 +179,6 @@ pub async fn push(send: &mut SendStream, bytes: Bytes) -> Result<()> {
                 Kind::Network,
                 format!("the reader took nothing for {} s", limit::TRANSFER_STALL_S),
             ))
-        }
-    }
-}
-
-fn read_chunk(file: &File, at: u64, end: u64) -> io::Result<Bytes> {
-    let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; left.min(CHUNK_BYTES)];
-    match file.read_at(&mut bytes, at)? {
-        0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-        got => {
-            bytes.truncate(got);
-            Ok(bytes.into())
         }
     }
 }

@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::Advice;
 use sha2::{Digest as _, Sha256};
+use tempfile::TempPath;
 
 use super::files;
 use crate::fault::{Fault, Kind, Result};
@@ -15,6 +17,10 @@ use crate::model::BlobRef;
 
 /// Bytes copied at a time.
 const CHUNK: usize = 256 * 1024;
+/// The disk begins with a file after so many bytes, so that the sync at its end finds little to do.
+const PIECE_BYTES: u64 = 8 << 20;
+/// From so many files on, one sync of their file system costs less than one of each file.
+const SYNC_ALL_FROM: usize = 64;
 
 /// What the name of a blob that is on its way begins with; its hash and something random follow.
 const PART: &str = "part-";
@@ -47,28 +53,77 @@ fn keep_parts(dir: &Path) -> io::Result<()> {
 #[derive(Debug, Clone)]
 pub struct Blobs {
     root: Arc<PathBuf>,
+    /// The directory of unfinished ones, open since the start: a sync of the file system through it tells every failed write since then.
+    place: Arc<File>,
 }
 
 /// A file that is becoming a blob. Dropped unfinished, it is gone.
 pub struct NewBlob {
-    file: tempfile::NamedTempFile,
+    /// `None`: it rests.
+    file: Option<File>,
+    path: TempPath,
     hash: Sha256,
     size: u64,
+    /// Bytes that the disk was told to begin with.
+    begun: u64,
 }
 
 impl Write for NewBlob {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.as_file_mut().write(bytes)?;
+        let file = self.file.as_mut().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "a blob that rests is whole")
+        })?;
+        let written = file.write(bytes)?;
         self.hash.update(bytes.get(..written).unwrap_or_default());
         self.size += written as u64;
+        if self.size - self.begun >= PIECE_BYTES {
+            self.begin_writing();
+        }
         Ok(written)
     }
     fn flush(&mut self) -> io::Result<()> {
-        self.file.as_file_mut().flush()
+        Ok(())
     }
 }
 
 impl NewBlob {
+    fn new(file: File, path: TempPath) -> NewBlob {
+        NewBlob {
+            file: Some(file),
+            path,
+            hash: Sha256::new(),
+            size: 0,
+            begun: 0,
+        }
+    }
+
+    /// The disk begins to write what came since the last time; nobody waits for it. That these bytes are not wanted soon is how
+    /// Linux is told; dirty pages stay readable until they are written.
+    fn begin_writing(&mut self) {
+        let fresh = std::num::NonZeroU64::new(self.size - self.begun);
+        if let Some(file) = &self.file
+            && let Err(error) = rustix::fs::fadvise(file, self.begun, fresh, Advice::DontNeed)
+        {
+            tracing::debug!(%error, "a file is written at its end only");
+        }
+        self.begun = self.size;
+    }
+
+    /// No more bytes come: it holds no open file until it is finished, so that there may be tens of thousands of them.
+    pub fn rest(&mut self) {
+        if self.size >= PIECE_BYTES {
+            self.begin_writing();
+        }
+        self.file = None;
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        match &self.file {
+            Some(file) => file.sync_data(),
+            None => File::open(&self.path)?.sync_data(),
+        }
+    }
+
     /// What the bytes written so far are.
     pub fn so_far(&self) -> BlobRef {
         BlobRef {
@@ -88,8 +143,10 @@ impl Blobs {
         let unfinished = root.join("new");
         files::make_dir(&unfinished, 0o700).map_err(failed)?;
         keep_parts(&unfinished).map_err(failed)?;
+        let place = File::open(&unfinished).map_err(failed)?;
         Ok(Blobs {
             root: Arc::new(root),
+            place: Arc::new(place),
         })
     }
 
@@ -167,11 +224,8 @@ impl Blobs {
             .permissions(fs::Permissions::from_mode(0o644))
             .tempfile_in(self.root.join("new"))
             .map_err(|error| blob_failed(&self.root, "add to", &error))?;
-        Ok(NewBlob {
-            file,
-            hash: Sha256::new(),
-            size: 0,
-        })
+        let (file, path) = file.into_parts();
+        Ok(NewBlob::new(file, path))
     }
 
     /// Begins a blob that another host sends, or goes on where an earlier process was cut off. What is there already is
@@ -206,9 +260,10 @@ impl Blobs {
             (hash, size) = (Sha256::new(), 0);
         }
         Ok(NewBlob {
-            file: tempfile::NamedTempFile::from_parts(file, path),
             hash,
             size,
+            begun: size,
+            ..NewBlob::new(file, path)
         })
     }
 
@@ -235,8 +290,12 @@ impl Blobs {
         }
         let failed = |error: io::Error| blob_failed(&self.root, "add to", &error);
         // Every file first, so that the disk can take them together, then every directory once.
-        for (new, _) in &many {
-            new.file.as_file().sync_data().map_err(failed)?;
+        if many.len() >= SYNC_ALL_FROM {
+            rustix::fs::syncfs(&*self.place).map_err(|error| failed(error.into()))?;
+        } else {
+            many.iter()
+                .try_for_each(|(new, _)| new.sync())
+                .map_err(failed)?;
         }
         let mut dirs = std::collections::BTreeSet::new();
         let mut found = Vec::with_capacity(many.len());
@@ -248,7 +307,7 @@ impl Blobs {
                 files::make_dir(&dir, 0o755).map_err(failed)?;
                 dirs.insert(self.root.to_path_buf());
             }
-            new.file
+            new.path
                 .persist(&path)
                 .map_err(|error| failed(error.error))?;
             dirs.insert(dir);

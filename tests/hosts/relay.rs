@@ -72,7 +72,7 @@ impl Dice {
 impl Relay {
     /// A relay to the host at this port of this machine.
     pub fn to(port: u16, seed: u64) -> Relay {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = roomy();
         let address = socket.local_addr().unwrap();
         let weather = Arc::new(Mutex::new(Weather::default()));
         let (rebind, stop) = (
@@ -120,6 +120,16 @@ impl Drop for Relay {
     }
 }
 
+/// Room for a burst of a fast link: what it loses besides would be the relay's weather, and not the one asked for.
+fn roomy() -> UdpSocket {
+    const ROOM_BYTES: usize = 8 << 20;
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let settings = socket2::SockRef::from(&socket);
+    settings.set_recv_buffer_size(ROOM_BYTES).ok();
+    settings.set_send_buffer_size(ROOM_BYTES).ok();
+    socket
+}
+
 fn run(
     socket: &UdpSocket,
     port: u16,
@@ -135,7 +145,7 @@ fn run(
     let mut order = 0;
     let mut buffer = vec![0; 65_536];
     let way = || {
-        let way = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let way = roomy();
         way.set_nonblocking(true).unwrap();
         way
     };

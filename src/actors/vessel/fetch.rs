@@ -188,6 +188,7 @@ fn fetch_one(blobs: &Blobs, from: &Source, artefact: &Artefact) -> Result<NewBlo
             ),
         ));
     }
+    new.rest();
     Ok(new)
 }
 
