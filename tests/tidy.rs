@@ -186,7 +186,9 @@ fn unsafe_code_stays_where_the_kernel_is() {
     let wrong: Vec<String> = sources("src")
         .into_iter()
         .filter(|(path, text)| {
-            !path.to_str().unwrap().contains("src/build/sandbox")
+            let path = path.to_str().unwrap();
+            !path.contains("src/build/sandbox")
+                && !path.ends_with("src/host/rest.rs")
                 && code(text).any(|line| line.contains("unsafe {") || line.contains("unsafe fn"))
         })
         .map(|(path, _)| path.display().to_string())

@@ -397,7 +397,9 @@ async fn small() {
     }
     blobs.finish_many(all).expect("blobs");
     let speed = files as f64 / since.elapsed().as_secs_f64();
-    println!("hosts: {files} files of 20 KiB, hashed, durable once: {speed:.0} files/s (bar 2,000)");
+    println!(
+        "hosts: {files} files of 20 KiB, hashed, durable once: {speed:.0} files/s (bar 2,000)"
+    );
 }
 
 pub fn run() {

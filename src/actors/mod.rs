@@ -56,23 +56,3 @@ pub fn now() -> crate::id::Now {
         mono_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     }
 }
-
-/// Sends a message to an actor again and again until it is gone.
-pub fn tick<M: ractor::Message>(
-    to: &ractor::ActorRef<M>,
-    every: std::time::Duration,
-    message: impl Fn() -> M + Send + 'static,
-) {
-    let to = to.clone();
-    tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(every);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        ticks.tick().await;
-        loop {
-            ticks.tick().await;
-            if to.cast(message()).is_err() {
-                return;
-            }
-        }
-    });
-}

@@ -6,6 +6,7 @@ mod join;
 mod offline;
 pub mod plan;
 mod processor;
+mod rest;
 
 pub use demo::demo;
 pub use join::{card_offline, card_trust_offline, join};
@@ -729,6 +730,7 @@ impl Signals {
 /// Says `ready`, and ends the host when a signal comes or something inside gives up.
 async fn until_stopped(host: Host, mut signals: Signals, drain: bool) -> Result<()> {
     println!("{}", host.ready_line());
+    rest::now_and_then();
     // Nobody may be waiting for it: not every host is started by a service manager.
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
     let failure = tokio::select! {

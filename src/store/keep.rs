@@ -146,8 +146,9 @@ fn try_open_sled(
     let config = sled::Config::new()
         .path(sled_dir(dir))
         .cache_capacity(options.cache_bytes)
-        // Sled collects its garbage in this thread only. Durability does not hang on it: the journal has that.
-        .flush_every_ms(Some(1_000));
+        // Sled collects its garbage in this thread only, and syncs its file each time, also when nothing changed. Durability
+        // does not hang on it: the journal has that.
+        .flush_every_ms(Some(5_000));
     let asked = Instant::now();
     loop {
         let opened = guarded(|| config.open())

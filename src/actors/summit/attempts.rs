@@ -606,6 +606,19 @@ impl State {
         self.tend_builders().await
     }
 
+    /// The time until the next look.
+    pub fn until_tick(&self) -> std::time::Duration {
+        let busy = !self.leases.is_empty()
+            || !self.open.is_empty()
+            || !self.trials.are_over()
+            || self.reconcile.is_walking();
+        if busy {
+            super::TICK_BUSY
+        } else {
+            super::TICK_IDLE
+        }
+    }
+
     /// The host that publishes now.
     pub fn vessel(&self) -> crate::id::HostId {
         self.args.post.vessel()

@@ -49,6 +49,11 @@ use crate::model::{Base, BuildOrder, Hold, Profile, Recorded, Say};
 use crate::stone::{Dependency, Meta};
 use crate::store::{Blobs, Store};
 
+/// Between two looks at leases and deadlines while there are some: what ends one is seen well within a second.
+const TICK_BUSY: Duration = Duration::from_millis(500);
+/// The same while nothing runs, so that an idle host sleeps; the shortest lease is not much shorter.
+const TICK_IDLE: Duration = Duration::from_secs(2);
+
 /// What summit hears.
 #[derive(Debug)]
 pub enum Msg {
@@ -202,13 +207,13 @@ impl Actor for Summit {
             // Ends with vessel or with this actor; a restarted one listens anew.
             while moved.changed().await.is_ok() && to.cast(Msg::ChannelsMoved).is_ok() {}
         });
-        super::tick(&me, Duration::from_millis(500), || Msg::Tick);
+        drop(me.send_after(TICK_BUSY, || Msg::Tick));
         Ok(state)
     }
 
     async fn handle(
         &self,
-        _: ActorRef<Msg>,
+        me: ActorRef<Msg>,
         msg: Msg,
         state: &mut State,
     ) -> std::result::Result<(), ActorProcessingErr> {
@@ -232,7 +237,10 @@ impl Actor for Summit {
             Msg::MayRise(builder, reply) => {
                 reply.send(state.may_rise(&builder)).ok();
             }
-            Msg::Tick => state.tick().await?,
+            Msg::Tick => {
+                state.tick().await?;
+                drop(me.send_after(state.until_tick(), || Msg::Tick));
+            }
             Msg::Ask {
                 caller,
                 call,

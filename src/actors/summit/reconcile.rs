@@ -31,6 +31,13 @@ pub struct Walk {
     pub rounds: u64,
 }
 
+impl Walk {
+    /// Whether a round is under way.
+    pub fn is_walking(&self) -> bool {
+        self.next.is_some()
+    }
+}
+
 /// A job as rows, planner and schedule each see it.
 #[derive(Debug, Clone, Copy)]
 struct Seen {

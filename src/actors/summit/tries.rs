@@ -167,6 +167,13 @@ impl Trial {
 #[derive(Default)]
 pub struct Trials(BTreeMap<JobId, Trial>);
 
+impl Trials {
+    /// Whether none of them waits or runs.
+    pub fn are_over(&self) -> bool {
+        self.0.values().all(Trial::is_over)
+    }
+}
+
 /// The recipe in a packed directory.
 fn read_packed(tar: &[u8]) -> Result<Facts> {
     let bad = |error: std::io::Error| {
