@@ -145,6 +145,7 @@ fn other_commits(path: &Path, commits: &[CommitId], table: &mut Table) {
 fn rules() -> ProjectRules {
     ProjectRules {
         profiles: vec!["main".parse().unwrap()],
+        chosen: std::collections::BTreeMap::new(),
         priority: 0,
         rebuild: Rebuild::Broken,
         second_pass: false,

@@ -139,7 +139,6 @@ impl Session {
     }
 
     async fn start_untimed(spec: Spec, group: Option<Arc<Group>>) -> Result<(Session, LogReader)> {
-        give_writable_binds(&spec).await?;
         let what = "start a sandbox";
         let (ours, theirs) = StdStream::pair().map_err(|e| io_fault(what, e))?;
         ours.set_nonblocking(true).map_err(|e| io_fault(what, e))?;
@@ -172,6 +171,8 @@ impl Session {
                 .map_err(|e| io_fault("put a sandbox into its control group", e))?;
         }
         let helper = Helper::watch(child)?;
+        // While the helper starts: it does nothing before its first order.
+        give_writable_binds(&spec).await?;
         let cache_path = spec.root.loader_cache.clone();
         send_async(&mut control, &Tell::Start(Box::new(spec)))
             .await
