@@ -77,6 +77,30 @@ where
     M: ractor::Message,
     T: Send + 'static,
 {
+    ask_within(Duration::from_millis(limit::ASK_MS), name, message).await
+}
+
+/// The same for what reads every file of something: a call that is `slow` may wait so long.
+pub async fn ask_slowly<M, T>(
+    name: &'static str,
+    message: impl FnOnce(RpcReplyPort<T>) -> M,
+) -> Result<T>
+where
+    M: ractor::Message,
+    T: Send + 'static,
+{
+    ask_within(Duration::from_secs(limit::ADMIN_SLOW_CALL_S), name, message).await
+}
+
+async fn ask_within<M, T>(
+    within: Duration,
+    name: &'static str,
+    message: impl FnOnce(RpcReplyPort<T>) -> M,
+) -> Result<T>
+where
+    M: ractor::Message,
+    T: Send + 'static,
+{
     let absent = || {
         Fault::new(
             Kind::TryAgain,
@@ -85,14 +109,11 @@ where
         .next("try again in a moment; `massif doctor` says more")
     };
     let actor: ActorRef<M> = post::find(name).ok_or_else(absent)?;
-    match actor
-        .call(message, Some(Duration::from_millis(limit::ASK_MS)))
-        .await
-    {
+    match actor.call(message, Some(within)).await {
         Ok(CallResult::Success(answer)) => Ok(answer),
         Ok(CallResult::Timeout) => Err(Fault::new(
             Kind::TryAgain,
-            format!("{name} did not answer within {} s", limit::ASK_MS / 1000),
+            format!("{name} did not answer within {} s", within.as_secs()),
         )),
         Ok(CallResult::SenderError) | Err(_) => Err(absent()),
     }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::desk::{Inner, ask, blocking};
+use super::desk::{Inner, ask, ask_slowly, blocking};
 use super::{post, summit, vessel};
 use crate::admin::vessel::{
     Call, ChannelRollback, Channels, Imported, Package, PackageImport, PackageImportBase,
@@ -452,7 +452,7 @@ async fn import_files(
     files: Vec<std::path::PathBuf>,
 ) -> Result<ImportView> {
     let (name, by, count) = (channel.name.clone(), caller.who(), files.len() as u64);
-    let changed = ask(post::names::VESSEL, |reply| vessel::Message::Import {
+    let changed = ask_slowly(post::names::VESSEL, |reply| vessel::Message::Import {
         channel: name.clone(),
         files,
         by,

@@ -19,8 +19,12 @@ use crate::model::BlobRef;
 const CHUNK: usize = 256 * 1024;
 /// The disk begins with a file after so many bytes, so that the sync at its end finds little to do.
 const PIECE_BYTES: u64 = 8 << 20;
-/// From so many files on, one sync of their file system costs less than one of each file.
+/// From so many files on, one sync of their file system costs less than one of each file, unless others have much to write.
 const SYNC_ALL_FROM: usize = 64;
+/// What others may have to write meanwhile.
+const OTHERS_DIRTY_BYTES: u64 = 32 << 20;
+/// Threads that sync a file each: the file system does what several wait for in one go.
+const SYNC_THREADS: usize = 8;
 
 /// What the name of a blob that is on its way begins with; its hash and something random follow.
 const PART: &str = "part-";
@@ -290,13 +294,7 @@ impl Blobs {
         }
         let failed = |error: io::Error| blob_failed(&self.root, "add to", &error);
         // Every file first, so that the disk can take them together, then every directory once.
-        if many.len() >= SYNC_ALL_FROM {
-            rustix::fs::syncfs(&*self.place).map_err(|error| failed(error.into()))?;
-        } else {
-            many.iter()
-                .try_for_each(|(new, _)| new.sync())
-                .map_err(failed)?;
-        }
+        self.sync(&many).map_err(failed)?;
         let mut dirs = std::collections::BTreeSet::new();
         let mut found = Vec::with_capacity(many.len());
         for (new, _) in many {
@@ -320,6 +318,26 @@ impl Blobs {
         Ok(found)
     }
 
+    fn sync(&self, many: &[(NewBlob, Option<BlobRef>)]) -> io::Result<()> {
+        if many.len() < SYNC_ALL_FROM {
+            return many.iter().try_for_each(|(new, _)| new.sync());
+        }
+        // Each also has a page that is not full, and an inode.
+        let own: u64 = many.iter().map(|(new, _)| new.size + 8_192).sum();
+        if files::dirty_bytes().is_some_and(|dirty| dirty <= own + OTHERS_DIRTY_BYTES) {
+            return Ok(rustix::fs::syncfs(&*self.place)?);
+        }
+        std::thread::scope(|scope| {
+            let parts = many.chunks(many.len().div_ceil(SYNC_THREADS));
+            let sync = |part: &[(NewBlob, _)]| part.iter().try_for_each(|(new, _)| new.sync());
+            let threads: Vec<_> = parts.map(|part| scope.spawn(move || sync(part))).collect();
+            let broke = |_| Err(io::Error::other("syncing files broke off"));
+            threads
+                .into_iter()
+                .try_for_each(|thread| thread.join().unwrap_or_else(broke))
+        })
+    }
+
     /// Copies from a reader, at most `bytes_max`.
     pub fn put(
         &self,
@@ -341,7 +359,9 @@ impl Blobs {
         let mut many = Vec::with_capacity(paths.len());
         for path in paths {
             let mut file = File::open(path).map_err(|error| blob_failed(path, "open", &error))?;
-            many.push((self.copy(&mut file, bytes_max)?, None));
+            let mut new = self.copy(&mut file, bytes_max)?;
+            new.rest();
+            many.push((new, None));
         }
         self.finish_many(many)
     }

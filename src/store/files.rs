@@ -60,6 +60,16 @@ pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// What the kernel has yet to write to all disks together; `None`: unknown.
+pub(super) fn dirty_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().trim_end_matches(" kB").parse().ok()
+    };
+    Some((kib("Dirty:")? + kib("Writeback:")?) * 1024)
+}
+
 /// Reads to the end into a hash.
 pub(super) fn hash_all(from: &mut dyn Read, hash: &mut Sha256) -> io::Result<()> {
     let mut chunk = vec![0; 256 * 1024];
