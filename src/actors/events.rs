@@ -357,7 +357,7 @@ fn tell(event: &Event, names: &Names) -> Told {
                 comparison.id,
                 comparison.target.recipe,
                 comparison.release,
-                comparison.builder.short(),
+                names.of(&comparison.builder),
                 finding.level.text(),
             );
             plain("compared", &comparison.target.recipe, text)

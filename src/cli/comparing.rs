@@ -222,10 +222,7 @@ fn print(view: &ComparisonView, out: &Out) -> Result<()> {
             out.field("began", format!("{}, for {}", moment(view.began), view.by));
             out.field("result", outcome(view).0);
             if let Some(fault) = &view.fault {
-                out.field(
-                    "failed",
-                    format!("{} {}", show::fault_text(fault), fault.next),
-                );
+                out.field("failed", show::fault_text(fault));
             }
             if view.level.is_some() {
                 let bytes = text::bytes(view.bytes);
