@@ -215,15 +215,28 @@ impl io::Read for BlockingStream {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let stall = Duration::from_secs(limit::TRANSFER_STALL_S);
         let receive = &mut self.receive;
+        let gone = |error| io::Error::new(io::ErrorKind::ConnectionReset, error);
         self.runtime.block_on(async move {
-            match tokio::time::timeout(stall, receive.read(to)).await {
-                Ok(Ok(read)) => Ok(read.unwrap_or(0)),
-                Ok(Err(error)) => Err(io::Error::new(io::ErrorKind::ConnectionReset, error)),
-                Err(_) => Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "nothing came for too long",
-                )),
+            let first = tokio::time::timeout(stall, receive.read(to));
+            let first = first.await.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "nothing came for too long")
+            })?;
+            let mut filled = first.map_err(gone)?.unwrap_or(0);
+            // What is there already comes along: a stream gives a datagram at a time, and whoever hashes and writes wants more.
+            while filled > 0
+                && let Some(rest) = to.get_mut(filled..).filter(|rest| !rest.is_empty())
+            {
+                tokio::select! {
+                    biased;
+                    // An end or an error is met again by the next read.
+                    more = receive.read(rest) => match more {
+                        Ok(Some(more)) if more > 0 => filled += more,
+                        _ => break,
+                    },
+                    () = std::future::ready(()) => break,
+                }
             }
+            Ok(filled)
         })
     }
 }
