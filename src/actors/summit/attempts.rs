@@ -611,7 +611,8 @@ impl State {
         let busy = !self.leases.is_empty()
             || !self.open.is_empty()
             || !self.trials.are_over()
-            || self.reconcile.is_walking();
+            || self.reconcile.is_walking()
+            || self.may_compare();
         if busy {
             super::TICK_BUSY
         } else {

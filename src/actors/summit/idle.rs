@@ -85,6 +85,12 @@ impl State {
         }
     }
 
+    /// Whether a comparison is under way, or may begin by itself.
+    pub(super) fn may_compare(&self) -> bool {
+        self.farm.proof_policies.values().any(|policy| policy.idle)
+            || self.proofs.running.values().any(|one| !one.is_over())
+    }
+
     /// The builders that can build for each profile now.
     fn fit_for(&self) -> HashMap<ProfileName, BTreeSet<HostId>> {
         let all = self.farm.profiles.values().map(|profile| {
