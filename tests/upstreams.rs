@@ -13,37 +13,6 @@ const FOUR: [&str; 4] = ["h/hello", "x/xz", "n/ncurses", "n/nano"];
 /// Nobody on the machine.
 const UID: u32 = 65_533;
 
-/// A library that moves the clock of whoever loads it.
-const CLOCK: &str = r#"#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <sys/time.h>
-#include <time.h>
-static int real(clockid_t id, struct timespec *at) {
-    static int (*next)(clockid_t, struct timespec *);
-    if (!next) next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    return next(id, at);
-}
-int clock_gettime(clockid_t id, struct timespec *at) {
-    int failed = real(id, at);
-    if (!failed && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE)) at->tv_sec += LATER;
-    return failed;
-}
-time_t time(time_t *to) {
-    struct timespec at;
-    clock_gettime(CLOCK_REALTIME, &at);
-    if (to) *to = at.tv_sec;
-    return at.tv_sec;
-}
-int gettimeofday(struct timeval *restrict to, void *restrict zone) {
-    struct timespec at;
-    (void)zone;
-    clock_gettime(CLOCK_REALTIME, &at);
-    to->tv_sec = at.tv_sec;
-    to->tv_usec = at.tv_nsec / 1000;
-    return 0;
-}
-"#;
-
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -52,23 +21,8 @@ fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// The recipes, each built by a clock that is so many seconds late.
-fn repository(work: &Path, later_s: u64) -> Repo {
-    let source = work.join("clock.c");
-    let library = work.join(format!("clock-{later_s}.so"));
-    std::fs::write(&source, CLOCK).unwrap();
-    run(
-        "cc",
-        &[
-            "-shared",
-            "-fPIC",
-            "-O1",
-            &format!("-DLATER={later_s}"),
-            "-o",
-            library.to_str().unwrap(),
-            source.to_str().unwrap(),
-            "-ldl",
-        ],
-    );
+fn repository(work: &Path, later_s: i64) -> Repo {
+    let library = super::common::clock::library(work, later_s);
     let mut repo = Repo::new();
     std::fs::set_permissions(repo.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     for dir in FOUR {

@@ -247,6 +247,11 @@ impl Desk {
                 .await?
                 .map(Answer::One)
             }
+            Call::Avalanche(_) if !self.0.roles.contains(&Role::Avalanche) => Err(Fault::new(
+                Kind::NotFound,
+                format!("{} is no builder", self.0.name),
+            )
+            .next("`massif builder list` on summit names those that are")),
             Call::Avalanche(AvalancheCall::Log(wish)) => {
                 let attempt = AttemptId {
                     job: wish.job,
@@ -470,12 +475,7 @@ impl Desk {
         {
             Ok(Ok(artefacts)) => Ok(artefacts),
             Ok(Err(fault)) if fault.kind == Kind::TryAgain => Err(fault),
-            Ok(Err(_)) | Err(_) => {
-                ask(post::names::VESSEL, |reply| {
-                    vessel::Message::Artefacts(attempt, reply)
-                })
-                .await?
-            }
+            Ok(Err(_)) | Err(_) => super::errands::artefacts(&self.0, attempt).await,
         }
     }
 
@@ -517,15 +517,18 @@ impl Desk {
         bytes_max: Option<u32>,
     ) -> Result<FilePiece> {
         let kept = self.0.blobs.path(&artefact.blob.sha256);
-        let path = if kept.exists() {
-            kept
-        } else {
-            avalanche::builder::out_dir(&self.0.dir, attempt).join(&artefact.name)
-        };
+        let made = avalanche::builder::out_dir(&self.0.dir, attempt).join(&artefact.name);
+        let path = if kept.exists() { kept } else { made };
         let max = bytes_max
             .map_or(PIECE_BYTES_MAX, u64::from)
             .clamp(1, PIECE_BYTES_MAX);
-        let bytes = blocking(move || read_at(&path, offset, max)).await?;
+        let bytes = if !path.exists() && !self.0.roles.contains(&Role::Vessel) {
+            let links = &self.0.links;
+            let piece = links.piece_from_vessel(attempt, artefact.blob, offset, max);
+            piece.await?
+        } else {
+            blocking(move || read_at(&path, offset, max)).await?
+        };
         let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
         Ok(FilePiece {
             offset,

@@ -346,6 +346,7 @@ fn tell(event: &Event, names: &Names) -> Told {
                 PeerChange::Refused => "peer_refused",
                 PeerChange::Misbehaved => "peer_misbehaved",
                 PeerChange::Rotated => "peer_rotated",
+                PeerChange::NotTaken => "peer_not_taken",
             },
             name,
             text.clone(),

@@ -3,7 +3,9 @@
 
 pub mod avalanche;
 pub mod checks;
+pub mod deeds;
 pub mod desk;
+pub mod errands;
 pub mod events;
 pub mod links;
 pub mod log_search;

@@ -60,7 +60,7 @@ pub fn out_of_reach(inner: &Inner) -> Option<AlarmView> {
     })
 }
 
-fn summit_name(inner: &Inner) -> String {
+pub(super) fn summit_name(inner: &Inner) -> String {
     let summit = *inner.links.farm().borrow();
     summit.map_or_else(
         || "of no farm".into(),
@@ -163,7 +163,7 @@ fn is_own(inner: &Inner, name: &str) -> bool {
 }
 
 /// Who has to be asked instead.
-fn elsewhere(inner: &Inner) -> Fault {
+pub(super) fn elsewhere(inner: &Inner) -> Fault {
     match out_of_reach(inner) {
         Some(alarm) => Fault::new(
             Kind::TryAgain,
@@ -174,7 +174,10 @@ fn elsewhere(inner: &Inner) -> Fault {
             Kind::NotFound,
             format!("only summit {} knows that", summit_name(inner)),
         )
-        .next("ask there, or with `massif --host` as an operator of that farm"),
+        .next(format!(
+            "run the same command there; from elsewhere, as an operator of that farm: massif --host {} ...",
+            summit_name(inner)
+        )),
     }
 }
 

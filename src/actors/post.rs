@@ -123,6 +123,11 @@ impl Post {
         known.unwrap_or(self.own)
     }
 
+    /// Where another host serves what is published, as it says.
+    pub fn served(&self) -> Option<String> {
+        self.links.as_ref().and_then(Links::served)
+    }
+
     /// Whether what a host builds may be published.
     pub fn trust_of(&self, host: HostId) -> PeerTrust {
         match &self.links {
@@ -141,6 +146,13 @@ impl Post {
     pub fn misbehaved(&self, host: HostId, what: &str) {
         if let Some(links) = self.links.as_ref().filter(|_| host != self.own) {
             links.misbehaved(host, what);
+        }
+    }
+
+    /// What a host delivered was not taken; written down with its key, and no more than that.
+    pub fn not_taken(&self, host: HostId, what: &str) {
+        if let Some(links) = self.links.as_ref().filter(|_| host != self.own) {
+            links.not_taken(host, what);
         }
     }
 

@@ -1,41 +1,28 @@
-//! Questions and wishes about channels and packages. Questions are answered from vessel's view; wishes go to vessel, and
-//! what they did is noted in summit's log of events.
+//! Questions and wishes about channels and packages. Questions are answered from what this host knows of vessel's channels;
+//! wishes are `deeds`.
 
 use std::sync::Arc;
 
-use super::desk::{Inner, ask, ask_slowly, blocking};
-use super::{post, summit, vessel};
+use super::desk::{Inner, blocking};
+use super::{deeds, summit, vessel};
 use crate::admin::vessel::{
-    Call, ChannelRollback, Channels, Imported, Package, PackageImport, PackageImportBase,
-    PackageList, PackageShow, Packages, Verified, Version, Versions,
+    Call, Channels, Imported, Package, PackageList, PackageShow, Packages, Verified, Version,
+    Versions,
 };
-use crate::admin::view::{
-    ChannelVersionView, ChannelView, FaultView, ImportView, PackageDetail, PackageView, VerifyView,
-};
+use crate::admin::view::{ChannelVersionView, ChannelView, PackageDetail, PackageView};
 use crate::admin::{Caller, Method, Reply};
 use crate::channel::{Cause, ChannelState, PackageMap, PublishedPackage, Step};
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{Arch, ChannelName, HostName, VersionId};
+use crate::id::{ChannelName, VersionId};
 use crate::limit;
-use crate::model::{BasePackage, Event, Hold, Role};
+use crate::model::Role;
 use crate::stone::Dependency;
 
 /// Answers a call about channels and packages.
 pub async fn answer(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Result<Reply> {
     let view = inner.channels.borrow().clone();
-    if !inner.roles.contains(&Role::Vessel) && needs_vessel(&call) {
-        let vessel = inner.links.vessel().and_then(|id| inner.links.name_of(&id));
-        let name = vessel.as_ref().map_or("another host", HostName::as_str);
-        return Err(Fault::new(
-            Kind::Conflict,
-            format!("the files of this channel are kept by {name}"),
-        )
-        .next(match call {
-            Call::ChannelRollback(_) => {
-                "only a host that decides and publishes rolls back; build an older commit".into()
-            }
-            _ => format!("run this command on {name}, with its --dir"),
-        }));
+    if !inner.roles.contains(&Role::Vessel) && !inner.roles.contains(&Role::Summit) {
+        return Err(super::owner::elsewhere(inner));
     }
     match call {
         Call::ChannelList(wish) => {
@@ -74,67 +61,28 @@ pub async fn answer(inner: &Arc<Inner>, caller: &Caller, call: Call) -> Result<R
             wish.reply(&Versions { versions, next })
         }
         Call::ChannelRollback(wish) => {
-            let version = roll_back(inner, caller, &wish).await?;
+            let version = deeds::roll_back(inner, caller, &wish).await?;
             wish.reply(&Version { version })
         }
         Call::ChannelVerify(wish) => {
             let channel = find(&view, &wish.channel)?.clone();
-            let name = channel.name.clone();
-            // Reading a whole channel takes as long as its disk needs, so this question has no deadline of the usual kind.
-            let vessel = post::find(post::names::VESSEL)
-                .ok_or_else(|| Fault::new(Kind::TryAgain, "vessel is not running on this host"))?;
-            let found = vessel
-                .call(|reply| vessel::Message::Verify(name.clone(), reply), None)
-                .await;
-            let found = match found {
-                Ok(ractor::rpc::CallResult::Success(found)) => found?,
-                Ok(_) | Err(_) => {
-                    return Err(Fault::new(
-                        Kind::TryAgain,
-                        "vessel stopped while it was reading",
-                    ));
-                }
-            };
-            let faults: Vec<FaultView> = found
-                .problems
-                .iter()
-                .map(|line| FaultView::from(&Fault::new(Kind::Operator, line.clone())))
-                .collect();
-            let report = VerifyView {
-                ok: faults.is_empty(),
-                channel: name,
-                version: channel.newest(),
-                packages: u64::from(found.packages),
-                size: found.bytes,
-                faults,
-            };
+            let report = deeds::verify(inner, &channel).await?;
             wish.reply(&Verified { report })
         }
-        Call::PackageList(wish) => wish.reply(&packages(&view, &wish).await?),
+        Call::PackageList(wish) => wish.reply(&packages(inner, &view, &wish).await?),
         Call::PackageShow(wish) => wish.reply(&package(&view, &wish)?),
         Call::PackageImport(wish) => {
-            let import = import(inner, caller, &wish).await?;
+            let import = deeds::import(inner, caller, &wish).await?;
             wish.reply(&Imported { import })
         }
         Call::PackageImportBase(wish) => {
-            let import = import_base(inner, caller, &wish).await?;
+            let import = deeds::import_base(inner, caller, &wish).await?;
             wish.reply(&Imported { import })
         }
     }
 }
 
-/// Whether a call is about files, and not only about what is known of them.
-fn needs_vessel(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::ChannelRollback(_)
-            | Call::ChannelVerify(_)
-            | Call::PackageImport(_)
-            | Call::PackageImportBase(_)
-    )
-}
-
-fn find<'a>(view: &'a vessel::View, name: &str) -> Result<&'a Arc<ChannelState>> {
+pub(super) fn find<'a>(view: &'a vessel::View, name: &str) -> Result<&'a Arc<ChannelState>> {
     let found = view
         .channels
         .iter()
@@ -150,7 +98,7 @@ fn find<'a>(view: &'a vessel::View, name: &str) -> Result<&'a Arc<ChannelState>>
 }
 
 /// The channel of this name, or the first one.
-fn find_or_first<'a>(
+pub(super) fn find_or_first<'a>(
     view: &'a vessel::View,
     name: Option<&ChannelName>,
 ) -> Result<&'a Arc<ChannelState>> {
@@ -185,17 +133,18 @@ fn channel_view(inner: &Inner, channel: &ChannelState) -> ChannelView {
             .iter()
             .map(|(name, version)| (name.clone(), version.0))
             .collect(),
-        url: inner.http.map(|address| format!("http://{address}")),
-        path: inner
-            .dir
-            .join("public")
-            .join(channel.name.as_str())
-            .display()
-            .to_string(),
+        url: match inner.roles.contains(&Role::Vessel) {
+            true => inner.http.map(|address| format!("http://{address}")),
+            false => inner.links.served(),
+        },
+        path: inner.roles.contains(&Role::Vessel).then(|| {
+            let public = inner.dir.join("public");
+            public.join(channel.name.as_str()).display().to_string()
+        }),
     }
 }
 
-fn version_view(channel: &ChannelState, step: &Step) -> ChannelVersionView {
+pub(super) fn version_view(channel: &ChannelState, step: &Step) -> ChannelVersionView {
     let id = step.version.id;
     ChannelVersionView {
         id,
@@ -214,7 +163,7 @@ fn version_view(channel: &ChannelState, step: &Step) -> ChannelVersionView {
     }
 }
 
-fn package_view(package: &PublishedPackage) -> PackageView {
+pub(super) fn package_view(package: &PublishedPackage) -> PackageView {
     PackageView {
         name: package.name.clone(),
         version: package.meta.version.clone(),
@@ -228,7 +177,7 @@ fn package_view(package: &PublishedPackage) -> PackageView {
     }
 }
 
-async fn packages(view: &vessel::View, wish: &PackageList) -> Result<Packages> {
+async fn packages(inner: &Inner, view: &vessel::View, wish: &PackageList) -> Result<Packages> {
     let channel = match find_or_first(view, wish.channel.as_ref()) {
         Ok(channel) => channel,
         Err(_) if wish.channel.is_none() => {
@@ -241,11 +190,8 @@ async fn packages(view: &vessel::View, wish: &PackageList) -> Result<Packages> {
     };
     let listed = match wish.version {
         Some(version) if version != channel.newest() => {
-            let name = channel.name.clone();
-            ask(post::names::VESSEL, |reply| {
-                vessel::Message::PackagesAt(name, version, reply)
-            })
-            .await??
+            let (store, channel) = (inner.store.clone(), channel.clone());
+            blocking(move || vessel::rows::packages_at(&store, &channel, version)).await?
         }
         Some(_) | None => channel.packages.clone(),
     };
@@ -338,245 +284,4 @@ fn package(view: &vessel::View, wish: &PackageShow) -> Result<Package> {
         package: package_view(&package),
         detail,
     })
-}
-
-/// Notes in the log of events what was done here. Without a summit on this host there is no log to note it in.
-async fn note(caller: &Caller, event: Event) -> Result<()> {
-    if post::find::<summit::Msg>(post::names::SUMMIT).is_none() {
-        tracing::info!(?event, by = %caller.who(), "done here; the farm's summit is another host");
-        return Ok(());
-    }
-    let who = caller.who();
-    ask(post::names::SUMMIT, |reply| summit::Msg::Note {
-        who,
-        event: Box::new(event),
-        reply,
-    })
-    .await?
-}
-
-async fn roll_back(
-    inner: &Arc<Inner>,
-    caller: &Caller,
-    wish: &ChannelRollback,
-) -> Result<ChannelVersionView> {
-    let view = inner.channels.borrow().clone();
-    let state = find(&view, &wish.channel)?;
-    let (channel, before) = (state.name.clone(), state.newest());
-    let (by, to) = (caller.who(), wish.to);
-    // The hold comes first: were it second, the recipes could be built again before they are held.
-    let sources = ask(post::names::VESSEL, |reply| {
-        vessel::Message::WouldGoBack(channel.clone(), to, reply)
-    })
-    .await??;
-    let reason = wish
-        .reason
-        .clone()
-        .unwrap_or_else(|| format!("rolled back to version {to} of {channel}"));
-    ask(post::names::SUMMIT, |reply| summit::Msg::HoldSources {
-        channel: channel.clone(),
-        sources,
-        hold: Hold {
-            owner: by.clone(),
-            reason,
-            since: super::now().wall,
-            until: None,
-        },
-        reply,
-    })
-    .await??;
-    let changed = ask(post::names::VESSEL, |reply| vessel::Message::RollBack {
-        channel: channel.clone(),
-        to,
-        by,
-        reply,
-    })
-    .await?
-    .map_err(|fault| {
-        fault.next("its recipes are held already: roll back again, or release each with `massif build NAME`")
-    })?;
-    // It had that content already: nothing happened.
-    if changed.version != before {
-        let event = Event::RolledBack {
-            channel: channel.clone(),
-            version: changed.version,
-            to,
-        };
-        note(caller, event).await?;
-    }
-    let state = shown(inner, &channel, changed.version).await?;
-    Ok(version_view(&state, state.step(changed.version)?))
-}
-
-/// The channel once vessel shows this version: its answer may come a moment before its view.
-async fn shown(
-    inner: &Inner,
-    channel: &ChannelName,
-    version: VersionId,
-) -> Result<Arc<ChannelState>> {
-    let mut view = inner.channels.clone();
-    let has = |view: &vessel::View| {
-        view.channels
-            .get(channel)
-            .is_some_and(|state| state.newest() >= version)
-    };
-    let waited = tokio::time::timeout(
-        std::time::Duration::from_millis(limit::ASK_MS),
-        view.wait_for(has),
-    )
-    .await;
-    let late = || {
-        Fault::new(
-            Kind::TryAgain,
-            format!("version {version} of {channel} is made, but not shown yet"),
-        )
-    };
-    let found = waited.map_err(|_| late())?.map_err(|_| late())?;
-    found.channels.get(channel).cloned().ok_or_else(late)
-}
-
-async fn import(inner: &Arc<Inner>, caller: &Caller, wish: &PackageImport) -> Result<ImportView> {
-    if wish.files.is_empty() {
-        return Err(Fault::new(Kind::Usage, "name the package files to import"));
-    }
-    let view = inner.channels.borrow().clone();
-    let channel = find_or_first(&view, wish.channel.as_ref())?.clone();
-    let files = wish.files.iter().map(Into::into).collect();
-    import_files(inner, caller, &channel, files).await
-}
-
-async fn import_files(
-    inner: &Arc<Inner>,
-    caller: &Caller,
-    channel: &Arc<ChannelState>,
-    files: Vec<std::path::PathBuf>,
-) -> Result<ImportView> {
-    let (name, by, count) = (channel.name.clone(), caller.who(), files.len() as u64);
-    let changed = ask_slowly(post::names::VESSEL, |reply| vessel::Message::Import {
-        channel: name.clone(),
-        files,
-        by,
-        reply,
-    })
-    .await??;
-    if changed.changed == 0 {
-        return Ok(ImportView {
-            channel: name,
-            version: None,
-            added: Vec::new(),
-            present: count,
-        });
-    }
-    let state = shown(inner, &name, changed.version).await?;
-    let step = state.step(changed.version)?;
-    let added: Vec<PackageView> = step
-        .edits
-        .iter()
-        .filter_map(|edit| state.packages.get(edit.arch, edit.name.as_str()))
-        .map(|package| package_view(package))
-        .collect();
-    let names: Vec<&str> = added
-        .iter()
-        .map(|package| package.name.as_str())
-        .take(8)
-        .collect();
-    let what = match added.len() {
-        0..=8 => names.join(", "),
-        more => format!("{} and {} more", names.join(", "), more - names.len()),
-    };
-    note(
-        caller,
-        Event::Imported {
-            channel: name.clone(),
-            version: changed.version,
-            what,
-        },
-    )
-    .await?;
-    let present = count.saturating_sub(added.len() as u64);
-    Ok(ImportView {
-        channel: name,
-        version: Some(changed.version),
-        added,
-        present,
-    })
-}
-
-async fn import_base(
-    inner: &Arc<Inner>,
-    caller: &Caller,
-    wish: &PackageImportBase,
-) -> Result<ImportView> {
-    let view = inner.channels.borrow().clone();
-    let channel = find_or_first(&view, wish.channel.as_ref())?.clone();
-    let name = wish
-        .name
-        .parse()
-        .map_err(|error| Fault::new(Kind::Usage, format!("{error}")))?;
-    let base = BasePackage {
-        name,
-        dir: wish.dir.clone(),
-        channel: channel.name.clone(),
-        arch: Arch::OF_THIS_PROGRAM,
-    };
-    let provided = ask(post::names::SUMMIT, summit::Msg::Provided).await?;
-    let made = {
-        let (inner, channel, wish) = (inner.clone(), channel.clone(), wish.clone());
-        blocking(move || {
-            crate::build::base_package::make(
-                &inner.dir,
-                &wish.name,
-                wish.dir.as_ref(),
-                &provided,
-                next_release(&channel, &wish.name),
-            )
-        })
-        .await?
-    };
-    let Some(file) = made else {
-        return Ok(ImportView {
-            channel: channel.name.clone(),
-            version: None,
-            added: Vec::new(),
-            present: 1,
-        });
-    };
-    let import = import_files(inner, caller, &channel, vec![file.to_path_buf()]).await?;
-    note(caller, Event::BaseDeclared { base }).await?;
-    Ok(import)
-}
-
-/// Issues the packages that stand for a base again, where what they have to provide changed: a recipe that came to provide
-/// something must not meet a second provider in a client.
-pub async fn issue_bases_again(inner: &Arc<Inner>) -> Result<()> {
-    let (uid, gid) = (
-        nix::unistd::geteuid().as_raw(),
-        nix::unistd::getegid().as_raw(),
-    );
-    let caller = Caller {
-        uid,
-        gid,
-        pid: 0,
-        right: crate::admin::Right::Admin,
-        name: "farm".into(),
-        key: None,
-    };
-    for base in ask(post::names::SUMMIT, summit::Msg::BasePackages).await? {
-        let wish = PackageImportBase {
-            name: base.name.to_string(),
-            dir: base.dir,
-            channel: Some(base.channel),
-        };
-        import_base(inner, &caller, &wish).await?;
-    }
-    Ok(())
-}
-
-/// The release that the next package of this name must have, with the provides of the present one.
-fn next_release(channel: &ChannelState, name: &str) -> (u64, Option<Vec<Dependency>>) {
-    let present = channel.packages.get(Arch::OF_THIS_PROGRAM, name);
-    (
-        present.map_or(1, |package| package.meta.release + 1),
-        present.map(|package| package.meta.provides.clone()),
-    )
 }

@@ -35,7 +35,7 @@ pub(super) fn start(to: To) {
     // Somebody who calls us as a library may have set these already: theirs stand.
     let _ = match to {
         To::Stderr { .. } => log
-            .with_writer(std::io::stderr)
+            .with_writer(super::wait::Stderr::default)
             .with_ansi(super::out::colours_welcome(std::io::stderr().is_terminal()))
             .try_init(),
         To::File(path) => log

@@ -7,10 +7,12 @@ use super::args::{self, Global};
 use super::ask::Host;
 use super::out::{Out, Style, Table, Tone, cell, known, plain};
 use super::show::{self, count};
+use super::wait::Progress;
 use super::{run, text};
 use crate::admin::host;
 use crate::admin::view::{CertView, JoinView, LinkView, PeerView, TicketView};
 use crate::fault::{Fault, Kind, Result};
+use crate::host::News;
 use crate::id::Stamp;
 use crate::model::Role;
 use crate::net::admin::{Client, Places, remote, socket_path, state_dir};
@@ -94,7 +96,7 @@ pub(super) fn join(join: &args::Join, global: &Global, out: &Out) -> Result<Verd
     let places = Places::of_this_process();
     let line: TicketLine = join.line.parse()?;
     let dir = state_dir(global.dir.as_deref(), &places)?;
-    let progress = super::wait::Progress::new(None);
+    let progress = Progress::new(None);
     progress.begins(&format!("asking the farm at {}", line.addresses.join(", ")));
     if line.role == Role::Operator {
         let joined = super::client_runtime()?.block_on(remote::join(&dir, &line))?;
@@ -132,13 +134,62 @@ pub(super) fn join(join: &args::Join, global: &Global, out: &Out) -> Result<Verd
         return Ok(Verdict::Done);
     }
     let options = run::join_options(&join.host, global, line.role)?;
-    crate::host::join(options, line.to_string(), |joined| {
-        // What the process says from here on is no part of this.
-        drop(progress);
-        // The line that scripts wait for comes in any case.
-        show_joined(joined, out).ok();
-    })?;
+    let mut waiting = Waiting {
+        progress: Some(progress),
+        said: String::new(),
+        host: line.host.to_string(),
+    };
+    crate::host::join(options, line.to_string(), |news| waiting.hear(news, out))?;
     Ok(Verdict::Done)
+}
+
+/// What a person sees between the join and the link: on a terminal a line that lives, elsewhere lines where something changes.
+struct Waiting {
+    progress: Option<Progress>,
+    /// What the other side has to do.
+    said: String,
+    host: String,
+}
+
+impl Waiting {
+    fn hear(&mut self, news: News<'_>, out: &Out) {
+        match news {
+            News::Joined(joined) => {
+                self.progress = None;
+                // The line that scripts wait for comes in any case.
+                show_joined(joined, out).ok();
+                if !joined.approved {
+                    self.said = format!(
+                        "waiting for {}: same words there ({})? then: massif peer approve {}",
+                        joined.host, joined.words, joined.name
+                    );
+                }
+            }
+            News::Waiting(why) => {
+                let words = match (self.said.is_empty(), why.contains("approve")) {
+                    (true, _) => format!("linking to {}: {why}", self.host),
+                    (false, true) => self.said.clone(),
+                    (false, false) => format!("{} ({why})", self.said),
+                };
+                match &self.progress {
+                    Some(progress) => progress.begins(&words),
+                    None => {
+                        let progress = Progress::new(None);
+                        progress.now(&words, 0);
+                        self.progress = Some(progress);
+                    }
+                }
+            }
+            News::Linked => {
+                if let Some(progress) = self.progress.take() {
+                    progress.happened(&format!(
+                        "linked to {}: this host belongs to its farm",
+                        self.host
+                    ));
+                }
+            }
+        }
+    }
 }
 
 fn show_joined(joined: &JoinView, out: &Out) -> Result<()> {
@@ -408,8 +459,13 @@ pub(super) fn cert(cert: &args::Cert, global: &Global, out: &Out) -> Result<Verd
                 overlap_s: Some(overlap.as_secs()),
             };
             let runtime = super::client_runtime()?;
-            let shown = runtime.block_on(host.ask(&ask))?.cert;
-            show_cert(&shown, false, out)?;
+            match runtime.block_on(host.ask(&ask)) {
+                Ok(answer) => show_cert(&answer.cert, false, out)?,
+                Err(fault) if fault.kind == Kind::Unreachable && global.host.is_none() => {
+                    rotate_own(*overlap, global, fault, out)?;
+                }
+                Err(fault) => return Err(fault),
+            }
         }
         args::Cert::Trust {
             file,
@@ -442,6 +498,45 @@ pub(super) fn cert(cert: &args::Cert, global: &Global, out: &Out) -> Result<Verd
         }
     }
     Ok(Verdict::Done)
+}
+
+/// The key of an operator, in whose directory no host runs. `otherwise`: what is wrong when there is no such key.
+fn rotate_own(
+    overlap: std::time::Duration,
+    global: &Global,
+    otherwise: Fault,
+    out: &Out,
+) -> Result<()> {
+    let dir = state_dir(global.dir.as_deref(), &Places::of_this_process())?;
+    if remote::known(&dir)?.is_empty() || dir.join(crate::config::FILE).exists() {
+        return Err(otherwise);
+    }
+    let told = super::client_runtime()?.block_on(remote::rotate(&dir, overlap.as_secs()))?;
+    let options = run::join_options(&args::HostArgs::default(), global, Role::Operator)?;
+    let cert = crate::host::card_offline(&options)?;
+    if out.json() {
+        let told: Vec<_> = told
+            .iter()
+            .map(|(host, heard)| {
+                let why = heard.as_ref().err().map(ToString::to_string);
+                serde_json::json!({ "host": host, "told": heard.is_ok(), "why": why })
+            })
+            .collect();
+        return out
+            .value(&serde_json::json!({ "id": cert.id, "words": cert.words, "hosts": told }));
+    }
+    show_cert(&cert, false, out)?;
+    let until = text::span(overlap.as_secs_f64());
+    for (host, heard) in &told {
+        match heard {
+            Ok(()) => out.line(format!("{host} knows this key now")),
+            Err(fault) => out.toned(
+                Tone::Warn,
+                format!("{host} does not know it yet ({fault}): ask it something within {until}"),
+            ),
+        }
+    }
+    Ok(())
 }
 
 fn trust_here(

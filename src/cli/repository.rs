@@ -136,7 +136,13 @@ fn list_channels(channels: &[ChannelView], out: &Out) {
             plain(channel.packages),
             plain(text::bytes(channel.size)),
             plain(streams.join(" ")),
-            plain(channel.url.as_deref().unwrap_or(&channel.path)),
+            plain(
+                channel
+                    .url
+                    .as_deref()
+                    .or(channel.path.as_deref())
+                    .unwrap_or("?"),
+            ),
         ]);
     }
     out.table(&table);

@@ -2,34 +2,50 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Host, prepare_dir, until_stopped};
-use crate::actors::links::trust_offline;
+use crate::actors::links::{Links, trust_offline};
 use crate::admin::host::{Call, Join, Joined};
 use crate::admin::view::{CertView, JoinView};
 use crate::admin::{Caller, Right};
 use crate::config::{Config, FILE, HostOptions};
 use crate::fault::{Fault, Kind, Result};
-use crate::id::HostName;
+use crate::id::{HostId, HostName};
 use crate::model::Role;
 use crate::model::peer::{Peer, PeerTrust, Rights};
 use crate::net::card::Card;
 use crate::net::identity::Identity;
 use crate::net::words;
 
-/// Starts a host in a directory that no process serves, joins, and stays until it is stopped. `joined` is told what came of
-/// it before the `ready` line is printed.
-pub fn join(options: HostOptions, line: String, joined: impl FnOnce(&JoinView)) -> Result<()> {
+/// What happens to a host that joins.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// The other host knows its key; said before the `ready` line is printed.
+    Joined(&'a JoinView),
+    /// It is not linked yet, because of this.
+    Waiting(&'a str),
+    /// It is linked: it belongs to the farm. Nothing is said after that.
+    Linked,
+}
+
+/// How often a host that waits for approval looks whether it came.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Starts a host in a directory that no process serves, joins, and stays until it is stopped. `tell` hears how it goes.
+pub fn join(options: HostOptions, line: String, mut tell: impl FnMut(News<'_>)) -> Result<()> {
     super::runtime()?.block_on(async {
         let signals = super::Signals::hear()?;
         let host = Host::start(&options).await?;
         match host.join(line).await {
             Ok(view) => {
                 let kept = keep(&options, &view.name);
-                joined(&view);
+                tell(News::Joined(&view));
                 match kept {
                     Ok(()) => {
-                        until_stopped(host, signals, options.config.builder.drain_on_term).await
+                        let watching = watch(host.links.clone(), view.host_id, &mut tell);
+                        let drain = options.config.builder.drain_on_term;
+                        until_stopped(host, signals, drain, watching).await
                     }
                     Err(fault) => {
                         host.stop().await;
@@ -43,6 +59,20 @@ pub fn join(options: HostOptions, line: String, joined: impl FnOnce(&JoinView)) 
             }
         }
     })
+}
+
+/// Tells how far the link to the farm is, until it stands.
+async fn watch(links: Links, farm: HostId, tell: &mut impl FnMut(News<'_>)) {
+    let started = crate::actors::now().wall;
+    let mut told = None;
+    while let Some((_, why)) = links.away(&farm, started) {
+        if told.as_ref() != Some(&why) {
+            tell(News::Waiting(&why));
+            told = Some(why);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    tell(News::Linked);
 }
 
 impl Host {
@@ -105,7 +135,7 @@ pub fn card_offline(options: &HostOptions) -> Result<CertView> {
         _ => crate::actors::links::reachable(listen),
     };
     let card = Card {
-        id: identity.id(),
+        id: identity.key_id(),
         name: super::own_name(options)?,
         addresses,
     };
@@ -133,7 +163,7 @@ pub fn card_trust_offline(
         config.roles = vec![Role::Avalanche];
     }
     prepare_dir(&options.dir)?;
-    let own = Identity::open(&options.dir.join("keys"))?.id();
+    let own = Identity::open(&options.dir.join("keys"))?.key_id();
     let peer = trust_offline(&options.dir, own, &config.roles, card, role, trust, rights)?;
     write_config(&options.dir, &config)?;
     Ok(peer)

@@ -9,7 +9,7 @@ mod processor;
 mod rest;
 
 pub use demo::demo;
-pub use join::{card_offline, card_trust_offline, join};
+pub use join::{News, card_offline, card_trust_offline, join};
 pub use offline::{doctor, store_check, store_dump, store_load, store_restore};
 
 use std::path::{Path, PathBuf};
@@ -187,7 +187,7 @@ fn keep_bases(desk: &Desk, stop: &CancellationToken) {
                 Err(broadcast::error::RecvError::Lagged(_)) => true,
                 Err(broadcast::error::RecvError::Closed) => return,
             };
-            if moved && let Err(fault) = crate::actors::shop::issue_bases_again(&inner).await {
+            if moved && let Err(fault) = crate::actors::deeds::issue_bases_again(&inner).await {
                 tracing::warn!(%fault, "cannot issue the base's package again");
             }
         }
@@ -361,7 +361,9 @@ impl Host {
                 first_profile,
                 poll: Duration::from_secs(config.poll_s),
                 lease: Duration::from_secs(config.lease_s),
-                http: Some(format!("http://{http}")),
+                http: crate::actors::links::reachable(http)
+                    .first()
+                    .map(|address| format!("http://{address}")),
                 upstreams: upstreams.clone(),
             };
             root::start(&root, names::SUMMIT, move || (Summit, arguments.clone())).await?;
@@ -703,7 +705,13 @@ pub fn run_behind(
 async fn serve(options: HostOptions) -> Result<()> {
     let signals = Signals::hear()?;
     let host = Host::start(&options).await?;
-    until_stopped(host, signals, options.config.builder.drain_on_term).await
+    until_stopped(
+            host,
+            signals,
+            options.config.builder.drain_on_term,
+            std::future::ready(()),
+        )
+        .await
 }
 
 /// The signals that end a host; heard from before its start on.
@@ -727,18 +735,28 @@ impl Signals {
     }
 }
 
-/// Says `ready`, and ends the host when a signal comes or something inside gives up.
-async fn until_stopped(host: Host, mut signals: Signals, drain: bool) -> Result<()> {
+/// Says `ready`, and ends the host when a signal comes or something inside gives up. `meanwhile` runs beside it.
+async fn until_stopped(
+    host: Host,
+    mut signals: Signals,
+    drain: bool,
+    meanwhile: impl Future<Output = ()>,
+) -> Result<()> {
     println!("{}", host.ready_line());
     rest::now_and_then();
     // Nobody may be waiting for it: not every host is started by a service manager.
     sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
+    let meanwhile = async {
+        meanwhile.await;
+        std::future::pending::<()>().await
+    };
     let failure = tokio::select! {
         () = terminated(&mut signals.term, drain) => None,
         _ = signals.interrupt.recv() => None,
         () = host.failed() => {
             Some(Fault::bug("the host cannot go on; the log above says why").next("start it again; `massif doctor` may say more"))
         }
+        () = meanwhile => None,
     };
     sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
     host.stop().await;

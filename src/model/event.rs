@@ -331,6 +331,8 @@ pub enum PeerChange {
     Misbehaved,
     /// A peer has another key.
     Rotated,
+    /// What a builder delivered was not taken: no good, or too late. That may be its disk, or a lie; its verdict says.
+    NotTaken,
 }
 
 /// What follows for a job whose attempt ended without packages. Grows at the end only.

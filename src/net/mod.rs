@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod card;
+pub mod errand;
 pub mod http;
 pub mod identity;
 pub mod peer_list;

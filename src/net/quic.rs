@@ -31,7 +31,8 @@ use crate::limit;
 use crate::model::peer::TicketId;
 
 /// From the first packet to the answer to the hello.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// A disk that is busy may take seconds for the row of a host that joins.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
 /// Hosts that are being let in at a time; beyond half of it an address has to prove itself first.
 const STRANGERS_MAX: usize = 64;
 /// Streams of a link at a time.

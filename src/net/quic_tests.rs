@@ -300,3 +300,56 @@ async fn a_key_that_was_replaced_is_shown_to_those_who_know_no_other_until_its_e
         "{fault}"
     );
 }
+
+/// Takes whoever covered this secret as the session wants it.
+struct Sees([u8; 16]);
+
+impl Door for Sees {
+    fn refused(&self, _: Option<HostId>, _: SocketAddr, _: &str) {}
+
+    fn join(&self, asked: Asked) -> Pin<Box<dyn Future<Output = JoinAck> + Send + '_>> {
+        let why = match covered(asked.join.covered, asked.cover) == self.0 {
+            // Anything but what a replay hears.
+            true => NoJoin::Later,
+            false => NoJoin::Closed,
+        };
+        Box::pin(async move { JoinAck::Refused { why, clock: now() } })
+    }
+}
+
+#[tokio::test]
+async fn a_joining_that_is_replayed_in_another_session_or_by_another_key_proves_nothing() {
+    let crest = host("crest", NOW, nobody);
+    let secret = [7; 16];
+    crest.door(Arc::new(Sees(secret)));
+    let (east, thief) = (host("east", NOW, nobody), host("thief", NOW, nobody));
+    let to = crest.address().unwrap();
+    let session = |from: &Endpoint| {
+        let (shared, pins) = (Arc::clone(&from.shared), Pins::of(crest.id()));
+        let from = Endpoint {
+            endpoint: from.endpoint.clone(),
+            shared,
+            accepted: tokio::sync::Mutex::new(mpsc::channel(1).1),
+        };
+        async move { from.handshake(to, &pins).await.unwrap() }
+    };
+    let says = async |connection: &Connection, covered: [u8; 16]| {
+        let join = Join {
+            hello: hello_at("east", NOW),
+            ticket: TicketId([1; 6]),
+            covered,
+        };
+        match ask_first(to, connection, Say::Join(join)).await.unwrap().1 {
+            Say::JoinAck(JoinAck::Refused { why, .. }) => why,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = session(&east).await;
+    let proof = covered(secret, cover(&first, east.id(), crest.id()).unwrap());
+    assert_eq!(says(&first, proof).await, NoJoin::Later);
+    // The very bytes again, by the same key and by somebody who overheard them.
+    let again = session(&east).await;
+    assert_eq!(says(&again, proof).await, NoJoin::Closed);
+    let stolen = session(&thief).await;
+    assert_eq!(says(&stolen, proof).await, NoJoin::Closed);
+}

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::errand::{Done, Errand};
 use super::peer_list::PeerList;
 use super::rotation::Rotation;
 use crate::channel::{Edit, Version};
@@ -15,7 +16,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::id::{Arch, AttemptId, ChannelName, Digest, HostId, HostName, Stamp, VersionId};
 use crate::limit;
 use crate::model::peer::{NoEntry, TicketId};
-use crate::model::{self, PeerTrust, Role};
+use crate::model::{self, PeerChange, PeerTrust, Role};
 
 /// Protocols that this program speaks, newest first.
 pub const ALPN: &[&[u8]] = &[b"massif/1"];
@@ -107,6 +108,26 @@ pub enum Say {
     },
     /// The answer to `Follow`, again and again.
     Shelf(Box<Shelf>),
+    /// On a stream of its own, from the host that decides to the one that publishes: somebody wants this of you.
+    Errand(Box<Errand>),
+    /// The answer to `Errand`, once it is done: that may take as long as disks need.
+    ErrandDone(Box<Done>),
+    /// From the host that publishes, on the control stream: clients and the distribution's own tool find packages there.
+    Serves {
+        /// `HOST:PORT` of its package server.
+        http: Option<String>,
+    },
+    /// From the host that publishes, on the control stream: a peer of mine did this, for the farm's audit trail.
+    Noted {
+        /// Whose key, if it is known.
+        host: Option<HostId>,
+        /// What it is called.
+        name: String,
+        /// What it did.
+        change: PeerChange,
+        /// The same in words.
+        text: String,
+    },
 }
 
 /// A version of a channel, or a part of it.

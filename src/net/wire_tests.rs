@@ -160,6 +160,63 @@ fn all() -> Vec<Say> {
         },
         Say::Shelf(Box::new(shelf())),
     ]);
+    all.extend(errands());
+    all
+}
+
+fn errands() -> Vec<Say> {
+    let channel: ChannelName = "main".parse().unwrap();
+    let blob = BlobRef {
+        sha256: Digest([0xcc; 32]),
+        size: 6,
+    };
+    let by = crate::model::Who::Uid(5);
+    let errands = [
+        Errand::Import {
+            channel: channel.clone(),
+            files: vec![("a".into(), blob)],
+            by: by.clone(),
+        },
+        Errand::RollBack {
+            channel: channel.clone(),
+            to: VersionId(4),
+            by,
+        },
+        Errand::Verify { channel },
+        Errand::Artefacts { attempt: ATTEMPT },
+    ];
+    let artefact = Artefact {
+        name: "a".into(),
+        kind: ArtefactKind::Stone,
+        blob,
+    };
+    let done = [
+        Done::Changed {
+            version: VersionId(8),
+            changed: 2,
+            sources: vec!["nano".parse().unwrap()],
+        },
+        Done::Verified {
+            versions: 1,
+            packages: 2,
+            bytes: 3,
+            problems: vec!["p".into()],
+        },
+        Done::Artefacts(vec![artefact]),
+        Done::Failed(fault()),
+    ];
+    let errands = errands.map(|errand| Say::Errand(Box::new(errand)));
+    let done = done.map(|done| Say::ErrandDone(Box::new(done)));
+    let mut all: Vec<Say> = errands.into_iter().chain(done).collect();
+    all.push(Say::Serves {
+        http: Some("c:3".into()),
+    });
+    all.push(Say::Noted {
+        host: Some(HostId([0xdd; 32])),
+        name: "l".into(),
+        change: crate::model::PeerChange::Misbehaved,
+        text: "t".into(),
+    });
     all
 }
 

@@ -1,5 +1,6 @@
 //! Helpers that several test modules share.
 
+pub mod clock;
 pub mod farm;
 pub mod git_server;
 pub mod python;

@@ -4,6 +4,6 @@ mod afar;
 mod hostile;
 mod past;
 mod progress;
-mod pty;
+pub mod pty;
 mod sample;
 mod screens;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use massif::net::card::TicketLine;
 
 use super::rig::{PATIENCE, Place};
+use crate::dash::pty::Screen;
 
 fn words_in(text: &str) -> String {
     let line = text
@@ -362,4 +363,50 @@ fn a_revoked_host_is_out_at_once_and_for_good_whatever_is_restored() {
     assert_eq!(crest.json(&["peer", "show", "east"])["link"]["up"], false);
     let again = crest.code(5, &["peer", "approve", "east"]);
     assert!(again.contains("never comes back"), "{again}");
+}
+
+#[test]
+fn who_waits_for_approval_sees_what_the_other_side_must_do_until_it_is_done() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let host = crest.json(&["status"])["host"]["name"].clone();
+    let host = host.as_str().unwrap();
+    let invite = |name: &str| crest.ok(&["invite", "--role", "avalanche", "--name", name]);
+
+    // On a terminal a line that lives.
+    let line = invite("east");
+    let dir = crest.dir.with_file_name("east");
+    let words = ["join", line.trim(), "--headless", "--slots", "0", "--dir"];
+    let words: Vec<&str> = words.into_iter().chain([dir.to_str().unwrap()]).collect();
+    let screen = Screen::open(150, 30, &words);
+    let waiting = format!("waiting for {host}: same words there (");
+    let text = screen.until("what to do", |text| {
+        text.contains(&waiting) && text.contains("massif peer approve east")
+    });
+    assert!(text.contains("ready admin="), "{text}");
+    let shown = crest.json(&["peer", "show", "east"])["words"].clone();
+    assert!(text.contains(shown.as_str().unwrap()), "{text}");
+    crest.ok(&["peer", "approve", "east"]);
+    let text = screen.until("the link", |text| text.contains("belongs to its farm"));
+    assert!(!text.contains(&waiting), "{text}");
+    drop(screen);
+
+    // In a pipe plain lines.
+    let line = invite("west");
+    let mut west = place.host("west");
+    west.join(line.trim());
+    assert!(
+        west.said().contains("massif peer approve west"),
+        "{}",
+        west.said()
+    );
+    crest.ok(&["peer", "approve", "west"]);
+    crest.until(&["peer", "show", "west"], |peer| peer["link"]["up"] == true);
+    let told = format!("linked to {host}: this host belongs to its farm");
+    let deadline = std::time::Instant::now() + super::rig::PATIENCE;
+    while !west.log().contains(&told) {
+        assert!(std::time::Instant::now() < deadline, "{}", west.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!west.said().contains('\u{1b}') && !west.log().contains('\u{1b}'));
 }

@@ -127,3 +127,63 @@ fn again_while_away(node: &mut Node) {
     node.stop();
     node.up();
 }
+
+#[test]
+fn an_operator_s_key_is_replaced_and_its_hosts_learn_it_now_or_when_they_are_asked_next() {
+    let place = Place::new();
+    let mut crest = place.summit("30s");
+    let line = crest.ok(&[
+        "invite",
+        "--role",
+        "operator",
+        "--rights",
+        "operate",
+        "--pre-approved",
+    ]);
+    let anna = place.host("anna");
+    anna.ok(&["join", line.trim()]);
+    let host = crest.json(&["status"])["host"]["name"].clone();
+    let host = host.as_str().unwrap();
+    let old = tempfile::tempdir().unwrap();
+    let keep_old = |name: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let keys = old.path().join(name).join("keys");
+        std::fs::create_dir_all(&keys).unwrap();
+        let closed = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(&keys, closed).unwrap();
+        std::fs::copy(anna.dir.join("keys/host.key"), keys.join("host.key")).unwrap();
+        old.path().join(name)
+    };
+    let first = keep_old("first");
+
+    // The host is here and hears of it at once.
+    let rotated = anna.json(&["cert", "rotate", "--overlap", "2s"]);
+    assert_eq!(rotated["hosts"][0]["told"], true, "{rotated:#}");
+    crest.until_event("peer_rotated", "has a new key");
+    anna.ok(&["--host", host, "status"]);
+    let refused = anna.run(&["cert", "rotate"]);
+    assert_eq!(refused.status.code(), Some(5), "one rotation at a time");
+    // After the overlap the old key is nobody's, and the new one the same person's.
+    std::thread::sleep(Duration::from_millis(2_500));
+    let pin = key_of(&crest).parse().unwrap();
+    super::lying::refused(&first, crest.port, pin, "does not know this host's key");
+    anna.ok(&["--host", host, "status"]);
+
+    // The host is away, and hears of it when it is asked while the old key is good.
+    crest.stop();
+    let said = anna.ok(&["cert", "rotate", "--overlap", "600s"]);
+    assert!(said.contains("does not know it yet"), "{said}");
+    crest.up();
+    anna.ok(&["--host", host, "status"]);
+    crest.kill();
+    crest.up();
+    anna.ok(&["--host", host, "project", "list"]);
+    let peers = crest.json(&["peer", "list"]);
+    assert_eq!(peers.as_array().unwrap().len(), 1, "{peers:#}");
+    assert_eq!(crest.events("peer_rotated").len(), 2);
+    // Revoked, it is out with each of its keys.
+    let name = peers[0]["name"].as_str().unwrap();
+    crest.ok(&["peer", "revoke", name]);
+    anna.code(4, &["--host", host, "status"]);
+    super::lying::refused(&keep_old("last"), crest.port, pin, "revoked");
+}

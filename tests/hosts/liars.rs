@@ -64,12 +64,12 @@ fn report(busy: Option<AttemptId>) -> Say {
     }))
 }
 
-async fn tell(link: &mut Link, to: Role, say: Say) {
+pub async fn tell(link: &mut Link, to: Role, say: Say) {
     link.control().say(ring(to, say)).await.unwrap();
 }
 
 /// Waits for an order and takes it.
-async fn ordered(link: &mut Link) -> BuildOrder {
+pub async fn ordered(link: &mut Link) -> BuildOrder {
     tell(link, Role::Summit, report(None)).await;
     let waited = tokio::time::timeout(Duration::from_secs(120), async {
         loop {
@@ -126,6 +126,7 @@ fn told(lie: Lie, words: &str) {
 }
 
 fn lies(crest: &Node, lie: Lie, recipe: &str, words: &str) {
+    let memory_mib = crest.memory_mib();
     let line = line(crest, "liar", &[]);
     let mut repo = Repo::new();
     add(&mut repo, recipe, "");
@@ -141,20 +142,15 @@ fn lies(crest: &Node, lie: Lie, recipe: &str, words: &str) {
         assert_eq!(order.recipe.as_str(), recipe);
         let attempt = order.attempt;
         if !lie.endless_log {
-            let artefacts = vec![Artefact {
-                name: format!("{recipe}-1.1-1-1-x86_64.stone"),
-                kind: ArtefactKind::Stone,
-                blob: blob(&lie.claimed),
-            }];
-            let outcome = Outcome::Built {
-                artefacts: artefacts.clone(),
-                usage: Usage::default(),
-            };
-            tell(&mut liar, Role::Summit, Say::Ended { attempt, outcome }).await;
-            tell(&mut liar, Role::Vessel, Say::Offer { attempt, artefacts }).await;
+            offer(&mut liar, attempt, &lie).await;
         }
-        crest.until_event("peer_misbehaved", words);
-        let mut events = crest.events("peer_misbehaved").into_iter();
+        // Bytes that are no good may be a bad disk; a log without end breaks a rule.
+        let kind = match lie.endless_log {
+            true => "peer_misbehaved",
+            false => "peer_not_taken",
+        };
+        crest.until_event(kind, words);
+        let mut events = crest.events(kind).into_iter();
         let key = format!("key {}", endpoint.id().short());
         assert!(events.all(|event| event["actor"] == key.as_str()), "{key}");
         endpoint.close().await;
@@ -162,10 +158,31 @@ fn lies(crest: &Node, lie: Lie, recipe: &str, words: &str) {
     let published = crest.json(&["package", "list"]);
     let mut names = published.as_array().unwrap().iter();
     assert!(
-        !names.any(|package| package["name"] == recipe),
+        !names.any(|package| package["name"] == recipe && package["source"] == recipe),
         "{published:#}"
     );
     crest.json(&["status"]);
+    let after_mib = crest.memory_mib();
+    assert!(
+        after_mib < memory_mib + 64,
+        "{memory_mib} MiB became {after_mib} MiB"
+    );
+}
+
+/// A package that an honest builder made of this recipe, which is gone by now.
+fn honest_stone(place: &Place, crest: &Node, recipe: &str) -> Vec<u8> {
+    let mut honest = place.builder(crest, "honest", &[]);
+    let mut repo = Repo::new();
+    add(&mut repo, recipe, "");
+    repo.commit("Add the other");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.published(recipe);
+    let out = crest.dir.with_file_name("out");
+    crest.ok(&["job", "artefacts", recipe, "--out", out.to_str().unwrap()]);
+    let stone = super::third::stone_in(&out);
+    crest.ok(&["peer", "revoke", "honest"]);
+    honest.kill();
+    super::rig::bytes(&stone)
 }
 
 #[test]
@@ -213,31 +230,103 @@ fn what_is_no_package_is_not_published_as_one() {
 fn a_package_of_another_source_is_not_published_for_this_one() {
     let place = Place::new();
     let crest = place.summit("30s");
-    let mut honest = place.builder(&crest, "honest", &[]);
-    let mut repo = Repo::new();
-    add(&mut repo, "other", "");
-    repo.commit("Add the other");
-    crest.ok(&["project", "add", "test", &repo.url()]);
-    crest.published("other");
-    crest.until(&["peer", "show", "honest"], |peer| {
-        peer["link"]["up"] == true
-    });
-    let out = crest.dir.with_file_name("out");
-    crest.ok(&["job", "artefacts", "other", "--out", out.to_str().unwrap()]);
-    let stone = std::fs::read_dir(&out)
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| path.extension().is_some_and(|is| is == "stone"));
-    let bytes = std::fs::read(stone.expect("a stone")).unwrap();
-    crest.ok(&["peer", "revoke", "honest"]);
-    honest.kill();
+    let bytes = honest_stone(&place, &crest, "other");
     let lie = Lie {
         claimed: bytes.clone(),
         sent: bytes,
         ..Lie::default()
     };
     lies(&crest, lie, "alpha", "has source other");
+}
+
+#[test]
+fn a_package_of_an_earlier_release_is_not_published_for_this_one() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    // A build of the same recipe, as another farm would make it: its build release is not what this order asks for.
+    let bytes = honest_stone(&place, &crest, "alpha");
+    crest.ok(&["project", "remove", "test"]);
+    let lie = Lie {
+        claimed: bytes.clone(),
+        sent: bytes,
+        ..Lie::default()
+    };
+    let line = line(&crest, "liar", &[]);
+    let mut repo = Repo::new();
+    repo.write(
+        "a/alpha/stone.yaml",
+        crate::ring::script_recipe("alpha", 2, ""),
+    );
+    repo.commit("Raise it");
+    crest.ok(&["project", "add", "lied-about", &repo.url()]);
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let endpoint = endpoint(dir.path());
+        joined(&endpoint, &line).await;
+        let mut liar = link(&endpoint, &line).await;
+        serve(&liar, lie.clone());
+        let order = ordered(&mut liar).await;
+        assert_eq!(order.release, 2);
+        offer(&mut liar, order.attempt, &lie).await;
+        crest.until_event("peer_not_taken", "has version 1.1, attempt");
+        endpoint.close().await;
+    });
+    let published = crest.json(&["package", "list"]);
+    assert_eq!(published[0]["release"], 1, "{published:#}");
+}
+
+async fn offer(liar: &mut Link, attempt: AttemptId, lie: &Lie) {
+    let artefacts = vec![Artefact {
+        name: "alpha-1.1-1-1-x86_64.stone".into(),
+        kind: ArtefactKind::Stone,
+        blob: blob(&lie.claimed),
+    }];
+    let outcome = Outcome::Built {
+        artefacts: artefacts.clone(),
+        usage: Usage::default(),
+    };
+    tell(liar, Role::Summit, Say::Ended { attempt, outcome }).await;
+    tell(liar, Role::Vessel, Say::Offer { attempt, artefacts }).await;
+}
+
+#[test]
+fn a_builder_whose_bytes_are_refused_again_and_again_is_quarantined_and_keeps_its_link() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    honest_stone(&place, &crest, "good");
+    let mut repo = Repo::new();
+    for name in ["alpha", "beta", "gamma"] {
+        add(&mut repo, name, "");
+    }
+    repo.commit("Add some");
+    let line = line(&crest, "rotten", &[]);
+    let lie = Lie {
+        claimed: b"one thing".to_vec(),
+        sent: b"an other!".to_vec(),
+        ..Lie::default()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let endpoint = endpoint(dir.path());
+        joined(&endpoint, &line).await;
+        let mut rotten = link(&endpoint, &line).await;
+        serve(&rotten, lie.clone());
+        crest.ok(&["project", "add", "again", &repo.url()]);
+        for _ in 0..3 {
+            let order = ordered(&mut rotten).await;
+            offer(&mut rotten, order.attempt, &lie).await;
+        }
+        crest.until(&["builder", "list"], |all| {
+            let mut all = all.as_array().unwrap().iter();
+            all.any(|one| one["name"] == "rotten" && one["verdict"] == "quarantined")
+        });
+        let peer = crest.json(&["peer", "show", "rotten"]);
+        assert_eq!(peer["link"]["up"], true, "{peer:#}");
+        assert!(rotten.connection.close_reason().is_none());
+        endpoint.close().await;
+    });
+    assert_eq!(crest.events("peer_misbehaved").len(), 0);
+    assert!(crest.events("peer_not_taken").len() >= 3);
 }
 
 #[test]

@@ -81,9 +81,14 @@ pub fn ring(to: Role, say: Say) -> wire::Say {
     }
 }
 
-/// The host is well: it answers, and its memory is bounded.
-fn is_well(crest: &Node) {
+/// The host is well: it answers, and nobody made it take much more memory than it had.
+fn is_well(crest: &Node, before_mib: u64) {
     crest.json(&["status"]);
+    let after_mib = crest.memory_mib();
+    assert!(
+        after_mib < before_mib + 64,
+        "{before_mib} MiB became {after_mib} MiB"
+    );
 }
 
 #[test]
@@ -245,6 +250,7 @@ fn garbage_half_frames_and_frames_of_4_gib_end_their_link_and_nothing_else() {
     let place = Place::new();
     let crest = place.summit("30s");
     let line = line(&crest, "noise", &[]);
+    let memory_mib = crest.memory_mib();
     let dir = tempfile::tempdir().unwrap();
     let mut dice = super::relay::Dice(42);
     let mut random = |len: usize| -> Vec<u8> { (0..len).map(|_| dice.roll(256) as u8).collect() };
@@ -282,7 +288,7 @@ fn garbage_half_frames_and_frames_of_4_gib_end_their_link_and_nothing_else() {
         }
         endpoint.close().await;
     });
-    is_well(&crest);
+    is_well(&crest, memory_mib);
     crest.until_event("peer_misbehaved", "broke the protocol");
 }
 
@@ -291,6 +297,7 @@ fn strangers_with_unknown_keys_cost_a_line_in_the_audit_trail() {
     let place = Place::new();
     let crest = place.summit("30s");
     let line = line(&crest, "nobody", &[]);
+    let memory_mib = crest.memory_mib();
     let dir = tempfile::tempdir().unwrap();
     let id = runtime().block_on(async {
         let endpoint = endpoint(dir.path());
@@ -314,7 +321,7 @@ fn strangers_with_unknown_keys_cost_a_line_in_the_audit_trail() {
     crest.until_event("peer_refused", "is not known here");
     let events = crest.events("peer_refused");
     assert_eq!(events[0]["actor"], format!("key {}", id.short()));
-    is_well(&crest);
+    is_well(&crest, memory_mib);
 }
 
 #[test]

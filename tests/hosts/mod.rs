@@ -5,6 +5,7 @@ mod building;
 mod fuzz;
 mod joining;
 mod keys;
+mod late;
 mod liars;
 mod lying;
 mod owner;

@@ -88,6 +88,11 @@ impl Place {
 
     /// The host that publishes: invited, joined and approved.
     pub fn vessel(&self, summit: &Node, name: &str) -> Node {
+        self.vessel_in(summit, name, Vec::new())
+    }
+
+    /// The same with something in its environment.
+    pub fn vessel_in(&self, summit: &Node, name: &str, environment: Vec<(String, String)>) -> Node {
         let line = summit.ok(&[
             "invite",
             "--role",
@@ -97,6 +102,7 @@ impl Place {
             name,
         ]);
         let mut node = self.host(name);
+        node.environment = environment;
         // Builders dial it where it was before.
         let listen = format!("127.0.0.1:{}", free_port());
         node.arguments = ["join", line.trim(), "--headless", "--listen", &listen]
@@ -115,6 +121,17 @@ impl Place {
 
     /// A new builder: invited, joined and approved.
     pub fn builder(&self, summit: &Node, name: &str, more: &[&str]) -> Node {
+        self.builder_in(summit, name, more, Vec::new())
+    }
+
+    /// The same with something in its environment.
+    pub fn builder_in(
+        &self,
+        summit: &Node,
+        name: &str,
+        more: &[&str],
+        environment: Vec<(String, String)>,
+    ) -> Node {
         let mut all = vec![
             "invite",
             "--role",
@@ -126,6 +143,7 @@ impl Place {
         all.extend(more);
         let line = summit.ok(&all).trim().to_string();
         let mut node = self.host(name);
+        node.environment = environment;
         node.join(&line);
         summit.until(&["peer", "show", name], |peer| peer["link"]["up"] == true);
         node
@@ -367,6 +385,15 @@ impl Node {
             );
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+
+    /// The most memory that it ever had, in MiB.
+    pub fn memory_mib(&self) -> u64 {
+        let pid = self.child.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.unwrap().split_whitespace().next().unwrap();
+        kib.parse::<u64>().unwrap() / 1024
     }
 
     /// Ends it by SIGKILL.

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use sha2::{Digest as _, Sha256};
+
 use super::building::add;
 use super::rig::{Node, PATIENCE, Place};
 use crate::common::repo::Repo;
+use crate::ring::script_recipe;
 
 /// Waits until a host knows a peer, linked or not.
 fn until_linked(node: &Node, peer: &str, up: bool) {
@@ -58,9 +61,7 @@ fn summit_vessel_and_builder_are_three_hosts() {
     crest.published("beta");
     assert_eq!((stones(&keep), stones(&crest)), (2, 0));
     keep.ok(&["channel", "verify", "main"]);
-    let there = crest.run(&["channel", "verify", "main"]);
-    let said = String::from_utf8_lossy(&there.stderr).into_owned();
-    assert!(said.contains("kept by keep"), "{said}");
+    crest.ok(&["channel", "verify", "main"]);
     let versions = |node: &Node| {
         let all = node.json(&["channel", "versions", "main"]);
         all.as_array().unwrap().len()
@@ -93,4 +94,95 @@ fn summit_vessel_and_builder_are_three_hosts() {
     keep.up();
     let row = keep.json(&["peer", "show", "east"]);
     assert_eq!(row["state"], "revoked", "{row:#}");
+}
+
+/// The only package file in a directory that `job artefacts --out` filled.
+pub fn stone_in(dir: &std::path::Path) -> std::path::PathBuf {
+    let all = std::fs::read_dir(dir).unwrap().flatten();
+    let mut stones = all
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|is| is == "stone"));
+    stones.next().expect("a package file")
+}
+
+#[test]
+fn what_the_owner_asks_of_summit_is_done_on_the_host_that_publishes() {
+    let place = Place::new();
+    let crest = place.summit_alone("30s");
+    let mut keep = place.vessel(&crest, "keep");
+    let east = place.builder(&crest, "east", &[]);
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", "");
+    repo.commit("Add alpha");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    let first = crest.published("alpha")["id"].to_string();
+    repo.write("a/alpha/stone.yaml", script_recipe("alpha", 2, ""));
+    repo.commit("Raise alpha");
+    crest.until(&["channel", "versions", "main"], |all| {
+        all.as_array().unwrap().len() == 3
+    });
+
+    // What an attempt made, byte for byte, from the other host.
+    let out = crest.dir.with_file_name("out");
+    crest.ok(&["job", "artefacts", &first, "--out", out.to_str().unwrap()]);
+    let made = crest.json(&["job", "artefacts", &first]);
+    assert_eq!(made.as_array().unwrap().len(), 3, "{made:#}");
+    for artefact in made.as_array().unwrap() {
+        let bytes = super::rig::bytes(&out.join(artefact["name"].as_str().unwrap()));
+        assert_eq!(artefact["size"], bytes.len());
+        assert_eq!(
+            artefact["sha256"],
+            massif::id::Digest(Sha256::digest(&bytes).into()).to_string()
+        );
+    }
+    let older = crest.json(&["package", "list", "--version", "2"]);
+    assert_eq!(older[0]["release"], 1, "{older:#}");
+
+    // A rollback there, its hold and its event here.
+    crest.ok(&["channel", "rollback", "main", "--to", "2"]);
+    for node in [&crest, &keep] {
+        let newest = node.json(&["channel", "versions", "main"])[0].clone();
+        assert_eq!((&newest["id"], &newest["parent"]), (&4.into(), &3.into()));
+        let packages = node.json(&["package", "list"]);
+        assert_eq!(packages[0]["release"], 1, "{packages:#}");
+    }
+    assert_eq!(crest.events("rolled_back").len(), 1);
+    assert_eq!(crest.events("recipe_held").len(), 1);
+    crest.ok(&["channel", "verify", "main"]);
+
+    // Files of this machine are published on that one.
+    let stone = stone_in(&out);
+    let noise = out.join("noise.stone");
+    std::fs::write(&noise, b"no package").unwrap();
+    let said = crest.run(&["package", "import", noise.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("noise.stone"), "{said}");
+    let known = crest.json(&["package", "import", stone.to_str().unwrap()]);
+    assert_eq!(known["version"], serde_json::Value::Null, "{known:#}");
+    crest.ok(&["package", "import", "--base", "test-base", "/"]);
+    keep.ok(&["package", "show", "test-base"]);
+    assert_eq!(crest.events("imported").len(), 1);
+
+    // Where clients find it; and who has to be asked is said with the command.
+    let http = keep.json(&["status"])["addresses"]["http"].clone();
+    let listed = crest.json(&["channel", "list"]);
+    let url = format!("http://{}", http.as_str().unwrap());
+    assert_eq!(listed[0]["url"], url, "{listed:#}");
+    let host = crest.json(&["status"])["host"]["name"].clone();
+    let host = host.as_str().unwrap();
+    let there = format!("massif --host {host} channel rollback main --to 2");
+    let said = keep.code(5, &["channel", "rollback", "main", "--to", "2"]);
+    assert!(said.contains(&there), "{said}");
+    let said = keep.code(5, &["package", "import", "--base", "b", "/"]);
+    assert!(said.contains(&format!("only summit {host}")), "{said}");
+    for node in [&keep, &east] {
+        let said = node.code(1, &["job", "artefacts", "1"]);
+        assert!(said.contains("only summit"), "{said}");
+    }
+    assert!(east.code(1, &["channel", "list"]).contains("only summit"));
+    keep.kill();
+    let said = crest.code(75, &["channel", "verify", "main"]);
+    assert!(said.contains("keeps the channels"), "{said}");
+    let said = crest.code(75, &["job", "artefacts", &first]);
+    assert!(said.contains("keeps the channels"), "{said}");
 }

@@ -442,7 +442,7 @@ async fn published(tools: &Tools, order: &BuildOrder, blob: BlobRef) -> Result<(
         Some((links, farm)) => {
             let from = links.vessel().unwrap_or(*farm);
             links
-                .fetch_blob(from, order.attempt, blob, &tools.blobs)
+                .fetch_blob(from, Some(order.attempt), blob, &tools.blobs)
                 .await
         }
         None => Ok(()),
@@ -454,7 +454,7 @@ async fn from_farm(tools: &Tools, order: &BuildOrder, blob: BlobRef) -> Result<(
     match &tools.farm {
         Some((links, farm)) => {
             links
-                .fetch_blob(*farm, order.attempt, blob, &tools.blobs)
+                .fetch_blob(*farm, Some(order.attempt), blob, &tools.blobs)
                 .await
         }
         None => Ok(()),

@@ -49,6 +49,8 @@ pub enum Msg {
         /// What it took.
         measures: Box<Measures>,
     },
+    /// Say again that this attempt can be fetched, if nobody has confirmed it.
+    OfferAgain(AttemptId),
     /// A host can be spoken to (again).
     PeerUp(HostId),
     /// Time passed. Carries the number of the alarm that it comes from: an older one than the present counts for nothing.
@@ -202,6 +204,7 @@ impl Actor for Avalanche {
                 outcome,
                 measures,
             } => state.finished(attempt, *outcome, *measures).await?,
+            Msg::OfferAgain(attempt) => state.report_end(attempt),
             Msg::PeerUp(peer) => state.peer_up(peer),
             Msg::Tick(alarm) => {
                 if state.clock.rang(alarm) {
@@ -372,7 +375,10 @@ impl State {
             }
             // Kept: summit decides what happens to it, and says `Cancel` when nobody will ever want it.
             Say::Unexpected { attempt } => {
-                tracing::warn!(%attempt, "vessel does not expect this attempt (yet)")
+                tracing::warn!(%attempt, "vessel does not expect this attempt (yet)");
+                // Summit may have had no link to vessel when it sent the order, and then vessel hears of it later than the builder.
+                let again = Duration::from_secs(limit::VESSEL_RETRY_S);
+                drop(me.send_after(again, move || Msg::OfferAgain(attempt)));
             }
             other => {
                 tracing::warn!(from = %from.short(), ?other, "not for a builder, or not from that host")

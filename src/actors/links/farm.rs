@@ -219,6 +219,7 @@ impl Links {
         if to_summit && self.0.roles.contains(&Role::Vessel) {
             let addresses = self.addresses();
             drop(live.to.try_send(wire::Say::Reached { addresses }));
+            self.tell_served(live);
         }
     }
 

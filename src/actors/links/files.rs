@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{Links, Live, locked};
 use crate::actors::avalanche::builder;
-use crate::actors::vessel::rows::EntryRow;
+use crate::actors::vessel::rows::{ArtefactRow, EntryRow};
 use crate::admin::{Caller, Right};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, Digest, HostId};
@@ -95,7 +95,7 @@ impl Links {
     pub async fn fetch_blob(
         &self,
         peer: HostId,
-        attempt: AttemptId,
+        attempt: Option<AttemptId>,
         blob: BlobRef,
         blobs: &Blobs,
     ) -> Result<()> {
@@ -106,7 +106,7 @@ impl Links {
         let mut so_far = 0;
         for _ in 0..10 {
             let wish = Fetch {
-                attempt: Some(attempt),
+                attempt,
                 sha256: blob.sha256,
                 from: so_far,
             };
@@ -186,6 +186,9 @@ impl Links {
             (wire::Say::Follow { known }, Role::Summit) if self.0.roles.contains(&Role::Vessel) => {
                 self.show_channels(&mut send, known).await
             }
+            (wire::Say::Errand(errand), Role::Summit) if self.0.roles.contains(&Role::Vessel) => {
+                self.serve_errand(&mut send, peer, *errand).await
+            }
             (wire::Say::Fetch(wish), Role::Summit | Role::Avalanche | Role::Vessel) => {
                 let found = match row.role {
                     Role::Summit | Role::Vessel => self.artefact(peer, &wish),
@@ -209,6 +212,20 @@ impl Links {
             }
             (wire::Say::Tail { attempt, from }, Role::Summit) => {
                 self.send_log(&mut send, attempt, from).await
+            }
+            (wire::Say::Keys { rotations }, Role::Operator) => {
+                let answer = match self.hear_keys(peer, rotations).await? {
+                    Some(key) => wire::Say::KeysKept { key },
+                    None => wire::Say::FetchRefused {
+                        fault: Fault::new(
+                            Kind::NotPermitted,
+                            "that key does not follow from yours",
+                        ),
+                    },
+                };
+                transfer::say(&mut send, answer).await?;
+                send.finish().ok();
+                Ok(())
             }
             (wire::Say::AskKeys, Role::Operator) => {
                 let endpoint = self.0.endpoint.get();
@@ -295,7 +312,13 @@ impl Links {
     /// A file that an attempt of this builder made, for the host that ordered it.
     fn artefact(&self, peer: HostId, wish: &Fetch) -> Result<(File, u64)> {
         let gone = || Fault::new(Kind::NotFound, "this builder has no such artefact");
-        let attempt = wish.attempt.ok_or_else(gone)?;
+        let Some(attempt) = wish.attempt else {
+            let offered = locked(&self.0.offered).get(&wish.sha256).cloned();
+            return open(offered.ok_or_else(gone)?);
+        };
+        if self.published(attempt, &wish.sha256)? {
+            return open(self.blob_path(&wish.sha256));
+        }
         let row = self.0.store.get::<Taken>(&attempt)?.ok_or_else(gone)?;
         let TakenStage::Ended { outcome, .. } = row.stage else {
             return Err(gone());
@@ -316,6 +339,55 @@ impl Links {
             .find(|artefact| artefact.blob.sha256 == wish.sha256);
         let found = found.ok_or_else(gone)?;
         open(builder::out_dir(&self.0.dir, attempt).join(&found.name))
+    }
+
+    /// Whether this host keeps that file as one of the attempt's.
+    fn published(&self, attempt: AttemptId, sha256: &Digest) -> Result<bool> {
+        if !self.0.roles.contains(&Role::Vessel) {
+            return Ok(false);
+        }
+        for row in self.0.store.scan_within::<ArtefactRow, _>(&attempt) {
+            if row?.artefact.blob.sha256 == *sha256 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Some bytes of a file that an attempt made, from the host that publishes.
+    pub async fn piece_from_vessel(
+        &self,
+        attempt: AttemptId,
+        blob: BlobRef,
+        from: u64,
+        bytes_max: u64,
+    ) -> Result<Vec<u8>> {
+        let vessel = self
+            .vessel()
+            .ok_or_else(|| Fault::new(Kind::NotFound, "no host publishes for this farm yet"))?;
+        let wish = Fetch {
+            attempt: Some(attempt),
+            sha256: blob.sha256,
+            from,
+        };
+        let mut receive = self.fetch_from(vessel, wish).await?;
+        let wanted = usize::try_from(blob.size.saturating_sub(from).min(bytes_max)).unwrap_or(0);
+        let mut bytes = vec![0; wanted];
+        let read = tokio::time::timeout(
+            Duration::from_secs(limit::TRANSFER_STALL_S),
+            receive.read_exact(&mut bytes),
+        );
+        let broke = |why: String| {
+            Fault::new(
+                Kind::TryAgain,
+                format!("a piece of {} did not come: {why}", blob.sha256),
+            )
+        };
+        read.await
+            .map_err(|_| broke("nothing came for too long".into()))?
+            .map_err(|error| broke(error.to_string()))?;
+        receive.stop(quinn::VarInt::from_u32(2)).ok();
+        Ok(bytes)
     }
 
     /// Sends a log of this host from a byte on, and what is added, until the attempt is over.

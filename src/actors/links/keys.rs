@@ -79,19 +79,18 @@ impl Links {
         live.to.try_send(wire::Say::Keys { rotations }).ok();
     }
 
-    /// A peer tells its new keys.
+    /// A peer tells its new keys. The newest, if it is on disk here now.
     pub(super) async fn hear_keys(
         &self,
-        live: &Arc<Live>,
         peer: HostId,
         rotations: Vec<Rotation>,
-    ) -> Result<()> {
+    ) -> Result<Option<HostId>> {
         let _changing = self.0.changing.lock().await;
         let mut keys = self.keys_of(peer);
         let before = keys.clone();
         if rotations.len() > ROTATIONS_MAX {
             self.misbehaved(peer, "tells more new keys than there can be");
-            return Ok(());
+            return Ok(None);
         }
         for rotation in &rotations {
             let (old, new) = (rotation.old_id(), rotation.new_id());
@@ -105,7 +104,7 @@ impl Links {
             let taken = self.peer(&new).is_some() || self.host_of(&new) != Some(new);
             if taken || rotation.check().is_err() {
                 self.misbehaved(peer, "tells a new key that is not signed by its old one");
-                return Ok(());
+                return Ok(None);
             }
             let until = crate::net::rotation::later(now().wall, rotation.overlap_s);
             keys.replace(new, until, 2 * ROTATIONS_MAX);
@@ -124,14 +123,13 @@ impl Links {
                 .await;
         }
         if rotations.last().map(Rotation::new_id) == Some(newest) {
-            live.to.try_send(wire::Say::KeysKept { key: newest }).ok();
-        } else {
-            self.misbehaved(
-                peer,
-                "tells new keys that do not follow from the one known here",
-            );
+            return Ok(Some(newest));
         }
-        Ok(())
+        self.misbehaved(
+            peer,
+            "tells new keys that do not follow from the one known here",
+        );
+        Ok(None)
     }
 
     /// A peer has our key on disk.

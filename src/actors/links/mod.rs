@@ -6,6 +6,7 @@
 
 mod answer;
 mod cards;
+mod errands;
 mod farm;
 mod files;
 mod follow;
@@ -88,6 +89,10 @@ struct Inner {
     stop: CancellationToken,
     noted: Mutex<Noted>,
     dialling: Mutex<BTreeSet<HostId>>,
+    /// Files that vessel may fetch from here.
+    offered: Mutex<HashMap<Digest, PathBuf>>,
+    /// Where hosts that publish serve packages.
+    served: Mutex<BTreeMap<HostId, String>>,
     /// Connections of operators: a person may have several.
     operators: Mutex<Vec<(HostId, quinn::Connection)>>,
 }
@@ -201,6 +206,8 @@ impl Links {
             stop,
             noted: Mutex::default(),
             dialling: Mutex::default(),
+            offered: Mutex::default(),
+            served: Mutex::default(),
             operators: Mutex::default(),
         })))
     }
@@ -366,7 +373,7 @@ impl Links {
     ) {
         tracing::info!(?change, name, text, "peers");
         if !self.0.roles.contains(&Role::Summit) {
-            return;
+            return self.pass_note(change, host, name, &text);
         }
         let event = Box::new(Event::Peer {
             host,
@@ -403,14 +410,24 @@ impl Links {
         tokio::spawn(async move { links.note(who, change, host, &name, text).await });
     }
 
-    /// A peer said or did what it may not. Enough of that, and its link is closed.
-    pub fn misbehaved(&self, peer: HostId, what: &str) {
+    fn note_deed(&self, peer: HostId, change: PeerChange, what: &str) {
         let name = self
             .name_of(&peer)
             .map_or_else(|| peer.short(), |name| name.to_string());
         let text = format!("{name} ({}) {what}", peer.short());
         tracing::warn!(text, "refused");
-        self.note_refusal(PeerChange::Misbehaved, Some(peer), &name, text);
+        self.note_refusal(change, Some(peer), &name, text);
+    }
+
+    /// What a peer delivered was no good, or came too late. It broke no rule of the wire, so its link stays: whether it gets
+    /// more work is a question of its verdict.
+    pub fn not_taken(&self, peer: HostId, what: &str) {
+        self.note_deed(peer, PeerChange::NotTaken, what);
+    }
+
+    /// A peer said or did what it may not. Enough of that, and its link is closed.
+    pub fn misbehaved(&self, peer: HostId, what: &str) {
+        self.note_deed(peer, PeerChange::Misbehaved, what);
         if let Some(live) = self.live(&peer)
             && live.misdeeds.fetch_add(1, Ordering::Relaxed) + 1 >= u64::from(limit::MISDEEDS_MAX)
         {

@@ -12,18 +12,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Links, Live, locked, resolve, tickets};
 use crate::actors::now;
-use crate::actors::vessel::rows::ExpectedRow;
+use crate::actors::vessel::rows::{ExpectedRow, ReceiptRow};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, HostId};
 use crate::limit;
 use crate::model::peer::Peer;
-use crate::model::{Attempt, PeerChange, Role, Say};
+use crate::model::{Attempt, AttemptState, Outcome, PeerChange, Role, Say};
 use crate::net::quic::{Asked, Door, Link, Listener, Speaker};
 use crate::net::wire::{self, Hello, JoinAck, NoJoin};
 
 /// How long a peer that is said to be here twice has to answer.
 const PROBE: Duration = Duration::from_millis(1_500);
 const REDIAL_MS: u64 = 200;
+/// Tries after a lost one that are looked for.
+const LATER_TRIES: u32 = 8;
 
 /// Decides on strangers in the name of the links.
 pub(super) struct AtDoor(pub(super) Links);
@@ -335,8 +337,10 @@ impl Links {
                 }
                 Ok(Some(wire::Say::Pong)) => {}
                 Ok(Some(wire::Say::Keys { rotations })) => {
-                    if let Err(fault) = self.hear_keys(live, peer, rotations).await {
-                        tracing::error!(%fault, "cannot keep a peer's new key");
+                    match self.hear_keys(peer, rotations).await {
+                        Ok(Some(key)) => drop(live.to.try_send(wire::Say::KeysKept { key })),
+                        Ok(None) => {}
+                        Err(fault) => tracing::error!(%fault, "cannot keep a peer's new key"),
                     }
                 }
                 Ok(Some(wire::Say::Peers(list))) => {
@@ -349,6 +353,13 @@ impl Links {
                         tracing::error!(%fault, "cannot keep where vessel is reached");
                     }
                 }
+                Ok(Some(wire::Say::Serves { http })) => self.hear_served(peer, http),
+                Ok(Some(wire::Say::Noted {
+                    host,
+                    name,
+                    change,
+                    text,
+                })) => self.hear_noted(peer, host, (&name, change, &text)),
                 Ok(Some(wire::Say::KeysKept { key })) => {
                     if let Err(fault) = self.keys_kept(peer, key).await {
                         tracing::error!(%fault, "cannot note which key that peer knows");
@@ -401,8 +412,12 @@ impl Links {
                     let what = format!("speaks of attempt {attempt}, which is another builder's");
                     return self.misbehaved(peer, &what);
                 }
-                // Vessel itself answers for what it does not expect.
-                Ok(_) => {}
+                Ok(Some(_)) => {}
+                // Vessel itself answers for what it does not expect, or not yet.
+                Ok(None) if self.was_followed(attempt) => {
+                    self.not_taken(peer, &too_late(attempt));
+                }
+                Ok(None) => {}
                 Err(fault) => return tracing::error!(%fault, "cannot look an attempt up"),
             }
         } else if to != Role::Avalanche
@@ -414,7 +429,12 @@ impl Links {
             && !crate::model::proof::is_comparison(attempt.job)
         {
             match self.0.store.get::<Attempt>(&attempt) {
-                Ok(Some(row)) if row.builder == peer => {}
+                Ok(Some(row)) if row.builder == peer => {
+                    // An honest one comes back like that after a partition. The actors refuse it; here is the evidence.
+                    if is_delivery(&say) && matches!(row.state, AttemptState::Ended { .. }) {
+                        self.not_taken(peer, &too_late(attempt));
+                    }
+                }
                 Ok(Some(_)) => {
                     let what = format!("speaks of attempt {attempt}, which is another builder's");
                     return self.misbehaved(peer, &what);
@@ -450,6 +470,36 @@ fn attempt_of(say: &Say) -> Option<AttemptId> {
         // Summit answers each attempt of a renewal by itself, because a builder may honestly hold one that was taken away.
         _ => None,
     }
+}
+
+impl Links {
+    /// Whether a later try of the same job is known here.
+    fn was_followed(&self, attempt: AttemptId) -> bool {
+        let known = |later: &AttemptId| {
+            let expected = self.0.store.get::<ExpectedRow>(later);
+            let ended = self.0.store.get::<ReceiptRow>(later);
+            matches!(expected, Ok(Some(_))) || matches!(ended, Ok(Some(_)))
+        };
+        (1..=LATER_TRIES).any(|more| {
+            known(&AttemptId {
+                try_no: attempt.try_no.saturating_add(more),
+                ..attempt
+            })
+        })
+    }
+}
+
+/// Whether a builder says that there is something to publish.
+fn is_delivery(say: &Say) -> bool {
+    match say {
+        Say::Offer { .. } => true,
+        Say::Ended { outcome, .. } => matches!(outcome, Outcome::Built { .. }),
+        _ => false,
+    }
+}
+
+fn too_late(attempt: AttemptId) -> String {
+    format!("comes with attempt {attempt}, which is over: it was taken away or refused before")
 }
 
 /// Says what is queued, until the link ends; then what is left, and waits until it has arrived.

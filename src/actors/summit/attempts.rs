@@ -175,8 +175,10 @@ impl State {
                 self.record_one(Who::Key(from), event).await?.ok();
                 if let Some(builder) = self.farm.attempts.get(&attempt).map(|known| known.builder) {
                     if blame == Blame::Builder {
-                        // Its key stands in the audit trail, whoever decides later whether that was a lie or a bad disk.
-                        self.args.post.misbehaved(builder, &text);
+                        // Its key stands in the audit trail. Whether that was a lie or a bad disk, its next builds show.
+                        self.args.post.not_taken(builder, &text);
+                        let failed = Some((blame, Kind::Builder));
+                        self.note_end(builder, attempt, failed).await?;
                     }
                     self.stop_attempt(attempt, builder, "vessel refused what it made");
                 }

@@ -426,6 +426,8 @@ impl State {
             }
         }
         let ends = self.wards.ends.entry(from).or_default();
+        // What was built and then refused did not come out well after all.
+        ends.retain(|end| failed.is_none() || end.job != job.id || end.blame.is_some());
         ends.push_back(End {
             job: job.id,
             recipe: job.target.recipe.clone(),

@@ -99,6 +99,10 @@ impl State {
         let expected = self.expected(&job.target);
         let profile = self.farm.profiles.get(&job.target.profile).cloned();
         let project = self.farm.projects.get(&job.target.project).cloned();
+        let by_tool = profile
+            .as_ref()
+            .is_some_and(|profile| profile.executor == Executor::Boulder);
+        let unserved = by_tool && self.served().is_none();
         let closure = self.planner.closure(&job.target).map_err(|waits| {
             let texts: Vec<String> = waits.iter().map(|wait| wait.text.clone()).collect();
             Fault::new(
@@ -109,6 +113,10 @@ impl State {
         let (args, me) = (self.args.clone(), self.me.clone());
         tokio::spawn(async move {
             let order = tokio::task::spawn_blocking(move || {
+                if unserved {
+                    let what = "the host that publishes has not said where its packages are served";
+                    return Err(Fault::new(Kind::TryAgain, what));
+                }
                 let profile =
                     profile.ok_or_else(|| gone("profile", job.target.profile.as_str()))?;
                 let project =
@@ -235,7 +243,7 @@ impl State {
             .channels
             .get(&profile.channel)
             .map(|channel| channel.newest());
-        if let (Some(newest), Some(http)) = (newest, &self.args.http) {
+        if let (Some(newest), Some(http)) = (newest, self.served()) {
             repositories.push(Repository {
                 name: profile.channel.to_string(),
                 uri: format!(
@@ -250,6 +258,14 @@ impl State {
         Say::BuildWith {
             order: Box::new(order),
             tool,
+        }
+    }
+
+    /// Where the served files are found, as builders reach them; `None`: their host has not said yet.
+    fn served(&self) -> Option<String> {
+        match self.vessel() == self.args.own {
+            true => self.args.http.clone(),
+            false => self.args.post.served(),
         }
     }
 

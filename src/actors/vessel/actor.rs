@@ -166,18 +166,6 @@ impl State {
                     .await?;
                 answer(reply, done);
             }
-            Message::PackagesAt(channel, version, reply) => {
-                let done = self
-                    .work(move |engine| engine.packages_of(&channel, version))
-                    .await?;
-                answer(reply, done);
-            }
-            Message::WouldGoBack(channel, to, reply) => {
-                let done = self
-                    .work(move |engine| engine.would_go_back(&channel, to, at))
-                    .await?;
-                answer(reply, done);
-            }
             Message::RollBack {
                 channel,
                 to,

@@ -122,7 +122,7 @@ impl Engine {
     fn repair(&self, name: &ChannelName) -> Result<Repaired> {
         let state = self.channel(name)?;
         let needed = self.needed(state)?;
-        let at = |id| self.packages_at(state, id);
+        let at = |id| rows::packages_at(&self.store, state, id);
         self.shelf.repair(state, &needed, &at)
     }
 
@@ -151,43 +151,6 @@ impl Engine {
             needed.insert(package.file.sha256, package);
         }
         Ok(needed.into_values().collect())
-    }
-
-    /// The packages of an older version that differ from the newest, by hash.
-    fn older(
-        &self,
-        state: &ChannelState,
-        to: VersionId,
-    ) -> Result<BTreeMap<Digest, Arc<PublishedPackage>>> {
-        let differing = state.differences(to)?;
-        let wanted: Vec<Digest> = differing.into_values().flatten().collect();
-        let found = rows::packages(&self.store, &wanted)?;
-        Ok(found.into_iter().map(|p| (p.file.sha256, p)).collect())
-    }
-
-    /// The packages of an older version; refused when the channel has no such version.
-    pub fn packages_of(
-        &self,
-        channel: &ChannelName,
-        id: VersionId,
-    ) -> Result<crate::channel::PackageMap> {
-        self.packages_at(self.channel(channel)?, id)
-    }
-
-    fn packages_at(
-        &self,
-        state: &ChannelState,
-        id: VersionId,
-    ) -> Result<crate::channel::PackageMap> {
-        let older = self.older(state, id)?;
-        let mut packages = state.packages.clone();
-        for ((arch, name), sha256) in state.differences(id)? {
-            match sha256.and_then(|sha256| older.get(&sha256)) {
-                Some(package) => packages.insert(package.clone()),
-                None => packages.remove(arch, name.as_str()),
-            }
-        }
-        Ok(packages)
     }
 
     /// Makes sure that a channel exists and serves this architecture.
@@ -381,24 +344,9 @@ impl Engine {
         at: Stamp,
     ) -> Result<Changed> {
         let state = self.channel(channel)?.clone();
-        let found = self.older(&state, to)?;
+        let found = rows::older(&self.store, &state, to)?;
         let change = state.weigh_rollback(to, &found, by, at)?;
         self.make_or_not(state, change)
-    }
-
-    /// The sources whose packages [`Engine::roll_back`] would take back or away.
-    pub fn would_go_back(
-        &self,
-        channel: &ChannelName,
-        to: VersionId,
-        at: Stamp,
-    ) -> Result<Vec<RecipeName>> {
-        let state = self.channel(channel)?;
-        let found = self.older(state, to)?;
-        let change = state.weigh_rollback(to, &found, Who::Farm, at)?;
-        Ok(change
-            .map(|change| change.sources.iter().cloned().collect())
-            .unwrap_or_default())
     }
 
     fn make_or_not(&mut self, state: Arc<ChannelState>, change: Option<Change>) -> Result<Changed> {

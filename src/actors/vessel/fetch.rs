@@ -231,19 +231,23 @@ fn copy(from: &Source, artefact: &Artefact, new: &mut NewBlob) -> std::result::R
 
 /// Makes files of this machine blobs, for `package import`.
 pub fn take(blobs: &Blobs, files: &[PathBuf]) -> Result<Vec<BlobRef>> {
-    for file in files {
-        let there = std::fs::metadata(file).map_err(|error| {
-            Fault::new(Kind::Operator, format!("cannot read {}", file.display()))
-                .because(&error)
-                .next("name a package file that this user may read")
-        })?;
-        if !there.is_file() || there.len() > limit::STONE_FILE_BYTES_MAX {
-            return Err(Fault::new(
-                Kind::Operator,
-                format!("{} is no package file", file.display()),
-            )
-            .next("name .stone files"));
-        }
-    }
+    files.iter().try_for_each(|file| check_package_file(file))?;
     blobs.put_many(files, limit::STONE_FILE_BYTES_MAX)
+}
+
+/// Whether this can be a package file at all.
+pub fn check_package_file(file: &Path) -> Result<()> {
+    let there = std::fs::metadata(file).map_err(|error| {
+        Fault::new(Kind::Operator, format!("cannot read {}", file.display()))
+            .because(&error)
+            .next("name a package file that this user may read")
+    })?;
+    if !there.is_file() || there.len() > limit::STONE_FILE_BYTES_MAX {
+        return Err(Fault::new(
+            Kind::Operator,
+            format!("{} is no package file", file.display()),
+        )
+        .next("name .stone files"));
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 pub use self::actor::{State, Vessel};
 use self::check::Checked;
-use crate::channel::{ChannelState, PackageMap};
+use crate::channel::ChannelState;
 use crate::fault::{Fault, Result};
 use crate::id::{Arch, AttemptId, ChannelName, HostId, RecipeName, VersionId};
 use crate::model::{Artefact, Expectation, Say, Who};
@@ -139,14 +139,6 @@ pub enum Message {
         /// The answer.
         reply: RpcReplyPort<Result<Changed>>,
     },
-    /// The packages of an older version.
-    PackagesAt(ChannelName, VersionId, RpcReplyPort<Result<PackageMap>>),
-    /// The sources whose packages a rollback to this version would take back or away; changes nothing.
-    WouldGoBack(
-        ChannelName,
-        VersionId,
-        RpcReplyPort<Result<Vec<RecipeName>>>,
-    ),
     /// A new version with the content of an older one.
     RollBack {
         /// The channel.

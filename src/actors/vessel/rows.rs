@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::{ChannelState, Edit, PackageMap, PublishedPackage, Step, Version};
 use crate::fault::{Fault, Result};
-use crate::id::{Arch, AttemptId, ChannelName, Digest, HostId, PackageName, RecipeName, VersionId};
-use crate::model::{Artefact, Blame, Expectation};
+use crate::id::{
+    Arch, AttemptId, ChannelName, Digest, HostId, PackageName, RecipeName, Stamp, VersionId,
+};
+use crate::model::{Artefact, Blame, Expectation, Who};
 use crate::store::trees::Tree;
 use crate::store::{Row, Store, WriteSet};
 
@@ -371,4 +373,42 @@ pub fn put_end(
             artefact: artefact.clone(),
         });
     }
+}
+
+/// The packages of an older version that differ from the newest, by hash.
+pub fn older(
+    store: &Store,
+    state: &ChannelState,
+    to: VersionId,
+) -> Result<BTreeMap<Digest, Arc<PublishedPackage>>> {
+    let differing = state.differences(to)?;
+    let wanted: Vec<Digest> = differing.into_values().flatten().collect();
+    let found = packages(store, &wanted)?;
+    Ok(found.into_iter().map(|p| (p.file.sha256, p)).collect())
+}
+
+/// The packages of an older version; refused when the channel has no such version.
+pub fn packages_at(store: &Store, state: &ChannelState, id: VersionId) -> Result<PackageMap> {
+    let older = older(store, state, id)?;
+    let mut packages = state.packages.clone();
+    for ((arch, name), sha256) in state.differences(id)? {
+        match sha256.and_then(|sha256| older.get(&sha256)) {
+            Some(package) => packages.insert(package.clone()),
+            None => packages.remove(arch, name.as_str()),
+        }
+    }
+    Ok(packages)
+}
+
+/// The sources whose packages a rollback to this version would take back or away.
+pub fn would_go_back(
+    store: &Store,
+    state: &ChannelState,
+    to: VersionId,
+) -> Result<Vec<RecipeName>> {
+    let found = older(store, state, to)?;
+    let change = state.weigh_rollback(to, &found, Who::Farm, Stamp(0))?;
+    Ok(change
+        .map(|change| change.sources.iter().cloned().collect())
+        .unwrap_or_default())
 }

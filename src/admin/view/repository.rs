@@ -24,8 +24,8 @@ views! {
         pub tags: BTreeMap<String, u64>,
         /// What a client is told to use.
         pub url: Option<String>,
-        /// The directory that is served.
-        pub path: String,
+        /// The directory that is served; null where another host keeps it.
+        pub path: Option<String>,
     }
 
     /// One immutable state of a channel.

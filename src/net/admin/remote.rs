@@ -19,7 +19,7 @@ use crate::limit;
 use crate::model::Role;
 use crate::net::card::TicketLine;
 use crate::net::identity::Identity;
-use crate::net::quic::{Endpoint, Pins};
+use crate::net::quic::{Endpoint, Link, Pins};
 use crate::net::rotation::{ROTATIONS_MAX, Rotation};
 use crate::net::transfer;
 use crate::net::wire::{self, Hello, JoinAck, Unwelcome};
@@ -42,20 +42,19 @@ pub struct KnownHost {
     /// Keys that took the place of the first, each signed by the one before; the newest first.
     #[serde(default)]
     pub keys: Vec<HostId>,
+    /// The newest key of ours that it has on disk; none: the first.
+    #[serde(default)]
+    pub told: Option<HostId>,
 }
 
 impl KnownHost {
-    fn pins(&self) -> Pins {
+    fn pins(&self, as_before: bool) -> Pins {
         let keys = self.keys.iter().copied().chain([self.id]).collect();
-        Pins {
-            keys,
-            as_before: false,
-        }
+        Pins { keys, as_before }
     }
 
-    /// Takes the keys that follow from the newest one known; whether there were any.
-    fn learn(&mut self, rotations: &[Rotation]) -> bool {
-        let known = self.keys.len();
+    /// Takes the keys that follow from the newest one known.
+    fn learn(&mut self, rotations: &[Rotation]) {
         for rotation in rotations.iter().take(ROTATIONS_MAX) {
             let newest = self.keys.first().copied().unwrap_or(self.id);
             if rotation.old_id() == newest && rotation.check().is_ok() {
@@ -64,7 +63,6 @@ impl KnownHost {
         }
         // The one before is still shown by a host that was restored from a backup.
         self.keys.truncate(ROTATIONS_MAX);
-        self.keys.len() != known
     }
 }
 
@@ -195,6 +193,8 @@ pub async fn join(dir: &Path, line: &TicketLine) -> Result<OperatorJoined> {
                         addresses: line.addresses.clone(),
                         words: pair_words(&endpoint.id(), &line.pin),
                         keys: Vec::new(),
+                        // It never knew another.
+                        told: Some(endpoint.id()),
                     };
                     remember(dir, &host)?;
                     endpoint.close().await;
@@ -219,13 +219,14 @@ pub async fn join(dir: &Path, line: &TicketLine) -> Result<OperatorJoined> {
 
 /// Trusts the host of a card: from then on it can be asked by its name, once it trusts this directory's card.
 pub fn trust(dir: &Path, card: &crate::net::card::Card) -> Result<KnownHost> {
-    let own = Identity::open(&dir.join("keys"))?.id();
+    let own = Identity::open(&dir.join("keys"))?.key_id();
     let host = KnownHost {
         name: card.name.clone(),
         id: card.id,
         addresses: card.addresses.clone(),
         words: pair_words(&own, &card.id),
         keys: Vec::new(),
+        told: Some(own),
     };
     remember(dir, &host)?;
     Ok(host)
@@ -248,30 +249,42 @@ pub async fn connect(dir: &Path, name: &str) -> Result<Client> {
             },
         );
     };
+    let (endpoint, link) = link(dir, host).await?;
+    let gone = |error: &dyn std::error::Error| {
+        Fault::new(Kind::Unreachable, format!("{name} broke the link off")).because(error)
+    };
+    let opened = link.connection.open_bi().await;
+    let (mut send, receive) = opened.map_err(|error| gone(&error))?;
+    transfer::say(&mut send, wire::Say::Admin).await?;
+    let stream = Afar {
+        receive,
+        send,
+        _link: link,
+        _endpoint: endpoint,
+    };
+    Ok(Client::over(stream, name))
+}
+
+/// A link to a known host; each side has told the other of its new keys when it is returned, if that was possible.
+async fn link(dir: &Path, host: &KnownHost) -> Result<(Endpoint, Link)> {
     let endpoint = endpoint(dir)?;
+    // A host that has not heard of our new key is shown the one before, as long as that is good.
+    let as_before = host.told != Some(endpoint.id()) && endpoint.overlaps(clock());
     let mut last = nowhere(&host.name);
     for text in &host.addresses {
         for address in resolve(text).await {
-            match endpoint.connect_to(address, host.id, &host.pins()).await {
+            let mut dialled = endpoint
+                .connect_to(address, host.id, &host.pins(as_before))
+                .await;
+            if as_before && matches!(&dialled, Err(fault) if fault.kind == Kind::NotPermitted) {
+                // It has, and its answer was lost.
+                let pins = host.pins(false);
+                dialled = endpoint.connect_to(address, host.id, &pins).await;
+            }
+            match dialled {
                 Ok(link) => {
-                    let gone = |error: &dyn std::error::Error| {
-                        Fault::new(Kind::Unreachable, format!("{name} broke the link off"))
-                            .because(error)
-                    };
-                    let (mut send, receive) = link
-                        .connection
-                        .open_bi()
-                        .await
-                        .map_err(|error| gone(&error))?;
-                    transfer::say(&mut send, wire::Say::Admin).await?;
-                    learn(dir, host, &link).await;
-                    let stream = Afar {
-                        receive,
-                        send,
-                        _link: link,
-                        _endpoint: endpoint,
-                    };
-                    return Ok(Client::over(stream, name));
+                    exchange_keys(dir, host, &endpoint, &link).await;
+                    return Ok((endpoint, link));
                 }
                 Err(fault) => last = fault,
             }
@@ -280,32 +293,68 @@ pub async fn connect(dir: &Path, name: &str) -> Result<Client> {
     Err(last)
 }
 
-/// Asks a host whether its key was replaced. What is not learnt now is learnt the next time.
-async fn learn(dir: &Path, host: &KnownHost, link: &crate::net::quic::Link) {
-    let ask = async {
-        let (mut send, mut receive) = link.connection.open_bi().await.ok()?;
-        transfer::say(&mut send, wire::Say::AskKeys).await.ok()?;
-        send.finish().ok()?;
-        match transfer::hear(&mut receive).await.ok()? {
-            wire::Say::Keys { rotations } => Some(rotations),
-            _ => None,
-        }
-    };
-    let asked = tokio::time::timeout(Duration::from_secs(limit::DIAL_S), ask).await;
+/// Replaces the key of an operator's directory and tells every host that knows it; which of them have it on disk now. The others
+/// hear of it when they are asked next, as long as the old key is good.
+pub async fn rotate(dir: &Path, overlap_s: u64) -> Result<Vec<(HostName, Result<()>)>> {
+    Identity::open(&dir.join("keys"))?.rotate(clock(), overlap_s)?;
+    let key = Identity::open(&dir.join("keys"))?.key_id();
+    let mut told = Vec::new();
+    for host in known(dir)? {
+        let heard = match link(dir, &host).await {
+            Ok((endpoint, _link)) => {
+                endpoint.close().await;
+                let after = known(dir)?.into_iter().find(|known| known.id == host.id);
+                match after.is_some_and(|after| after.told == Some(key)) {
+                    true => Ok(()),
+                    false => Err(Fault::new(Kind::TryAgain, "it did not say that it kept it")),
+                }
+            }
+            Err(fault) => Err(fault),
+        };
+        told.push((host.name, heard));
+    }
+    Ok(told)
+}
+
+/// Tells a host our new key, if it has not heard of it, and asks for its own. What fails now is done the next time.
+async fn exchange_keys(dir: &Path, host: &KnownHost, endpoint: &Endpoint, link: &Link) {
     let mut next = host.clone();
-    if let Ok(Some(rotations)) = asked
-        && next.learn(&rotations)
+    let rotations = endpoint.rotations();
+    if host.told != Some(endpoint.id()) && !rotations.is_empty() {
+        let told = ask(link, wire::Say::Keys { rotations }).await;
+        if let Some(wire::Say::KeysKept { key }) = told
+            && key == endpoint.id()
+        {
+            next.told = Some(key);
+        }
+    }
+    if let Some(wire::Say::Keys { rotations }) = ask(link, wire::Say::AskKeys).await {
+        next.learn(&rotations);
+    }
+    if next != *host
         && let Err(fault) = remember(dir, &next)
     {
         tracing::warn!(%fault, "cannot remember the new key of a host");
     }
 }
 
+/// One question on a stream of its own.
+async fn ask(link: &Link, say: wire::Say) -> Option<wire::Say> {
+    let asked = async {
+        let (mut send, mut receive) = link.connection.open_bi().await.ok()?;
+        transfer::say(&mut send, say).await.ok()?;
+        send.finish().ok()?;
+        transfer::hear(&mut receive).await.ok()
+    };
+    let answered = tokio::time::timeout(Duration::from_secs(limit::DIAL_S), asked).await;
+    answered.ok().flatten()
+}
+
 /// A stream of a link that is kept for it alone.
 struct Afar {
     receive: quinn::RecvStream,
     send: quinn::SendStream,
-    _link: crate::net::quic::Link,
+    _link: Link,
     _endpoint: Endpoint,
 }
 

@@ -172,7 +172,14 @@ pub fn channel_row(sheet: &Sheet, key: u64) -> Option<Row<'_>> {
         field(channel.packages.to_string(), Ink::Plain),
         field(text::bytes(channel.size), Ink::Plain),
         field(streams(channel), Ink::Plain),
-        field(channel.url.as_deref().unwrap_or(&channel.path), Ink::Faint),
+        field(
+            channel
+                .url
+                .as_deref()
+                .or(channel.path.as_deref())
+                .unwrap_or("?"),
+            Ink::Faint,
+        ),
     ]))
 }
 
