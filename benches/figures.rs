@@ -24,6 +24,8 @@ mod root;
 mod slots;
 #[path = "figures/store.rs"]
 mod store;
+#[path = "figures/table.rs"]
+mod table;
 
 /// One line each, so that two people who add one do not meet.
 const FIGURES: &[(&str, fn())] = &[

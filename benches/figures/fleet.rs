@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::ring::{MASSIF, ask, repository, status_kib, stop};
+use super::table::Table;
 
 const PATIENCE: Duration = Duration::from_secs(300);
+/// How long an idle builder is watched.
+const IDLE: Duration = Duration::from_secs(30);
 
 fn start(dir: &Path, arguments: &[&str]) -> Child {
     use std::io::{BufRead, BufReader};
@@ -114,28 +117,54 @@ fn cpu_s(pid: u32) -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
-fn idle(place: &Path) {
+fn idle(place: &Path, table: &mut Table) {
     let (farm, east) = (place.join("idle"), place.join("idle-east"));
     let crest = summit(&farm, &free_port(), "30s");
-    let began = Instant::now();
     let builder = builder(&farm, &east, "east", "2");
-    println!(
-        "hosts: invitation to a linked builder, by a script: {:.2} s (bar for a person, with a build: 60)",
-        began.elapsed().as_secs_f64()
-    );
     std::thread::sleep(Duration::from_secs(5));
     let (before, since) = (cpu_s(builder.id()), Instant::now());
-    std::thread::sleep(Duration::from_secs(20));
-    println!(
-        "hosts: an idle builder: {:.1} MiB resident (bar 20), {:.2} % of a core (bar 0.1)",
-        status_kib(builder.id(), "VmRSS:").unwrap_or_default() as f64 / 1024.0,
-        (cpu_s(builder.id()) - before) / since.elapsed().as_secs_f64() * 100.0,
+    std::thread::sleep(IDLE);
+    let memory_mib = status_kib(builder.id(), "VmRSS:").unwrap_or_default() as f64 / 1024.0;
+    let core = (cpu_s(builder.id()) - before) / since.elapsed().as_secs_f64() * 100.0;
+    table.row(
+        "an idle builder host, linked: resident memory, processor time",
+        format!(
+            "{memory_mib:.1} MiB ({:.2} × the bar), {core:.2} % of a core",
+            memory_mib / 20.0
+        ),
+        "≤ 20 MiB, ≤ 0.1 %",
     );
     stop(builder);
     stop(crest);
 }
 
-fn gone(place: &Path) {
+/// From the invitation to the first build that clients can install, as a script does it.
+fn first(place: &Path, table: &mut Table) {
+    let (farm, east) = (place.join("first"), place.join("first-east"));
+    let crest = summit(&farm, &free_port(), "30s");
+    let repo = place.join("first-repo");
+    repository(&repo, &["alpha"], 0);
+    let path = repo.to_str().expect("a plain path");
+    ask(&farm, &["project", "add", "test", path]);
+    let began = Instant::now();
+    let builder = builder(&farm, &east, "east", "2");
+    let linked_s = began.elapsed().as_secs_f64();
+    until(&farm, &["job", "list"], |jobs| {
+        count(jobs, "published") == 1
+    });
+    table.row(
+        "`invite` to the first build of the new host, by a script",
+        format!(
+            "{:.2} s, of which {linked_s:.2} s until it was linked",
+            began.elapsed().as_secs_f64()
+        ),
+        "≤ 60 s by hand",
+    );
+    stop(builder);
+    stop(crest);
+}
+
+fn gone(place: &Path, table: &mut Table) {
     let farm = place.join("gone");
     let crest = summit(&farm, &free_port(), "2s");
     let dirs: [PathBuf; 2] = [place.join("gone-east"), place.join("gone-west")];
@@ -160,15 +189,17 @@ fn gone(place: &Path) {
         let mut tries = job["attempts"].as_array().expect("attempts").iter();
         tries.any(|attempt| attempt["builder"] == "west")
     });
-    println!(
-        "hosts: builder killed to its work elsewhere: {:.2} s with a lease of 2 s (bar 3)",
-        began.elapsed().as_secs_f64()
+    let took_s = began.elapsed().as_secs_f64();
+    table.row(
+        "builder killed to its work running elsewhere, with a lease of 2 s",
+        format!("{took_s:.2} s: {:.2} × lease + 1 s", took_s / 3.0),
+        "≤ lease + 1 s",
     );
     stop(west);
     stop(crest);
 }
 
-fn restarted(place: &Path) {
+fn restarted(place: &Path, table: &mut Table) {
     let (farm, east) = (place.join("restarted"), place.join("restarted-east"));
     let listen = free_port();
     let mut crest = summit(&farm, &listen, "30s");
@@ -202,9 +233,11 @@ fn restarted(place: &Path) {
         .iter()
         .filter(|job| tries(job) > 1)
         .count();
-    println!(
-        "hosts: summit killed in the middle of 20 builds: {} published, {twice} built twice (bar 20, 0)",
-        count(&jobs, "published")
+    let lost = 20 - count(&jobs, "published");
+    table.row(
+        "summit killed and started in the middle of 20 builds",
+        format!("{lost} attempts lost, {twice} built twice"),
+        "0, 0",
     );
     stop(builder);
     stop(crest);
@@ -218,7 +251,10 @@ pub fn run() {
     use std::os::unix::fs::PermissionsExt;
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(place.path(), open).expect("its mode");
-    idle(place.path());
-    gone(place.path());
-    restarted(place.path());
+    let mut table = Table::of("fleet");
+    idle(place.path(), &mut table);
+    first(place.path(), &mut table);
+    gone(place.path(), &mut table);
+    restarted(place.path(), &mut table);
+    table.finish();
 }

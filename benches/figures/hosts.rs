@@ -15,9 +15,13 @@ use massif::net::transfer::{self, BlockingStream, Brake, CHUNK_BYTES};
 use massif::net::wire::{self, Fetch, Hello};
 use massif::store::Blobs;
 
+use super::table::Table;
+
 #[path = "../../tests/hosts/relay.rs"]
 #[allow(dead_code, reason = "the figures use some of its weather")]
 mod relay;
+#[path = "tun.rs"]
+mod tun;
 
 const MIB: u64 = 1 << 20;
 
@@ -26,7 +30,7 @@ fn mib() -> u64 {
     given.and_then(|text| text.parse().ok()).unwrap_or(1_024)
 }
 
-fn endpoint(name: &'static str) -> Endpoint {
+fn endpoint(name: &'static str, at: std::net::Ipv4Addr) -> Endpoint {
     let dir = tempfile::tempdir().expect("a directory");
     let identity = Identity::open(&dir.path().join("keys")).expect("a key");
     let hello = move || Hello {
@@ -34,7 +38,7 @@ fn endpoint(name: &'static str) -> Endpoint {
         version: "0".into(),
         clock: Stamp(i64::try_from(since_1970().as_millis()).unwrap_or(0)),
     };
-    Endpoint::bind(identity, ([127, 0, 0, 1], 0).into(), hello, |_| Ok(())).expect("a socket")
+    Endpoint::bind(identity, (at, 0).into(), hello, |_| Ok(())).expect("a socket")
 }
 
 fn since_1970() -> Duration {
@@ -45,39 +49,73 @@ fn since_1970() -> Duration {
 
 /// Two linked hosts; both endpoints must be kept.
 async fn pair(through: Option<&dyn Fn(u16) -> SocketAddr>) -> (Endpoint, Endpoint, Link, Link) {
-    let (here, there) = (endpoint("here"), endpoint("there"));
+    let local = std::net::Ipv4Addr::LOCALHOST;
+    let (here, there) = (endpoint("here", local), endpoint("there", local));
     let address = there.address().expect("an address");
     let dialled = through.map_or(address, |through| through(address.port()));
     let (out, came) = tokio::join!(here.connect(dialled, there.id()), there.accept());
     (here, there, out.expect("a link"), came.expect("a link"))
 }
 
-fn line(what: &str, bytes: u64, took: Duration) -> f64 {
-    let speed = bytes as f64 / MIB as f64 / took.as_secs_f64();
-    println!("hosts: {what}: {speed:.0} MiB/s");
-    speed
+fn speed(bytes: u64, took: Duration) -> f64 {
+    bytes as f64 / MIB as f64 / took.as_secs_f64()
 }
 
-fn plain_tcp(bytes: u64, to: Option<SocketAddr>) -> Duration {
+/// Two hosts at the ends of a wire; the file comes from there.
+async fn pair_on(wire: &tun::Wire) -> (Endpoint, Endpoint, Link, Link) {
+    let runtime = tokio::runtime::Handle::current();
+    let bind = |end: &tun::End, name: &'static str, at| {
+        end.inside(|| {
+            let _guard = runtime.enter();
+            endpoint(name, at)
+        })
+    };
+    let here = bind(&wire.here, "here", tun::HERE);
+    let there = bind(&wire.there, "there", tun::THERE);
+    let address = there.address().expect("an address");
+    let (out, came) = tokio::join!(here.connect(address, there.id()), there.accept());
+    (here, there, out.expect("a link"), came.expect("a link"))
+}
+
+fn plain_tcp(bytes: u64) -> Duration {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
-    let address = to.unwrap_or_else(|| listener.local_addr().expect("an address"));
-    let sending = std::thread::spawn(move || {
-        let mut stream = std::net::TcpStream::connect(address).expect("a stream");
-        let chunk = vec![0; CHUNK_BYTES];
-        let mut left = bytes;
-        while left > 0 {
-            let now = left.min(chunk.len() as u64) as usize;
-            stream.write_all(&chunk[..now]).expect("a write");
-            left -= now as u64;
-        }
-    });
+    let address = listener.local_addr().expect("an address");
+    let sending = std::thread::spawn(move || tcp_send(address, bytes));
+    let took = tcp_take(&listener);
+    sending.join().expect("a sender");
+    took
+}
+
+/// The same between the ends of a wire.
+fn wire_tcp(wire: &tun::Wire, bytes: u64) -> Duration {
+    let listener = wire
+        .here
+        .inside(|| std::net::TcpListener::bind((tun::HERE, 0)));
+    let listener = listener.expect("a socket");
+    let address = listener.local_addr().expect("an address");
+    std::thread::scope(|scope| {
+        scope.spawn(|| wire.there.inside(|| tcp_send(address, bytes)));
+        tcp_take(&listener)
+    })
+}
+
+fn tcp_send(to: SocketAddr, bytes: u64) {
+    let mut stream = std::net::TcpStream::connect(to).expect("a stream");
+    let chunk = vec![0; CHUNK_BYTES];
+    let mut left = bytes;
+    while left > 0 {
+        let now = left.min(chunk.len() as u64) as usize;
+        stream.write_all(&chunk[..now]).expect("a write");
+        left -= now as u64;
+    }
+}
+
+fn tcp_take(listener: &std::net::TcpListener) -> Duration {
     let (mut stream, _) = listener.accept().expect("a stream");
     let since = Instant::now();
     let mut chunk = vec![0; CHUNK_BYTES];
     while stream.read(&mut chunk).expect("a read") > 0 {}
-    let took = since.elapsed();
-    sending.join().expect("a sender");
-    took
+    since.elapsed()
 }
 
 async fn raw(from: &Link, to: &Link, bytes: u64) -> Duration {
@@ -170,49 +208,6 @@ async fn fetched(link: &Link, wish: Fetch) -> Duration {
     since.elapsed()
 }
 
-/// Plain TCP through a relay of bytes that holds each of them back for 25 ms, and acknowledgements for nothing: kinder to TCP than
-/// the other relay is to us.
-fn far_tcp(bytes: u64) -> Duration {
-    let inner = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
-    let outer = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
-    let to = inner.local_addr().expect("an address");
-    let at = outer.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        let (mut from, _) = outer.accept().expect("a stream");
-        let mut to = std::net::TcpStream::connect(to).expect("a stream");
-        let (late, due) = std::sync::mpsc::sync_channel::<(Instant, Vec<u8>)>(4_096);
-        std::thread::spawn(move || {
-            for (at, chunk) in due {
-                std::thread::sleep(at.saturating_duration_since(Instant::now()));
-                if to.write_all(&chunk).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut chunk = vec![0; 64 * 1024];
-        while let Ok(got) = from.read(&mut chunk) {
-            let due = Instant::now() + Duration::from_millis(25);
-            if got == 0 || late.send((due, chunk[..got].to_vec())).is_err() {
-                return;
-            }
-        }
-    });
-    let sending = std::thread::spawn(move || {
-        let mut stream = std::net::TcpStream::connect(at).expect("a stream");
-        let chunk = vec![0; CHUNK_BYTES];
-        for _ in 0..bytes / chunk.len() as u64 {
-            stream.write_all(&chunk).expect("a write");
-        }
-    });
-    let (mut stream, _) = inner.accept().expect("a stream");
-    let since = Instant::now();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    while stream.read(&mut chunk).expect("a read") > 0 {}
-    let took = since.elapsed();
-    sending.join().expect("a sender");
-    took
-}
-
 /// Memory for whoever asks for number 0, a file of zeroes that is in the kernel's memory for all others.
 fn supply(bytes: u64) -> impl Fn(&Fetch) -> Supply + Send + Sync + 'static {
     let mut file = tempfile::tempfile().expect("a file");
@@ -264,60 +259,55 @@ fn disk(dir: &std::path::Path, bytes: u64) -> Duration {
     since.elapsed()
 }
 
-async fn bulk() {
+async fn bulk(table: &mut Table) {
     let bytes = mib() * MIB;
-    let tcp = tokio::task::spawn_blocking(move || plain_tcp(bytes, None))
-        .await
-        .expect("TCP");
-    let tcp = line("plain TCP on loopback", bytes, tcp);
+    let tcp = tokio::task::spawn_blocking(move || plain_tcp(bytes)).await;
+    let tcp = speed(bytes, tcp.expect("TCP"));
     let (_a, _b, out, came) = pair(None).await;
-    let raw = line(
-        "raw tuned quinn stream",
-        bytes,
-        raw(&came, &out, bytes).await,
-    );
+    let raw = speed(bytes, raw(&came, &out, bytes).await);
     serve(&came, supply(bytes));
-    let code = line(
-        "transfer code, no hashing, no disk",
-        bytes,
-        fetched(&out, wish(0)).await,
+    let code = speed(bytes, fetched(&out, wish(0)).await);
+    table.row(
+        &format!("transfer code alone, {} MiB on loopback, no hashing, no disk", mib()),
+        format!(
+            "{code:.0} MiB/s: {:.2} × a raw tuned quinn stream ({raw:.0}), {:.2} × plain TCP ({tcp:.0})",
+            code / raw,
+            code / tcp
+        ),
+        "≥ 0.9 × quinn, ≥ 0.5 × TCP",
     );
-    println!(
-        "hosts: that is {:.2} of raw quinn (bar 0.9) and {:.2} of plain TCP (bar 0.5)",
-        code / raw,
-        code / tcp
-    );
-    line(
+    let file = speed(bytes, fetched(&out, wish(1)).await);
+    table.row(
         "the same from a file in the kernel's memory",
-        bytes,
-        fetched(&out, wish(1)).await,
+        format!("{file:.0} MiB/s"),
+        "measured",
     );
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let blobs = Blobs::open(dir.path()).expect("blobs");
-    let whole = line(
-        "the same, SHA-256 and fsync at the receiver",
-        bytes,
-        kept(&out, &blobs).await,
-    );
-    let disk = line(
-        "the disk alone, with one fsync",
-        bytes,
-        disk(dir.path(), bytes),
-    );
-    println!(
-        "hosts: that is {:.2} of the slower of link and disk (bar 0.8)",
-        whole / code.min(disk)
+    let whole = speed(bytes, kept(&out, &blobs).await);
+    let disk = speed(bytes, disk(dir.path(), bytes));
+    table.row(
+        "the same, SHA-256 checked and fsync at the receiver",
+        format!(
+            "{whole:.0} MiB/s: {:.2} × the slower of the line above and the disk with one fsync ({disk:.0})",
+            whole / code.min(disk)
+        ),
+        "≥ 0.8 ×",
     );
 }
 
-async fn far() {
+const HALF_WAY: Duration = Duration::from_millis(25);
+
+async fn far(table: &mut Table) {
     let bytes = mib().min(128) * MIB;
-    for (what, lost_permille) in [("no loss", 0), ("0.5 % loss", 5)] {
+    for (weather, lost_permille, bar) in
+        [("no loss", 0, "≥ 90 MiB/s"), ("0.5 % loss", 5, "measured")]
+    {
         let relay = std::sync::Mutex::new(None);
         let through = |port| {
             let made = relay::Relay::to(port, 5);
             made.weather(relay::Weather {
-                delay: Duration::from_millis(25),
+                delay: HALF_WAY,
                 lost_permille,
                 ..relay::Weather::default()
             });
@@ -328,24 +318,65 @@ async fn far() {
         let (_a, _b, out, came) = pair(Some(&through)).await;
         serve(&came, supply(bytes));
         let took = fetched(&out, wish(0)).await;
-        line(
+        table.row(
             &format!(
-                "50 ms away, {what}, {} MiB (bar 90 without loss)",
+                "{} MiB through a relay of datagrams, round trip 50 ms, {weather}",
                 bytes / MIB
             ),
-            bytes,
-            took,
+            format!("{:.0} MiB/s", speed(bytes, took)),
+            bar,
         );
-        // A relay of datagrams cannot carry TCP: the same stream model, as bytes that are late by the same time. What TCP does
-        // about loss is the kernel's affair, and cannot be shown without rights over its queues.
-        if lost_permille == 0 {
-            let took = tokio::task::spawn_blocking(move || far_tcp(bytes)).await;
-            line("plain TCP, 50 ms away, no loss", bytes, took.expect("TCP"));
+    }
+    let wire = match tun::Wire::new(HALF_WAY) {
+        Ok(wire) => Arc::new(wire),
+        Err(error) => {
+            return println!(
+                "hosts: TCP and QUIC on one wire: not measured, it needs root and /dev/net/tun ({error})"
+            );
         }
+    };
+    for (weather, lost_permille) in [("no loss", 0), ("0.5 % loss", 5)] {
+        wire.lose(lost_permille);
+        let bytes = match lost_permille {
+            0 => bytes,
+            // Plain TCP takes minutes for more.
+            _ => bytes.min(32 * MIB),
+        };
+        let (_a, _b, out, came) = pair_on(&wire).await;
+        serve(&came, supply(bytes));
+        let ours = speed(bytes, fetched(&out, wish(0)).await);
+        let on = Arc::clone(&wire);
+        let tcp = tokio::task::spawn_blocking(move || wire_tcp(&on, bytes)).await;
+        let tcp = speed(bytes, tcp.expect("TCP"));
+        let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+        table.row(
+            &format!(
+                "{} MiB between two namespaces, packets relayed by us, round trip 50 ms, {weather}",
+                bytes / MIB
+            ),
+            format!(
+                "{ours:.1} MiB/s: {:.1} × plain TCP ({tcp:.1}, {})",
+                ours / tcp,
+                control.unwrap_or_default().trim()
+            ),
+            "measured beside plain TCP",
+        );
     }
 }
 
-async fn small() {
+/// Files a second with a sync of each: what one receipt for all saves.
+fn synced_each(dir: &std::path::Path, files: u64) -> f64 {
+    let since = Instant::now();
+    let bytes = vec![7; 20 * 1024];
+    for number in 0..files {
+        let mut file = File::create(dir.join(format!("s{number}"))).expect("a file");
+        file.write_all(&bytes).expect("a write");
+        file.sync_all().expect("a sync");
+    }
+    files as f64 / since.elapsed().as_secs_f64()
+}
+
+async fn small(table: &mut Table) {
     let files = if mib() < 1_024 { 500 } else { 10_000 };
     let from = tempfile::tempdir().expect("a directory");
     for number in 0..files {
@@ -397,8 +428,14 @@ async fn small() {
     }
     blobs.finish_many(all).expect("blobs");
     let speed = files as f64 / since.elapsed().as_secs_f64();
-    println!(
-        "hosts: {files} files of 20 KiB, hashed, durable once: {speed:.0} files/s (bar 2,000)"
+    let each = synced_each(to.path(), 500);
+    table.row(
+        &format!("{files} artefacts of 20 KiB in one attempt, hashed, durable once"),
+        format!(
+            "{speed:.0} files/s: {:.1} × a sync per file ({each:.0})",
+            speed / each
+        ),
+        "≥ 2,000 files/s",
     );
 }
 
@@ -408,8 +445,10 @@ pub fn run() {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        bulk().await;
-        far().await;
-        small().await;
+        let mut table = Table::of("hosts");
+        bulk(&mut table).await;
+        far(&mut table).await;
+        small(&mut table).await;
+        table.finish();
     });
 }

@@ -17,43 +17,13 @@ use massif::plan::{
 };
 use massif::stone::{Dependency, DependencyKind};
 
-/// What was measured, as the README shows it.
-#[derive(Default)]
-struct Table(Vec<[String; 3]>);
-
-impl Table {
-    fn row(&mut self, what: &str, measured: String, bar: &str) {
-        println!("plan: {what}: {measured} (bar: {bar})");
-        self.0.push([what.into(), measured, bar.into()]);
-    }
-
-    /// Puts the table between its markers in the README.
-    fn write(&self) {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        let (Some(begin), Some(end)) = (text.find(BEGIN), text.find(END)) else {
-            return println!("plan: README.md has no markers {BEGIN} and {END}");
-        };
-        let mut rows = String::from("| what | measured | bar |\n|---|---|---|\n");
-        for [what, measured, bar] in &self.0 {
-            rows += &format!("| {what} | {measured} | {bar} |\n");
-        }
-        let text = format!("{}{BEGIN}\n{rows}{}", &text[..begin], &text[end..]);
-        match std::fs::write(&file, text) {
-            Ok(()) => println!("plan: wrote the table into README.md"),
-            Err(error) => println!("plan: cannot write README.md: {error}"),
-        }
-    }
-}
-
-const BEGIN: &str = "<!-- figures of plan: begin -->";
-const END: &str = "<!-- figures of plan: end -->";
+use super::table::Table;
 
 /// Prints the figures; those of real recipes need the bundle and the git program. With `--readme` the table goes into the README
 /// and the plot into `docs/`.
 pub fn run() {
     let readme = std::env::args().any(|arg| arg == "--readme");
-    let mut table = Table::default();
+    let mut table = Table::of("plan");
     let Some((_dir, path)) = super::intake::clone() else {
         println!("plan: skipped (needs ../shared/data/recipes/recipes.bundle and git)");
         return;

@@ -3,10 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ractor::rpc::CallResult;
-use ractor::{ActorRef, RpcReplyPort};
-
-use super::desk::{Inner, ask, blocking};
+use super::desk::{Inner, ask, ask_slowly, blocking};
 use super::{post, vessel};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, ChannelName};
@@ -78,7 +75,7 @@ pub async fn here(errand: Errand) -> Result<Done> {
     match errand {
         Errand::Import { .. } => Err(Fault::bug("files that were not fetched cannot be imported")),
         Errand::RollBack { channel, to, by } => {
-            let done = ask_long(|reply| vessel::Message::RollBack {
+            let done = ask_slowly(post::names::VESSEL, |reply| vessel::Message::RollBack {
                 channel,
                 to,
                 by,
@@ -87,7 +84,10 @@ pub async fn here(errand: Errand) -> Result<Done> {
             done.await?.map(changed)
         }
         Errand::Verify { channel } => {
-            let found = ask_long(|reply| vessel::Message::Verify(channel, reply)).await??;
+            let found = ask_slowly(post::names::VESSEL, |reply| {
+                vessel::Message::Verify(channel, reply)
+            })
+            .await??;
             let vessel::Verified {
                 versions,
                 packages,
@@ -120,7 +120,7 @@ pub async fn here(errand: Errand) -> Result<Done> {
 
 /// Files of this machine become one version of a channel that is kept here.
 pub async fn import_here(channel: ChannelName, files: Vec<PathBuf>, by: Who) -> Result<Done> {
-    let done = ask_long(|reply| vessel::Message::Import {
+    let done = ask_slowly(post::names::VESSEL, |reply| vessel::Message::Import {
         channel,
         files,
         by,
@@ -134,20 +134,5 @@ fn changed(changed: vessel::Changed) -> Done {
         version: changed.version,
         changed: changed.changed,
         sources: changed.sources,
-    }
-}
-
-/// Asks vessel what takes as long as its disk needs: without a deadline of the usual kind.
-async fn ask_long<T: Send + 'static>(
-    message: impl FnOnce(RpcReplyPort<T>) -> vessel::Message,
-) -> Result<T> {
-    let vessel: ActorRef<vessel::Message> = post::find(post::names::VESSEL)
-        .ok_or_else(|| Fault::new(Kind::TryAgain, "vessel is not running on this host"))?;
-    match vessel.call(message, None).await {
-        Ok(CallResult::Success(done)) => Ok(done),
-        Ok(CallResult::Timeout | CallResult::SenderError) | Err(_) => Err(Fault::new(
-            Kind::TryAgain,
-            "vessel stopped in the middle of it",
-        )),
     }
 }

@@ -377,7 +377,7 @@ impl State {
             Say::Unexpected { attempt } => {
                 tracing::warn!(%attempt, "vessel does not expect this attempt (yet)");
                 // Summit may have had no link to vessel when it sent the order, and then vessel hears of it later than the builder.
-                let again = Duration::from_secs(limit::VESSEL_RETRY_S);
+                let again = std::time::Duration::from_secs(crate::limit::VESSEL_RETRY_S);
                 drop(me.send_after(again, move || Msg::OfferAgain(attempt)));
             }
             other => {
