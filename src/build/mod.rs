@@ -24,6 +24,7 @@ pub mod procs;
 pub mod rules;
 pub mod sandbox;
 mod sandbox_confine;
+mod sandbox_forks;
 pub mod sandbox_init;
 mod sandbox_root;
 pub mod sandbox_session;

@@ -2,15 +2,15 @@
 //! makes the root, runs steps as it is told over the control socket, reaps, and ends when the socket does.
 //! One thread each, no runtime: changing ids and namespaces, and forking, want that.
 //!
-//! stdin is the control socket, stdout and stderr are the log. The environment is empty.
+//! The fork server makes the helper; stdin is the control socket then, stdout and stderr are the log. The environment is empty.
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -20,6 +20,7 @@ use rustix::thread::UnshareFlags;
 
 use super::sandbox::{Exit, Spec, Step, StepEnd};
 use super::sandbox_confine as confine;
+use super::sandbox_forks;
 use super::sandbox_root as root;
 use super::sandbox_wire::{Said, Tell, receive, send};
 use crate::fault::{Fault, Kind, Result};
@@ -28,17 +29,35 @@ use crate::fault::{Fault, Kind, Result};
 const OUTLIVED_NAMES_MAX: usize = 20;
 
 /// The whole sub-command; never returns to what the other commands do.
-pub fn main() -> std::process::ExitCode {
-    // SAFETY: descriptor 0 is the control socket that the host passed, and nothing else in this process owns it.
+pub fn main() -> ExitCode {
+    if die_with_parent().is_err() {
+        return ExitCode::FAILURE;
+    }
+    sandbox_forks::serve(helper)
+}
+
+/// One forked helper.
+fn helper(control: OwnedFd, log: OwnedFd) -> ExitCode {
+    if take_places(control, log).is_err() {
+        return ExitCode::FAILURE; // the end of the socket tells the host
+    }
+    // SAFETY: descriptor 0 is the control socket since just now, and nothing else in this process owns it.
     let mut control = unsafe { UnixStream::from_raw_fd(0) };
     match outer(&mut control) {
-        Ok(code) => std::process::ExitCode::from(code),
+        Ok(code) => ExitCode::from(code),
         Err(fault) => {
             // When the host is gone there is nobody to tell.
             let _ = send(&mut control, &Said::Failed(fault));
-            std::process::ExitCode::from(1)
+            ExitCode::FAILURE
         }
     }
+}
+
+/// Makes the control socket this process's input and the log both its outputs.
+fn take_places(control: OwnedFd, log: OwnedFd) -> nix::Result<()> {
+    nix::unistd::dup2_stdin(control)?;
+    nix::unistd::dup2_stdout(&log)?;
+    nix::unistd::dup2_stderr(&log)
 }
 
 fn cannot(what: &str, error: impl Into<io::Error>) -> Fault {

@@ -5,17 +5,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
 
 use super::cgroup::Group;
 use super::sandbox::{Spec, Step, StepEnd};
+use super::sandbox_forks;
+pub use super::sandbox_forks::use_helper;
 use super::sandbox_wire::{Said, Tell, receive_async, send_async};
 use crate::fault::{Fault, Kind, Result};
 use crate::limit;
@@ -43,7 +43,7 @@ pub struct Session {
 /// The outer helper process, which ends when the sandbox is gone.
 #[derive(Debug)]
 struct Helper {
-    child: Option<Child>,
+    /// Readable when it has ended.
     ended: AsyncFd<OwnedFd>,
 }
 
@@ -66,42 +66,10 @@ impl Killer {
     }
 }
 
-static HELPER: OnceLock<PathBuf> = OnceLock::new();
-
-/// Names the massif binary, for tests and benches whose own program is another one. Counts once, before the first session.
-pub fn use_helper(program: impl Into<PathBuf>) {
-    let _ = HELPER.set(program.into()); // a second call would name the same binary
-}
-
 /// What the helpers of this state directory carry in their command line, so that a later process finds them.
 pub fn marker(state_dir: &Path) -> io::Result<String> {
     let meta = std::fs::metadata(state_dir)?;
     Ok(format!("{:x}.{:x}", meta.dev(), meta.ino()))
-}
-
-type Order = (Command, oneshot::Sender<io::Result<Child>>);
-
-/// Starts processes on a thread that lives as long as the host does: the helper dies with the *thread* that started it,
-/// and the runtime's own threads come and go.
-fn spawn_on_lasting_thread(command: Command) -> oneshot::Receiver<io::Result<Child>> {
-    static ORDERS: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
-    let orders = ORDERS.get_or_init(|| {
-        let (sender, orders) = mpsc::channel::<Order>();
-        std::thread::spawn(move || {
-            for (mut command, reply) in orders {
-                // The asker may have been cancelled: then the child is killed by the end of its socket.
-                let _ = reply.send(command.spawn());
-            }
-        });
-        Mutex::new(sender)
-    });
-    let (reply, answer) = oneshot::channel();
-    let sender = orders
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    // A thread that is gone drops the reply, which the asker sees.
-    let _ = sender.send((command, reply));
-    answer
 }
 
 fn io_fault(what: &str, error: impl Into<io::Error>) -> Fault {
@@ -147,30 +115,19 @@ impl Session {
             .map_err(|e| io_fault(what, e))?;
         // Over the user's share of pipe memory the kernel refuses, and the smaller pipe does as well.
         let _ = rustix::pipe::fcntl_setpipe_size(&log_start, LOG_PIPE_BYTES);
-        let errors = log_start.try_clone().map_err(|e| io_fault(what, e))?;
         let log = LogReader::from_owned_fd(log_end).map_err(|e| io_fault(what, e))?;
-        let program = HELPER
-            .get()
-            .map_or(Path::new("/proc/self/exe"), PathBuf::as_path);
-        let mut command = Command::new(program);
-        command
-            .arg(HELPER_COMMAND)
-            .arg(marker(&spec.state_dir).map_err(|e| io_fault("find the state directory", e))?)
-            .env_clear()
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::from(log_start))
-            .stderr(Stdio::from(errors));
-        let child = spawn_on_lasting_thread(command)
+        let marker =
+            marker(&spec.state_dir).map_err(|e| io_fault("find the state directory", e))?;
+        let forked = sandbox_forks::fork(marker, OwnedFd::from(theirs), log_start)
             .await
-            .map_err(|_| Fault::bug("the thread that starts sandboxes is gone"))?
             .map_err(|e| io_fault(what, e))?;
-        if let (Some(group), Ok(pid)) = (&group, i32::try_from(child.id())) {
+        if let Some(group) = &group {
             // It waits for its first order, so nothing that it will start is missed.
             group
-                .add(pid)
+                .add(forked.pid)
                 .map_err(|e| io_fault("put a sandbox into its control group", e))?;
         }
-        let helper = Helper::watch(child)?;
+        let helper = Helper::watch(forked.ended)?;
         // While the helper starts: it does nothing before its first order.
         give_writable_binds(&spec).await?;
         let cache_path = spec.root.loader_cache.clone();
@@ -256,13 +213,7 @@ impl Session {
         self.helper_ended()
             .await
             .map_err(|e| io_fault("wait for the end of a sandbox", e))?;
-        if let Some(mut child) = self
-            .helper
-            .take()
-            .and_then(|mut helper| helper.child.take())
-        {
-            child.wait().map_err(|e| io_fault("reap a sandbox", e))?;
-        }
+        self.helper = None;
         if let Some(group) = &self.group {
             group.emptied().await;
         }
@@ -277,28 +228,19 @@ impl Drop for Session {
 }
 
 impl Helper {
-    fn watch(child: Child) -> Result<Helper> {
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| Fault::bug("a process without a number"))?;
-        let pidfd =
-            pidfd_open(pid, PidfdFlags::empty()).map_err(|e| io_fault("watch a sandbox", e))?;
+    fn watch(ended: OwnedFd) -> Result<Helper> {
         // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives.
-        let ended = unsafe { AsyncFd::register(pidfd) }
+        let ended = unsafe { AsyncFd::register(ended) }
             .map_err(|_| Fault::bug("a process's descriptor cannot be watched"))?;
-        Ok(Helper {
-            child: Some(child),
-            ended,
-        })
+        Ok(Helper { ended })
     }
 }
 
 impl Drop for Helper {
-    /// A session that was given up: end the helper (and so all of it), and reap it without waiting here.
+    /// A session that was given up: end the helper, and so all of it.
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill(); // it may have ended just now
-            std::thread::spawn(move || child.wait());
-        }
+        // The only error that a live descriptor of our own process gives is that it has ended.
+        let _ = pidfd_send_signal(self.ended.get_ref(), Signal::KILL);
     }
 }
 

@@ -706,12 +706,12 @@ async fn serve(options: HostOptions) -> Result<()> {
     let signals = Signals::hear()?;
     let host = Host::start(&options).await?;
     until_stopped(
-            host,
-            signals,
-            options.config.builder.drain_on_term,
-            std::future::ready(()),
-        )
-        .await
+        host,
+        signals,
+        options.config.builder.drain_on_term,
+        std::future::ready(()),
+    )
+    .await
 }
 
 /// The signals that end a host; heard from before its start on.
