@@ -56,6 +56,27 @@ async fn what_outlives_a_step_is_ended_with_it_and_the_log_says_so() {
     assert!(ends[1].outlived.is_empty());
 }
 
+#[tokio::test]
+async fn whoever_ends_the_process_that_forks_sandboxes_ends_what_it_forked_and_the_next_one_starts()
+{
+    let place = Place::new();
+    let (ends, _) = run(place.spec(), &["true"]).await;
+    assert!(ends[0].ok());
+    let nap = odd_nap(5);
+    let (mut session, mut log) = Session::start(place.spec()).await.unwrap();
+    let script = format!("echo up; sleep {nap}");
+    let step = tokio::spawn(async move { session.run(sh(&script)).await });
+    let mut up = [0; 3];
+    log.read_exact(&mut up).await.unwrap();
+    // As the next start of a host does with what an earlier one left.
+    let found = reclaim_dead(&place.spec().state_dir, &|_| true).unwrap();
+    assert!(found.processes >= 2, "{found:?}");
+    assert!(step.await.unwrap().is_err());
+    until("no process is left", || processes_with(&nap) == 0);
+    let (ends, _) = run(place.spec(), &["true"]).await;
+    assert!(ends[0].ok());
+}
+
 /// A step that leaves 300 processes, a third of them double-forked, and sleeps.
 fn crowd(nap: &str) -> String {
     format!(
