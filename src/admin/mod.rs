@@ -396,6 +396,7 @@ mod tests {
                 "Why",
                 "Plan",
                 "Search",
+                "Levels",
             ];
             let reads = looks.iter().any(|end| facts.short.ends_with(end));
             assert_eq!(facts.right == Right::View, reads, "{}", facts.name);
