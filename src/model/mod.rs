@@ -1,6 +1,7 @@
 //! The farm as values: projects, recipes, profiles, jobs, attempts, hosts; events, and how they change it.
 
 pub mod catalog;
+mod change;
 pub mod event;
 pub mod farm;
 pub mod job;
