@@ -21,8 +21,8 @@ build       : |
     typedef int wide __attribute__((vector_size(32)));
     int main(int argc, char **argv) {
         wide a = {argc, 2, 3, 4, 5, 6, 7, 8}, b = a;
-        int i, sum = 0;
-        for (i = 0; i < argc * 1000; i++) b = b * a + a;
+        int i, sum = 0, count = argc > 1 ? 60000000 : 1000;
+        for (i = 0; i < count; i++) b = b * a + a;
         for (i = 0; i < 8; i++) sum += b[i];
         return sum == 42;
     }
@@ -362,4 +362,217 @@ fn a_builder_without_the_features_that_it_claims_is_blamed_and_another_one_build
     });
     let last = job["attempts"].as_array().unwrap().last().unwrap();
     assert_eq!(last["builder"], "east", "{job:#}");
+}
+
+/// Runs a command whose answer is no; the JSON that it prints.
+fn negative(farm: &Farm, arguments: &[&str]) -> Value {
+    let mut all = vec!["--json"];
+    all.extend(arguments);
+    let output = farm.run(&all);
+    assert_eq!(output.status.code(), Some(1), "{output:?}\n{}", farm.log());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn what_a_level_is_worth_is_measured_in_turns_kept_and_told_with_what_it_cannot_say() {
+    let mut repo = Repo::new();
+    add(
+        &mut repo,
+        "wide",
+        wide("wide", "workload    : |\n    ./wide again\n"),
+    );
+    add(&mut repo, "plain", script_recipe("plain", 1, ""));
+    let farm = Farm::start();
+    let builders = farm.until(&["builder", "list"], |all| all[0]["levels"][0].is_string());
+    let levels = builders[0]["levels"].as_array().unwrap();
+    if !levels.iter().any(|level| level == "x86_64-v3x") {
+        println!("skipped: this processor runs no level above the baseline");
+        return;
+    }
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("wide");
+    farm.published("plain");
+    let picture = farm.dir().join("../worth.svg");
+    let picture = picture.to_str().unwrap();
+    let measure = [
+        "compare",
+        "--isa",
+        "wide",
+        "--levels",
+        "x86_64-v3x",
+        "--runs",
+        "6",
+        "--svg",
+        picture,
+    ];
+    let made = farm.json(&measure);
+    assert_eq!(
+        (&made["state"], &made["script"], &made["runs"]),
+        (&"done".into(), &"workload".into(), &6.into()),
+        "{made:#}"
+    );
+    let (base, level) = (&made["levels"][0], &made["levels"][1]);
+    assert_eq!(
+        (&base["isa"], &base["ratio"]),
+        (&"x86_64".into(), &Value::Null),
+        "{made:#}"
+    );
+    assert_eq!(level["isa"], "x86_64-v3x", "{made:#}");
+    let number = |name: &str| level[name].as_f64().unwrap();
+    assert!(
+        number("low") <= number("ratio") && number("ratio") <= number("high"),
+        "{made:#}"
+    );
+    assert!(number("confidence") > 0.95, "{made:#}");
+    assert!(
+        ["faster", "slower", "same", "cannot_tell"].contains(&level["verdict"].as_str().unwrap()),
+        "{made:#}"
+    );
+    let unsaid = made["unsaid"].to_string();
+    assert!(unsaid.contains("one processor"), "{unsaid}");
+    let svg = std::fs::read_to_string(picture).unwrap();
+    assert!(svg.contains("wide x86_64-v3x"), "{svg}");
+    // Too few runs say so; the same level beside itself is a question too.
+    let few = farm.json(&[
+        "compare", "--isa", "wide", "--levels", "x86_64", "--runs", "2",
+    ]);
+    assert_eq!(few["levels"][1]["verdict"], "cannot_tell", "{few:#}");
+    assert!(few["unsaid"].to_string().contains("too few"), "{few:#}");
+    // It is kept, and says why the level is built.
+    let table = farm.ok(&["compare", "--isa"]);
+    assert!(table.contains("wide"), "{table}");
+    farm.ok(&[
+        "profile",
+        "add",
+        "v3",
+        "--isa",
+        "x86_64-v3x",
+        "--over",
+        "default",
+        "--channel",
+        "main-v3",
+    ]);
+    farm.ok(&[
+        "project",
+        "level",
+        "test",
+        "wide",
+        "--profile",
+        "v3",
+        "--why",
+        "measured",
+    ]);
+    let shown = farm.json(&["recipe", "show", "wide"]);
+    let shown = &shown["proof"]["levels"][0];
+    assert_eq!(
+        (&shown["profile"], &shown["why"], &shown["measurement"]),
+        (&"v3".into(), &"measured".into(), &made["id"]),
+        "{shown:#}"
+    );
+    assert_eq!(shown["ratio"], level["ratio"], "{shown:#}");
+    // Nothing was published by it, and it is no comparison.
+    assert_eq!(
+        farm.json(&["compare", "list"])["comparisons"],
+        serde_json::json!([])
+    );
+    let failed = negative(&farm, &["compare", "--isa", "plain"]);
+    assert_eq!(
+        (&failed["state"], &failed["blame"]),
+        (&"failed".into(), &"recipe".into()),
+        "{failed:#}"
+    );
+    assert!(
+        failed["fault"]["what"]
+            .to_string()
+            .contains("neither a workload nor a check"),
+        "{failed:#}"
+    );
+    assert!(
+        farm.code(2, &["compare", "--isa", "wide", "--levels", "x86_64-v9"])
+            .contains("x86_64-v3x")
+    );
+    assert!(
+        farm.code(2, &["compare", "--isa", "wide", "--runs", "1000"])
+            .contains("1 to 100")
+    );
+    farm.ok(&["store", "check"]);
+}
+
+#[test]
+fn a_workload_that_fails_or_never_ends_is_given_up_and_the_recipe_is_to_blame() {
+    let mut repo = Repo::new();
+    add(
+        &mut repo,
+        "fails",
+        script_recipe("fails", 1, "workload    : |\n    false\n"),
+    );
+    add(
+        &mut repo,
+        "endless",
+        script_recipe(
+            "endless",
+            1,
+            "workload    : |\n    while true; do sleep 1; echo on; done\n",
+        ),
+    );
+    let farm = Farm::start();
+    farm.ok(&["profile", "add", "default", "--phase-timeout", "5s"]);
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    for (recipe, says) in [
+        ("fails", "workload of fails ended with code 1"),
+        ("endless", "did not end in 5 s"),
+    ] {
+        farm.published(recipe);
+        let failed = negative(
+            &farm,
+            &[
+                "compare", "--isa", recipe, "--levels", "x86_64", "--runs", "3",
+            ],
+        );
+        assert_eq!(
+            (&failed["state"], &failed["blame"]),
+            (&"failed".into(), &"recipe".into()),
+            "{failed:#}"
+        );
+        let what = failed["fault"]["what"].as_str().unwrap();
+        assert!(what.contains(says), "{what}");
+    }
+    // The slot is free again, and nobody is suspected.
+    farm.until(&["builder", "list"], |all| {
+        all[0]["slots"][0]["job"].is_null() && all[0]["verdict"] == "fit"
+    });
+    farm.ok(&["store", "check"]);
+}
+
+#[test]
+fn a_measurement_of_a_level_that_no_builder_runs_waits_and_says_so() {
+    let mut repo = Repo::new();
+    add(
+        &mut repo,
+        "alpha",
+        script_recipe("alpha", 1, "workload    : |\n    true\n"),
+    );
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let _east = builder(&place, &crest, "east", "isa = [\"x86_64\"]", "1");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.published("alpha");
+    let refused = crest.code(5, &["compare", "--isa", "alpha"]);
+    assert!(
+        refused.contains("no builder that is here runs a level above x86_64"),
+        "{refused}"
+    );
+    crest.ok(&[
+        "compare",
+        "--isa",
+        "alpha",
+        "--levels",
+        "x86_64-v4",
+        "--runs",
+        "2",
+        "--no-wait",
+    ]);
+    crest.until(&["compare", "--isa"], |all| {
+        all[0]["state"] == "waiting" && all[0]["text"] == "builder east does not run x86_64-v4"
+    });
 }

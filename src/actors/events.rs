@@ -404,6 +404,23 @@ fn tell(event: &Event, names: &Names) -> Told {
                 ),
             },
         ),
+        Event::IsaMeasured { measurement } => plain(
+            "isa_measured",
+            &measurement.target.recipe,
+            format!(
+                "measurement {}: {} {} on {}, {} runs of each of {} levels",
+                measurement.id,
+                measurement.target.recipe,
+                measurement.release,
+                measurement.builder.short(),
+                measurement
+                    .run
+                    .levels
+                    .first()
+                    .map_or(0, |level| level.cpu_ms.len()),
+                measurement.run.levels.len(),
+            ),
+        ),
         Event::LevelDropped {
             profile, recipe, ..
         } => plain(

@@ -3,8 +3,8 @@
 use super::view::{
     ArtefactView, Blame, BuildView, BuilderProofView, BuilderView, CauseView, ChangeView,
     ChannelPolicyView, ComparisonView, ConeView, FaultView, JobDetail, JobState, JobView,
-    LevelView, PastView, PlanJobView, PlanView, ProfileView, ProjectView, RecipeDetail,
-    RecipeProofView, RecipeView, WhyView,
+    LevelView, MeasurementView, PastView, PlanJobView, PlanView, ProfileView, ProjectView,
+    RecipeDetail, RecipeProofView, RecipeView, WhyView,
 };
 use super::{facts, methods, replies};
 use crate::id::{ChannelName, Digest, JobId, ProfileName, ProjectName, RecipeName, Seq};
@@ -226,6 +226,18 @@ replies! {
     pub struct RecipeProof {
         /// It.
         pub proof: RecipeProofView,
+    }
+
+    /// Some measurements.
+    pub struct Measurements {
+        /// They.
+        pub measurements: Vec<MeasurementView>,
+    }
+
+    /// One measurement.
+    pub struct OneMeasurement {
+        /// It.
+        pub measurement: MeasurementView,
     }
 
     /// The layers, with what is chosen of one project.
@@ -618,6 +630,35 @@ methods! {
         /// Only in this channel.
         channel: Option<ChannelName>,
     } -> Comparing;
+
+    /// Builds what is published for each level, runs its workload in turns, and says what each level is worth.
+    IsaMeasure: Operate {
+        /// A recipe, or a package.
+        recipe: String,
+        /// Levels beside that of its profile; empty: all that a builder here runs.
+        #[serde(default)]
+        levels: Vec<String>,
+        /// Runs of each; 12 unless given.
+        runs: Option<u32>,
+        /// On which builder; null: on any that has nothing to do.
+        on: Option<String>,
+    } -> Comparing;
+
+    /// Measurements: those under way, then the newest of each recipe, what gains most first.
+    IsaList: View {
+        /// Only of this project.
+        project: Option<ProjectName>,
+        /// Only of this recipe.
+        recipe: Option<RecipeName>,
+        /// Rows at most; 100 unless given.
+        limit: Option<u32>,
+    } -> Measurements;
+
+    /// One measurement.
+    IsaShow: View {
+        /// Its number.
+        id: u64,
+    } -> OneMeasurement;
 
     /// Comparisons, and their differences by cause.
     CompareList: View {

@@ -18,7 +18,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::id::ProfileName;
 
 /// Between two looks at a comparison.
-const LOOK: Duration = Duration::from_millis(250);
+pub(super) const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) async fn compare(host: &Host, wish: &args::Compare, out: &Out) -> Result<Verdict> {
     match &wish.what {
@@ -37,6 +37,7 @@ pub(super) async fn compare(host: &Host, wish: &args::Compare, out: &Out) -> Res
             print(&found, out)?;
             Ok(Verdict::Done)
         }
+        None if wish.isa => super::worth::isa(host, wish, out).await,
         None => begin(host, wish, out).await,
     }
 }

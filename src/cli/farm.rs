@@ -272,6 +272,7 @@ pub(super) async fn recipe(host: &Host, recipe: &args::Recipe, out: &Out) -> Res
                 (Style::People, _) => {
                     show_recipe(&found.recipe, found.detail.as_ref(), out);
                     super::comparing::of_recipe(&proof.proof, out);
+                    super::worth::of_recipe(&proof.proof.levels, out);
                 }
             }
         }

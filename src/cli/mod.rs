@@ -33,6 +33,7 @@ mod trying;
 mod wait;
 mod why;
 pub mod words;
+mod worth;
 
 use args::{Cli, Verb};
 use out::{Out, Style};

@@ -105,6 +105,7 @@ fn sense_of(verb: &Verb, words: &[String]) -> Sense {
         Verb::Compare(wish) => match &wish.what {
             Some(args::Compared::Show { out: Some(_), .. }) => change(Right::View),
             Some(_) => Sense::Looks,
+            None if wish.isa && wish.package.is_none() && wish.svg.is_none() => Sense::Looks,
             None if wish.no_wait => change(Right::Operate),
             None => Sense::Elsewhere("it waits for a build: add --no-wait"),
         },

@@ -306,6 +306,11 @@ pub enum Event {
         /// The recipe.
         recipe: RecipeName,
     },
+    /// It was measured what levels are worth for a recipe.
+    IsaMeasured {
+        /// What came of it.
+        measurement: Box<super::isa::Measurement>,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

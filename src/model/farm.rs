@@ -1,17 +1,18 @@
-//! The farm in memory, and the one place that says which events it can take and what each of them changes.
-//! Pure: `weigh` answers with the rows that would change, `adopt` takes them in. Summit alone owns one.
+//! The farm in memory, and the one place that says which events it can take and what each of them changes. Pure: `weigh` answers with the rows that would change, `adopt` takes them in. Summit alone owns one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub use super::change::Change;
 use super::event::{Event, Recorded, Then};
+use super::isa::Measurement;
 use super::job::{Attempt, AttemptState, Job, JobState, Target};
-use super::level::{Choice, ChoiceKey, LevelChange};
+use super::level::{Choice, ChoiceKey};
 use super::measure::{BuilderStop, Measures};
 use super::order::Usage;
 use super::profile::Profile;
 use super::project::{BasePackage, Policy, Project};
-use super::proof::{Comparison, Conviction, ProofChange, ProofPolicy, RiseRule};
+use super::proof::{Comparison, Conviction, ProofPolicy, RiseRule};
 use super::who::Hold;
 use crate::id::{
     AttemptId, ChannelName, HostId, HostName, JobId, PackageName, ProfileName, ProjectName,
@@ -59,43 +60,10 @@ pub struct Farm {
     pub layers: BTreeMap<ProfileName, ProfileName>,
     /// What is chosen.
     pub choices: BTreeMap<ChoiceKey, Choice>,
+    /// What levels were measured to be worth, the newest ones.
+    pub measurements: BTreeMap<u64, Arc<Measurement>>,
     /// The newest job of each target.
     newest: HashMap<Target, JobId>,
-}
-
-/// The rows that an event changes. Empty parts change nothing.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Change {
-    /// New or changed.
-    pub projects: Vec<Project>,
-    /// Gone.
-    pub projects_gone: Vec<ProjectName>,
-    /// New or changed.
-    pub profiles: Vec<Profile>,
-    /// Gone.
-    pub profiles_gone: Vec<ProfileName>,
-    /// New or changed.
-    pub jobs: Vec<Job>,
-    /// New or changed.
-    pub attempts: Vec<Attempt>,
-    /// New or changed; `None` is released.
-    pub recipe_holds: Vec<((ProjectName, RecipeName), Option<Hold>)>,
-    /// New or renamed.
-    pub hosts: Vec<(HostId, HostName)>,
-    /// New or changed.
-    pub base_packages: Vec<BasePackage>,
-    /// New.
-    pub usages: Vec<(AttemptId, Usage)>,
-    /// New or changed.
-    pub policies: Vec<Policy>,
-    /// New.
-    pub measures: Vec<Measures>,
-    /// New or changed; one without any stop is gone.
-    pub builder_stops: Vec<BuilderStop>,
-    /// What comparisons change.
-    pub proof: ProofChange,
-    /// What is chosen for which layer.
-    pub level: LevelChange,
 }
 
 /// Why an event cannot be taken: it is kept in the log of the host and changes nothing.
@@ -221,6 +189,7 @@ impl Farm {
             Event::LayerSet { .. } | Event::LevelChosen { .. } | Event::LevelDropped { .. } => {
                 self.weigh_level(&recorded.event)
             }
+            Event::IsaMeasured { .. } => self.weigh_measurement(&recorded.event),
             Event::Planned { .. } => self.weigh_planned(recorded),
             Event::Assigned { .. }
             | Event::Accepted { .. }
@@ -774,6 +743,11 @@ impl Farm {
         self.usages.extend(change.usages);
         self.adopt_proof(change.proof);
         self.adopt_level(change.level);
+        self.measurements
+            .retain(|id, _| !change.measurements_gone.contains(id));
+        let measured = change.measurements.into_iter();
+        self.measurements
+            .extend(measured.map(|one| (one.id, Arc::new(one))));
         let policies = change.policies.into_iter();
         self.policies
             .extend(policies.map(|policy| (policy.project.clone(), policy)));

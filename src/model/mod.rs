@@ -4,6 +4,7 @@ pub mod catalog;
 mod change;
 pub mod event;
 pub mod farm;
+pub mod isa;
 pub mod job;
 pub mod level;
 pub mod measure;

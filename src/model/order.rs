@@ -179,4 +179,11 @@ pub enum Outcome {
     },
     /// Stopped because somebody asked.
     Cancelled,
+    /// Levels were measured; nothing was made.
+    Timed {
+        /// What was measured.
+        run: Box<super::isa::IsaRun>,
+        /// What it took.
+        usage: Usage,
+    },
 }

@@ -202,6 +202,7 @@ impl Peer {
                 say,
                 Say::Build(_)
                     | Say::BuildWith { .. }
+                    | Say::Measure { .. }
                     | Say::Cancel { .. }
                     | Say::Heard { .. }
                     | Say::Receipt { .. }

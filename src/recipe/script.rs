@@ -94,22 +94,8 @@ const TOOLS: [(&str, &str, &str, &str); 10] = [
 
 /// The scripts of the recipe for the machine's own target.
 pub fn scripts(recipe: &Recipe, setting: &Setting) -> Result<Scripts> {
-    let mut flags = tuning::flags(
-        &recipe.tuning,
-        setting.toolchain,
-        setting.isa,
-        &setting.unknown_flags,
-    );
-    // Without it gcc names the sections of link-time objects by chance, and no static library would be the same twice.
-    flags.c.push_str(&format!(
-        " -frandom-seed={}-{}",
-        recipe.name, recipe.version
-    ));
-    let build_root = format!("/mason/build/{TARGET}");
-    let work_dir = match recipe.work_directory() {
-        "" => build_root.clone(),
-        directory => format!("{build_root}/{directory}"),
-    };
+    let flags = flags_of(recipe, setting);
+    let (build_root, work_dir) = directories(recipe);
     let macros = macros(recipe, setting, &flags, &build_root, &work_dir);
     let steps = recipe.steps_of(TARGET);
     let mut phases = Vec::new();
@@ -131,6 +117,48 @@ pub fn scripts(recipe: &Recipe, setting: &Setting) -> Result<Scripts> {
         work_dir,
         phases,
     })
+}
+
+/// What is run to measure how fast a recipe's programs are, by the recipe's word for it: its workload, else its check; `None`: it
+/// has neither.
+pub fn workload(recipe: &Recipe, setting: &Setting) -> Result<Option<(&'static str, String)>> {
+    let flags = flags_of(recipe, setting);
+    let (build_root, work_dir) = directories(recipe);
+    let macros = macros(recipe, setting, &flags, &build_root, &work_dir);
+    let steps = recipe.steps_of(TARGET);
+    let found = match (&steps.workload, &steps.check) {
+        (Some(script), _) => ("workload", script),
+        (None, Some(script)) => ("check", script),
+        (None, None) => return Ok(None),
+    };
+    let (word, script) = found;
+    let text = phase_text(&macros, steps.environment.as_ref(), script, &recipe.file)?;
+    Ok(Some((word, text)))
+}
+
+fn flags_of(recipe: &Recipe, setting: &Setting) -> FlagTexts {
+    let mut flags = tuning::flags(
+        &recipe.tuning,
+        setting.toolchain,
+        setting.isa,
+        &setting.unknown_flags,
+    );
+    // Without it gcc names the sections of link-time objects by chance, and no static library would be the same twice.
+    flags.c.push_str(&format!(
+        " -frandom-seed={}-{}",
+        recipe.name, recipe.version
+    ));
+    flags
+}
+
+/// Where sources are unpacked below, and where the phases start.
+fn directories(recipe: &Recipe) -> (String, String) {
+    let build_root = format!("/mason/build/{TARGET}");
+    let work_dir = match recipe.work_directory() {
+        "" => build_root.clone(),
+        directory => format!("{build_root}/{directory}"),
+    };
+    (build_root, work_dir)
 }
 
 /// Head, functions that the text calls, the recipe's environment, the phase.

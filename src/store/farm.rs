@@ -10,6 +10,7 @@ use crate::id::{
     AttemptId, ChannelName, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName,
     RecipeName,
 };
+use crate::model::isa::Measurement;
 use crate::model::level::ChoiceKey;
 use crate::model::{
     Attempt, BasePackage, BuildOrder, BuilderStop, Change, Choice, Comparison, Conviction, Farm,
@@ -203,6 +204,15 @@ impl Row for Choice {
     }
 }
 
+impl Row for Measurement {
+    const TREE: &'static str = "isa_measurement";
+    const SHAPE: u8 = 1;
+    type Key = u64;
+    fn key(&self) -> u64 {
+        self.id
+    }
+}
+
 /// A part of the order of an attempt, compressed: what it was built from, so that it can be built again just so. Written by
 /// summit before the order is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -380,6 +390,12 @@ pub fn writes(change: &Change) -> WriteSet {
     for choice in &change.level.choices {
         set.put(choice);
     }
+    for id in &change.measurements_gone {
+        set.delete::<Measurement>(id);
+    }
+    for measurement in &change.measurements {
+        set.put(measurement);
+    }
     set
 }
 
@@ -443,6 +459,9 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<Choice>() {
         change.level.choices.push(row?);
+    }
+    for row in store.scan::<Measurement>() {
+        change.measurements.push(row?);
     }
     let mut farm = Farm::default();
     farm.adopt(change);

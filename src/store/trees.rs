@@ -88,6 +88,7 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<RiseRule>(),
         Tree::of::<Layer>(),
         Tree::of::<Choice>(),
+        Tree::of::<crate::model::isa::Measurement>(),
         Tree::of::<OrderRow>(),
         Tree::of::<super::taken::Taken>(),
         Tree::of::<super::tries::TryRow>(),

@@ -22,7 +22,8 @@ use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, HostId, HostName};
 use crate::model::say::ToolSpec;
 use crate::model::{
-    Blame, BlobRef, BuildOrder, Executor, Glance, InputFrom, Measures, Outcome, PhaseTime, Usage,
+    Blame, BlobRef, BuildOrder, Executor, Glance, InputFrom, IsaLevel, Measures, Outcome,
+    PhaseTime, Usage,
 };
 use crate::store::Blobs;
 
@@ -61,6 +62,17 @@ pub struct Job {
     pub bounds: Bounds,
     /// What the distribution's own tool has to know; `None`: the native executor.
     pub tool: Option<ToolSpec>,
+    /// Nothing is made: levels are measured.
+    pub measure: Option<Turns>,
+}
+
+/// Levels whose workload is run in turns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turns {
+    /// The first one is what the others are held against.
+    pub levels: Vec<IsaLevel>,
+    /// Runs of each.
+    pub runs: u32,
 }
 
 /// What a slot may take of this machine.
@@ -333,6 +345,22 @@ async fn run_timed(
         blob: Arc::new(move |digest| blobs.path(&digest)),
         cancel: cancel.clone(),
     };
+    if let Some(turns) = job.measure {
+        let hear = |event| note(&seen, event);
+        let (levels, runs) = (&turns.levels, turns.runs);
+        let measured = native::measure::measure(&context, &order, levels, runs, &hear).await;
+        return match measured {
+            Ok((run, usage)) => {
+                let told = Told {
+                    usage,
+                    ..Told::default()
+                };
+                let run = Box::new(run);
+                (Outcome::Timed { run, usage }, told)
+            }
+            Err(failure) => ended(failure),
+        };
+    }
     let built = match &tool {
         None => native::build(&context, &order, &|event| note(&seen, event)).await,
         Some(spec) => {
@@ -354,24 +382,26 @@ async fn run_timed(
             };
             (outcome, told)
         }
-        Err(failure) => {
-            let told = Told {
-                usage: failure.usage,
-                phases: failure.phases,
-                evidence: failure.evidence,
-            };
-            let outcome = match failure.cancelled {
-                true => Outcome::Cancelled,
-                false => Outcome::Failed {
-                    blame: failure.blame,
-                    phase: Some(failure.stage.as_str().into()),
-                    fault: failure.fault.bounded(),
-                    usage: failure.usage,
-                },
-            };
-            (outcome, told)
-        }
+        Err(failure) => ended(failure),
     }
+}
+
+fn ended(failure: native::Failure) -> (Outcome, Told) {
+    let told = Told {
+        usage: failure.usage,
+        phases: failure.phases,
+        evidence: failure.evidence,
+    };
+    let outcome = match failure.cancelled {
+        true => Outcome::Cancelled,
+        false => Outcome::Failed {
+            blame: failure.blame,
+            phase: Some(failure.stage.as_str().into()),
+            fault: failure.fault.bounded(),
+            usage: failure.usage,
+        },
+    };
+    (outcome, told)
 }
 
 fn note(seen: &Mutex<Seen>, event: BuildEvent) {

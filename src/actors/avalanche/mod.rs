@@ -22,6 +22,7 @@ use super::post::Post;
 use crate::fault::{Fault, Kind, Result};
 use crate::health::{Floors, Judgement, Sample, Verdict};
 use crate::id::{Arch, AttemptId, Digest, HostId, HostName};
+use crate::model::isa;
 use crate::model::say::ToolSpec;
 use crate::model::{
     Artefact, Blame, BuildOrder, BuilderReport, Executor, IsaLevel, Measures, Outcome, Role, Say,
@@ -357,9 +358,19 @@ impl State {
         say: Say,
     ) -> std::result::Result<(), ActorProcessingErr> {
         match say {
-            Say::Build(order) if from == self.args.summit => self.ordered(me, *order, None).await?,
+            Say::Build(order) if from == self.args.summit => {
+                self.ordered(me, *order, None, None).await?
+            }
             Say::BuildWith { order, tool } if from == self.args.summit => {
-                self.ordered(me, *order, Some(*tool)).await?
+                self.ordered(me, *order, Some(*tool), None).await?
+            }
+            Say::Measure {
+                order,
+                levels,
+                runs,
+            } if from == self.args.summit => {
+                let turns = builder::Turns { levels, runs };
+                self.ordered(me, *order, None, Some(turns)).await?
             }
             Say::Cancel { attempt, why } if from == self.args.summit => {
                 self.cancel(attempt, &why).await?
@@ -392,6 +403,7 @@ impl State {
         me: &ActorRef<Msg>,
         order: BuildOrder,
         tool: Option<ToolSpec>,
+        measure: Option<builder::Turns>,
     ) -> std::result::Result<(), ActorProcessingErr> {
         let attempt = order.attempt;
         if let Some(row) = self.taken.get(&attempt) {
@@ -405,7 +417,13 @@ impl State {
             }
             return Ok(());
         }
-        let slot = match self.free_slot(&order) {
+        let free = match &measure {
+            Some(turns) => self
+                .can_measure(turns)
+                .and_then(|()| self.free_slot(&order)),
+            None => self.free_slot(&order),
+        };
+        let slot = match free {
             Ok(slot) => slot,
             Err(why) => {
                 self.args.post.say(
@@ -448,6 +466,7 @@ impl State {
             host: self.args.name.clone(),
             bounds: self.args.bounds,
             tool,
+            measure,
         };
         let recipe = job.order.recipe.to_string();
         let brief = owner::Brief::of(&job.order);
@@ -465,6 +484,26 @@ impl State {
                 parked: None,
             },
         );
+        Ok(())
+    }
+
+    /// Whether all these levels run here, and are few enough.
+    fn can_measure(&self, turns: &builder::Turns) -> Result<()> {
+        let lacks = turns
+            .levels
+            .iter()
+            .find(|level| !self.args.levels.contains(level));
+        if let Some(level) = lacks {
+            let word = crate::config::isa_word(self.args.arch, *level);
+            let what = format!("the processor of {} does not run {word}", self.args.name);
+            return Err(Fault::new(Kind::Builder, what));
+        }
+        if turns.levels.len() > isa::LEVELS_MAX || turns.runs > isa::RUNS_MAX {
+            return Err(Fault::new(
+                Kind::Usage,
+                "that is more than is measured at once",
+            ));
+        }
         Ok(())
     }
 
@@ -606,7 +645,9 @@ impl State {
         match self.taken.get(&attempt).map(|row| row.stage) {
             Some(TakenStage::Ended { outcome, .. }) => match self.outcome(outcome)? {
                 (Outcome::Built { artefacts, .. }, _) => Ok(artefacts),
-                (Outcome::Failed { .. } | Outcome::Cancelled, _) => Ok(Vec::new()),
+                (Outcome::Failed { .. } | Outcome::Cancelled | Outcome::Timed { .. }, _) => {
+                    Ok(Vec::new())
+                }
             },
             Some(TakenStage::Running) => Err(Fault::new(
                 Kind::TryAgain,

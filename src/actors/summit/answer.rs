@@ -89,6 +89,8 @@ impl State {
                     .collect(),
             }),
             Call::ProjectLevels(ask) => ask.reply(&self.project_levels(ask)?),
+            Call::IsaList(ask) => ask.reply(&self.isa_list(ask)),
+            Call::IsaShow(ask) => ask.reply(&self.isa_show(ask.id)?),
             Call::CompareList(ask) => ask.reply(&self.compare_list(ask)),
             Call::CompareShow(ask) => ask.reply(&self.compare_show(ask.id)?),
             Call::ChannelPolicyShow(ask) => ask.reply(&self.channel_policy_show(&ask.channel)?),
@@ -127,6 +129,7 @@ impl State {
             | Call::BuilderRise(_)
             | Call::ChannelPolicy(_)
             | Call::Compare(_)
+            | Call::IsaMeasure(_)
             | Call::ProjectLevel(_)
             | Call::RecipeShow(_)
             | Call::RecipeHistory(_)

@@ -427,7 +427,8 @@ impl State {
                 )
                 .await?
             }
-            Outcome::Cancelled => {
+            // A builder that measures what it was to build made nothing.
+            Outcome::Cancelled | Outcome::Timed { .. } => {
                 let fault = Fault::new(Kind::TryAgain, "the builder stopped it");
                 let then = Then::Again {
                     not_before: None,
@@ -691,7 +692,7 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Examined { attempt, .. }
         | Say::Glanced { attempt, .. } => Some(*attempt),
         Say::Measured(measures) => Some(measures.attempt),
-        Say::BuildWith { order, .. } => Some(order.attempt),
+        Say::BuildWith { order, .. } | Say::Measure { order, .. } => Some(order.attempt),
         Say::Build(_)
         | Say::Expect(_)
         | Say::Report(_)

@@ -714,7 +714,7 @@ impl State {
                 tracing::warn!(builder = %from.short(), recipe, %fault, "a canary failed");
                 self.canary_again(from);
             }
-            Outcome::Cancelled => self.canary_again(from),
+            Outcome::Cancelled | Outcome::Timed { .. } => self.canary_again(from),
         }
         Ok(())
     }

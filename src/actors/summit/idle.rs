@@ -76,7 +76,8 @@ impl State {
             });
             if let Some(at) = found {
                 let publication = candidates.remove(at).publication;
-                if let Err(fault) = self.begin_comparison(publication, Some(host), Who::Farm, false)
+                if let Err(fault) =
+                    self.begin_comparison(publication, Some(host), Who::Farm, false, None)
                 {
                     tracing::debug!(%fault, "no comparison now");
                     return;

@@ -2,18 +2,19 @@
 //! what is published. One that runs lives in memory; what came of it is a row. Builders with nothing to do are given some
 //! where a channel's policy says so, and give them back when there is real work.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use super::Msg;
+pub(super) use super::published::Publication;
 use super::state::{Done, State};
+use crate::actors::avalanche::builder::Turns;
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{AttemptId, ChannelName, HostId, Stamp};
+use crate::id::{AttemptId, HostId, Stamp};
 use crate::model::proof::{
     Comparison, Conviction, Finding, Judgement, conviction_hold, job_of_comparison,
 };
 use crate::model::{
-    Artefact, AttemptState, Blame, BuildOrder, Event, Executor, Outcome, PeerTrust, Role, Say,
-    Target, Who,
+    Artefact, AttemptState, Blame, BuildOrder, Event, Executor, Outcome, PeerTrust, Role, Say, Who,
 };
 
 /// Comparisons under way or failed that are remembered.
@@ -26,25 +27,12 @@ const AGAIN_MS: u64 = 1_000;
 const PATIENCE_MS: u64 = 5_000;
 /// A publication whose rebuild failed is left alone for this long.
 const LEAVE_MS: u64 = 3_600_000;
-/// Time between two looks for orders that nobody needs any more.
-const FORGET_ORDERS_MS: u64 = 600_000;
 /// Vessel has this long to fetch and compare.
 const EXAMINE_MS: u64 = 1_800_000;
 /// A builder that was given one and does not show it in a slot after this long, or after a lease, has lost it.
 const LOST_MS: u64 = 10_000;
 /// A slot that a comparison leaves is waited for this long.
 const GIVE_WAY_MS: u64 = 5_000;
-
-/// Something published, and who built it.
-#[derive(Debug, Clone)]
-pub(super) struct Publication {
-    pub(super) attempt: AttemptId,
-    pub(super) target: Target,
-    pub(super) release: String,
-    pub(super) channel: ChannelName,
-    pub(super) publisher: HostId,
-    pub(super) assigned: Stamp,
-}
 
 /// Where one stands.
 #[derive(Debug)]
@@ -75,6 +63,8 @@ pub(super) struct Running {
     pub(super) by: Who,
     /// A person asked for it.
     asked: bool,
+    /// Nothing is compared: the levels of this are measured.
+    pub(super) isa: Option<Turns>,
     pub(super) builder: Option<HostId>,
     pub(super) standing: Standing,
     pub(super) began: Stamp,
@@ -84,7 +74,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn stand(&mut self, standing: Standing) {
+    pub(super) fn stand(&mut self, standing: Standing) {
         self.standing = standing;
         self.changed_ms = crate::actors::now().mono_ms;
     }
@@ -107,122 +97,10 @@ pub struct Proofs {
     pub(super) idle_since: BTreeMap<HostId, u64>,
     pub(super) look_at_ms: u64,
     /// When orders that nobody will need are next looked for.
-    forget_at_ms: Option<u64>,
+    pub(super) forget_at_ms: Option<u64>,
 }
 
 impl State {
-    /// What an attempt published.
-    pub(super) fn publication(&self, attempt: AttemptId) -> Option<Publication> {
-        let row = self.farm.attempts.get(&attempt)?;
-        let AttemptState::Published { channel, .. } = &row.state else {
-            return None;
-        };
-        let job = self.farm.jobs.get(&attempt.job)?;
-        Some(Publication {
-            attempt,
-            target: job.target.clone(),
-            release: format!("{}-{}-{}", job.version, job.release, row.build_release),
-            channel: channel.clone(),
-            publisher: row.builder,
-            assigned: row.assigned,
-        })
-    }
-
-    /// By the clock: forgets what was built from what, of attempts that published nothing or nothing that is still the newest
-    /// of its target. A comparison has no use for it, and each is some KiB.
-    fn forget_orders(&mut self, now_ms: u64) {
-        let at_ms = *self
-            .proofs
-            .forget_at_ms
-            .get_or_insert(now_ms + FORGET_ORDERS_MS / 10);
-        if now_ms < at_ms {
-            return;
-        }
-        self.proofs.forget_at_ms = Some(now_ms + FORGET_ORDERS_MS);
-        let mut kept: HashMap<&Target, AttemptId> = HashMap::new();
-        for attempt in self.farm.attempts.values() {
-            let published = matches!(attempt.state, AttemptState::Published { .. });
-            if let Some(job) = self.farm.jobs.get(&attempt.id.job).filter(|_| published) {
-                kept.insert(&job.target, attempt.id);
-            }
-        }
-        let kept: BTreeSet<AttemptId> = kept.into_values().collect();
-        let over = self.farm.attempts.values().filter(|attempt| {
-            let compared = self.proofs.running.values();
-            !attempt.state.is_live()
-                && !kept.contains(&attempt.id)
-                && !compared
-                    .into_iter()
-                    .any(|one| one.publication.attempt == attempt.id)
-        });
-        let over: BTreeSet<AttemptId> = over.map(|attempt| attempt.id).collect();
-        let store = self.args.store.clone();
-        tokio::task::spawn_blocking(move || {
-            // What is left is found the next time.
-            if let Err(fault) = crate::store::farm::forget_orders(&store, &over) {
-                tracing::warn!(%fault, "orders of attempts that are over stay");
-            }
-        });
-    }
-
-    /// What published a package, by its name or its recipe's.
-    pub(super) fn locate_publication(
-        &self,
-        text: &str,
-        only: Option<&ChannelName>,
-    ) -> Result<Publication> {
-        let channels = self
-            .channels
-            .values()
-            .filter(|channel| only.is_none_or(|only| channel.name == *only));
-        let mut known = Vec::new();
-        for channel in channels {
-            let named = channel
-                .packages
-                .iter()
-                .find(|package| package.name.as_str() == text);
-            let found = named.or_else(|| {
-                let mut all = channel.packages.iter();
-                all.find(|package| package.source.as_str() == text)
-            });
-            let Some(package) = found else {
-                known.extend(
-                    channel
-                        .packages
-                        .iter()
-                        .map(|package| package.name.to_string()),
-                );
-                continue;
-            };
-            let brought = channel.steps.iter().rev().find_map(|step| {
-                let is_it = step.edits.iter().any(|edit| {
-                    edit.name == package.name && edit.after == Some(package.file.sha256)
-                });
-                match &step.version.cause {
-                    crate::channel::Cause::Built { attempt, .. } if is_it => Some(*attempt),
-                    _ => None,
-                }
-            });
-            let publication = brought.and_then(|attempt| self.publication(attempt));
-            return publication.ok_or_else(|| {
-                Fault::new(
-                    Kind::Conflict,
-                    format!(
-                        "{} of {} was not built by this farm",
-                        package.name, channel.name
-                    ),
-                )
-                .next("imported packages have nothing to be compared with")
-            });
-        }
-        Err(super::lookup::unknown(
-            "package",
-            text,
-            known.iter().map(String::as_str),
-            "massif package list",
-        ))
-    }
-
     /// Begins a comparison; its number.
     pub(super) fn begin_comparison(
         &mut self,
@@ -230,8 +108,9 @@ impl State {
         on: Option<HostId>,
         by: Who,
         asked: bool,
+        isa: Option<Turns>,
     ) -> Result<u64> {
-        if self.vessel() != self.args.own {
+        if self.vessel() != self.args.own && isa.is_none() {
             let what = "what is published lies on another host, and comparisons need it here";
             return Err(
                 Fault::new(Kind::Operator, what).next("let the host that decides publish too")
@@ -249,7 +128,8 @@ impl State {
         let now = crate::actors::now();
         let last = self.farm.comparisons.last_key_value().map(|(id, _)| *id);
         let running = self.proofs.running.last_key_value().map(|(id, _)| *id);
-        let id = last.max(running).unwrap_or(0) + 1;
+        let measured = self.farm.measurements.last_key_value().map(|(id, _)| *id);
+        let id = last.max(running).max(measured).unwrap_or(0) + 1;
         let attempt = AttemptId {
             job: job_of_comparison(id),
             // Seconds tell it from one that an earlier process of summit sent under the same number.
@@ -288,6 +168,7 @@ impl State {
             on,
             by,
             asked,
+            isa,
             builder: None,
             standing: Standing::Preparing,
             began: now.wall,
@@ -324,7 +205,7 @@ impl State {
         }
     }
 
-    fn comparison_failed(&mut self, id: u64, blame: Blame, fault: Fault) {
+    pub(super) fn comparison_failed(&mut self, id: u64, blame: Blame, fault: Fault) {
         let now_ms = crate::actors::now().mono_ms;
         let Some(running) = self.proofs.running.get_mut(&id) else {
             return;
@@ -437,13 +318,24 @@ impl State {
         let mut why = "no builder is here".to_string();
         let mut fit = Vec::new();
         for (id, builder) in &self.builders {
-            if running.on.is_some_and(|on| on != *id) {
+            let never = builder.report.slots.is_empty() && running.on.is_none();
+            if never || running.on.is_some_and(|on| on != *id) {
                 continue;
             }
-            match self.unfit(id, builder, &order.profile) {
+            let lacks = running
+                .isa
+                .as_ref()
+                .and_then(|turns| self.cannot_measure(builder, turns));
+            match lacks.or_else(|| self.unfit(id, builder, &order.profile)) {
                 Some(reason) => why = reason,
                 None => fit.push(*id),
             }
+        }
+        if running.isa.is_some() {
+            let alone = |id: &&HostId| self.is_empty(id) && !taken.contains(id);
+            let wait =
+                (!fit.is_empty()).then(|| "every builder that runs them builds something".into());
+            return fit.iter().find(alone).copied().ok_or(wait.unwrap_or(why));
         }
         let said = self.opined(&running.publication);
         let is_new = |id: &HostId| !said.contains(id);
@@ -490,6 +382,15 @@ impl State {
                     running.builder = Some(builder);
                     running.began = now.wall;
                     running.stand(Standing::Building);
+                    if let Some(turns) = &running.isa {
+                        let say = Say::Measure {
+                            order: Box::new(order),
+                            levels: turns.levels.clone(),
+                            runs: turns.runs,
+                        };
+                        self.args.post.say(builder, Role::Avalanche, say);
+                        continue;
+                    }
                     let examine = Say::Examine {
                         attempt: running.attempt,
                         builder,
@@ -586,6 +487,9 @@ impl State {
                 }
                 self.args.post.say(from, Role::Avalanche, heard);
                 match outcome {
+                    Outcome::Timed { run, usage } if waits => {
+                        self.measured(id, *run, usage).await?;
+                    }
                     Outcome::Cancelled if waits => {
                         self.comparison_again(id, "it gave way to other work");
                     }

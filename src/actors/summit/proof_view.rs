@@ -64,7 +64,7 @@ impl State {
         let recipe = publication.target.recipe.clone();
         let release = publication.release.clone();
         let publisher = self.host_name(&publication.publisher);
-        let id = self.begin_comparison(publication, on, caller.who(), true)?;
+        let id = self.begin_comparison(publication, on, caller.who(), true, None)?;
         Ok(Comparing {
             id,
             recipe,
@@ -82,7 +82,9 @@ impl State {
             recipe.is_none_or(|recipe| target.recipe == *recipe)
         };
         let running = self.proofs.running.iter().rev().filter(|(id, one)| {
-            fits(&one.publication.target) && !self.farm.comparisons.contains_key(id)
+            one.isa.is_none()
+                && fits(&one.publication.target)
+                && !self.farm.comparisons.contains_key(id)
         });
         let mut views: Vec<ComparisonView> = running
             .map(|(id, one)| self.running_view(*id, one))
@@ -106,7 +108,7 @@ impl State {
     /// `compare show`.
     pub fn compare_show(&self, id: u64) -> Result<OneComparison> {
         let done = self.farm.comparisons.get(&id);
-        let running = self.proofs.running.get(&id);
+        let running = self.proofs.running.get(&id).filter(|one| one.isa.is_none());
         let comparison = match (done, running) {
             (Some(done), _) => self.comparison_view(done),
             (None, Some(running)) => self.running_view(id, running),
@@ -326,6 +328,7 @@ impl State {
         let all = || self.farm.comparisons.values().filter(about);
         Ok(RecipeProof {
             proof: RecipeProofView {
+                levels: self.recipe_levels(&project, entry.name()),
                 score: score_view(self.farm.recipe_score(entry.name())),
                 varies: self.farm.varies(entry.name()),
                 causes: causes(all().map(AsRef::as_ref)),

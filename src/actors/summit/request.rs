@@ -97,6 +97,9 @@ impl State {
                 let done = self.project_level(caller, wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
+            Call::IsaMeasure(wish) => self
+                .isa_measure(caller, wish)
+                .and_then(|done| wish.reply(&done)),
             Call::Compare(wish) => self
                 .compare_wish(caller, wish)
                 .and_then(|done| wish.reply(&done)),

@@ -371,6 +371,7 @@ impl State {
             | Event::Accepted { .. }
             | Event::HostSeen { .. }
             | Event::Compared { .. }
+            | Event::IsaMeasured { .. }
             | Event::ProofPolicySet { .. }
             | Event::RiseRuleSet { .. }
             | Event::Peer { .. } => {}

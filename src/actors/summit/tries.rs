@@ -587,7 +587,7 @@ impl State {
                     }
                     Outcome::Built { .. } => trial.stand(Standing::Built),
                     Outcome::Failed { blame, fault, .. } => trial.failed(blame, fault),
-                    Outcome::Cancelled => {
+                    Outcome::Cancelled | Outcome::Timed { .. } => {
                         let fault = Fault::new(Kind::Operator, "the builder stopped it");
                         trial.stand(Standing::Failed(Blame::Operator, fault));
                     }

@@ -136,8 +136,100 @@ views! {
         pub unproven: Vec<MadeView>,
     }
 
+    /// What one level is worth.
+    pub struct WorthView {
+        /// The level.
+        pub isa: String,
+        /// Median of the processor time of a run.
+        pub median_cpu_s: Option<f64>,
+        /// How many times as fast as the first level, by processor time: the median of all turns; null: it is the first.
+        pub ratio: Option<f64>,
+        /// The true median lies between this...
+        pub low: Option<f64>,
+        /// ... and this ...
+        pub high: Option<f64>,
+        /// ... with this probability, 0 to 1.
+        pub confidence: Option<f64>,
+        /// The ratio by the clock on the wall.
+        pub wall_ratio: Option<f64>,
+        /// How far apart the middle half of its runs lies, as part of their median.
+        pub spread: Option<f64>,
+        /// `faster`, `slower`, `same` or `cannot_tell`.
+        pub verdict: Option<String>,
+    }
+
+    /// What levels are worth for a recipe.
+    pub struct MeasurementView {
+        /// Its number.
+        pub id: u64,
+        /// `waiting`, `measuring`, `done` or `failed`.
+        pub state: String,
+        /// What it waits for.
+        pub text: Option<String>,
+        /// Nothing more happens to it.
+        pub over: bool,
+        /// The recipe's project.
+        pub project: ProjectName,
+        /// The recipe.
+        pub recipe: RecipeName,
+        /// Version, release and build release.
+        pub release: String,
+        /// The profile whose level the others are held against.
+        pub profile: ProfileName,
+        /// The builder.
+        pub builder: Option<String>,
+        /// The processor's name.
+        pub processor: Option<String>,
+        /// Cores that the slot had.
+        pub cores: Option<u32>,
+        /// What was run: `workload` or `check`.
+        pub script: Option<String>,
+        /// Runs of each level.
+        pub runs: u32,
+        /// When it began.
+        pub began: Stamp,
+        /// Who asked for it.
+        pub by: String,
+        /// What its builder does.
+        pub phase: Option<String>,
+        /// The levels, the first one first.
+        pub levels: Vec<WorthView>,
+        /// What it cannot say, in sentences.
+        pub unsaid: Vec<String>,
+        /// Whose doing it was that it failed.
+        pub blame: Option<Blame>,
+        /// Why it failed.
+        pub fault: Option<FaultView>,
+    }
+
+    /// A layer that a recipe is built for.
+    pub struct RecipeLevelView {
+        /// The layer.
+        pub profile: ProfileName,
+        /// Its instruction set level.
+        pub isa: String,
+        /// Who chose it.
+        pub by: String,
+        /// When.
+        pub since: Stamp,
+        /// Why, in that person's words.
+        pub why: Option<String>,
+        /// The last measurement of that level.
+        pub measurement: Option<u64>,
+        /// What it found: how many times as fast.
+        pub ratio: Option<f64>,
+        /// At least.
+        pub low: Option<f64>,
+        /// At most.
+        pub high: Option<f64>,
+        /// In a word.
+        pub verdict: Option<String>,
+    }
+
     /// What comparisons say of a recipe.
     pub struct RecipeProofView {
+        /// The layers that it is built for, and why.
+        pub levels: Vec<RecipeLevelView>,
         /// Its score.
         pub score: ScoreView,
         /// It comes out differently by its nature: no builder is blamed for that.

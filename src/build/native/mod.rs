@@ -4,6 +4,7 @@
 mod blame;
 mod flags;
 pub(super) mod log;
+pub mod measure;
 mod package;
 mod prepare;
 pub(super) mod run;

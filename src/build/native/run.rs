@@ -34,15 +34,17 @@ pub(super) struct Run<'a> {
     pub(super) ctx: &'a BuildContext,
     pub(super) order: &'a BuildOrder,
     pub(super) log: &'a Log,
-    events: Events<'a>,
+    pub(super) events: Events<'a>,
     pub(super) dog: &'a Dog,
     pub(super) group: Option<Arc<Group>>,
-    begun: Instant,
+    pub(super) begun: Instant,
     pub(super) stage: Stage,
     stage_begun: Instant,
     stage_offset: u64,
     phases: Vec<PhaseTime>,
-    usage: Usage,
+    pub(super) usage: Usage,
+    /// What the scripts depend on, once it is known what the compiler refuses.
+    pub(super) fitted: Option<Setting>,
 }
 
 /// Whether an event shows that something moved: a count of bytes that stands still is none.
@@ -70,7 +72,6 @@ pub(super) async fn build(
         Ok(log) => log,
         Err(error) => return Err(no_log(&ctx.log, &error)),
     };
-    let now = Instant::now();
     let glance = ctx.glance.clone();
     // What we do ourselves before there is a process, such as hiding a whole machine's headers, says little meanwhile.
     let idle_max = Duration::from_secs(order.limits.silence_s.max(limit::SILENCE_S_MIN));
@@ -88,20 +89,8 @@ pub(super) async fn build(
         drop(last);
         events(event);
     };
-    let mut run = Run {
-        ctx,
-        order,
-        log: &log,
-        events,
-        dog: &dog,
-        group: ctx.group(order.attempt),
-        begun: now,
-        stage: Stage::Prepare,
-        stage_begun: now,
-        stage_offset: 0,
-        phases: Vec::new(),
-        usage: Usage::default(),
-    };
+    let mut run = Run::new(ctx, order, &log, events, &dog);
+    run.group = ctx.group(order.attempt);
     run.header();
     let result = run.whole().await;
     run.leave_stage();
@@ -147,7 +136,7 @@ pub(super) async fn build(
     }
 }
 
-fn no_log(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn no_log(path: &Path, error: &std::io::Error) -> Failure {
     Failure {
         blame: Blame::Builder,
         stage: Stage::Prepare,
@@ -165,8 +154,36 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+impl<'a> Run<'a> {
+    /// One that begins now, in no control group.
+    pub(super) fn new(
+        ctx: &'a BuildContext,
+        order: &'a BuildOrder,
+        log: &'a Log,
+        events: Events<'a>,
+        dog: &'a Dog,
+    ) -> Run<'a> {
+        let now = Instant::now();
+        Run {
+            ctx,
+            order,
+            log,
+            events,
+            dog,
+            group: None,
+            begun: now,
+            stage: Stage::Prepare,
+            stage_begun: now,
+            stage_offset: 0,
+            phases: Vec::new(),
+            usage: Usage::default(),
+            fitted: None,
+        }
+    }
+}
+
 impl Run<'_> {
-    fn header(&self) {
+    pub(super) fn header(&self) {
         let (order, ctx) = (self.order, self.ctx);
         let moment = jiff::Timestamp::now();
         self.log.say(&format!(
@@ -199,7 +216,7 @@ impl Run<'_> {
         format!("{LANDMARK} [{at:8.3}] {text}\n")
     }
 
-    fn landmark(&self, text: &str) {
+    pub(super) fn landmark(&self, text: &str) {
         let bytes = self.log.write(self.mark(text).as_bytes());
         (self.events)(BuildEvent::LogGrew { bytes });
     }
@@ -210,7 +227,7 @@ impl Run<'_> {
         (self.events)(BuildEvent::Noted(text.to_owned()));
     }
 
-    fn leave_stage(&mut self) {
+    pub(super) fn leave_stage(&mut self) {
         let since = self.stage_begun.duration_since(self.begun);
         self.phases.push(PhaseTime {
             name: self.stage.as_str().into(),
@@ -222,7 +239,7 @@ impl Run<'_> {
         self.stage_offset = self.log.written();
     }
 
-    fn enter(&mut self, stage: Stage) {
+    pub(super) fn enter(&mut self, stage: Stage) {
         self.leave_stage();
         self.stage = stage;
         (self.events)(BuildEvent::Entered(stage));
@@ -292,7 +309,7 @@ impl Run<'_> {
     }
 
     /// Everything that needs no sandbox: recipe, upstreams, layers, sources. Ends at once when cancelled or out of time.
-    async fn prepare(&self, places: &Places) -> Ended<(Recipe, Scripts, Held)> {
+    pub(super) async fn prepare(&self, places: &Places) -> Ended<(Recipe, Scripts, Held)> {
         let work = async {
             let file = format!("{}/stone.yaml", self.order.recipe);
             let tar = (self.ctx.blob)(self.order.recipe_tar.sha256);
@@ -320,7 +337,7 @@ impl Run<'_> {
         }
     }
 
-    fn setting(&self, recipe: &Recipe) -> Setting {
+    pub(super) fn setting(&self, recipe: &Recipe) -> Setting {
         let profile = &self.order.profile;
         Setting {
             isa: match (profile.arch, profile.level) {
@@ -369,7 +386,7 @@ impl Run<'_> {
         }
     }
 
-    fn spec(&self, places: &Places, held: &Held, network: bool) -> Spec {
+    pub(super) fn spec(&self, places: &Places, held: &Held, network: bool) -> Spec {
         let mut binds = mason_binds(&places.recipe, &self.ctx.attempt_dir);
         binds.push(Bind::read_only(&places.scripts, SCRIPTS));
         Spec {
@@ -384,7 +401,7 @@ impl Run<'_> {
     }
 
     /// Leaves out what the compiler of this root does not know, and writes the scripts to where the phases find them.
-    async fn fit(
+    pub(super) async fn fit(
         &mut self,
         recipe: &Recipe,
         scripts: &mut Scripts,
@@ -399,6 +416,7 @@ impl Run<'_> {
         if !setting.unknown_flags.is_empty() {
             *scripts = script::scripts(recipe, &setting)?;
         }
+        self.fitted = Some(setting);
         for script in &scripts.phases {
             let path = places.scripts.join(stage_of(script.phase).as_str());
             std::fs::write(&path, &script.text).map_err(|error| prepare::disk(&path, &error))?;
