@@ -9,8 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::text::parse_span;
 use crate::config::Slots;
 
+mod proof;
 mod things;
 
+pub(super) use proof::*;
 pub(super) use things::*;
 
 const EXIT_CODES: &str = "\
