@@ -222,15 +222,6 @@ pub enum Say {
         /// The names of features.
         features: Vec<String>,
     },
-    /// Summit to avalanche: build this for each of these levels, run its workload in turns, and say how long that took.
-    Measure {
-        /// The order; the level of its profile does not count.
-        order: Box<BuildOrder>,
-        /// The first one is what the others are held against.
-        levels: Vec<IsaLevel>,
-        /// Runs of each.
-        runs: u32,
-    },
     /// Summit to vessel: this will be offered to be held against what is published, and goes nowhere.
     Examine {
         /// The attempt.
@@ -248,6 +239,15 @@ pub enum Say {
         finding: Box<super::proof::Finding>,
         /// The files that differ, which are kept.
         evidence: Vec<Artefact>,
+    },
+    /// Summit to avalanche: build this for each of these levels, run its workload in turns, and say how long that took.
+    Measure {
+        /// The order; the level of its profile does not count.
+        order: Box<BuildOrder>,
+        /// The first one is what the others are held against.
+        levels: Vec<IsaLevel>,
+        /// Runs of each.
+        runs: u32,
     },
 }
 
