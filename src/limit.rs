@@ -74,6 +74,8 @@ pub const ADMIN_CONNECT_S: u64 = 10;
 pub const ADMIN_CALL_S: u64 = 60;
 /// Bytes of a log or file in one answer, unless asked for less: base64 of it stays far below a message's limit.
 pub const ADMIN_PIECE_BYTES_MAX: usize = 1024 * 1024;
+/// Cores that one build may ask for: as many as Linux counts on x86-64 (`NR_CPUS_DEFAULT`).
+pub const CORES_MAX: u32 = 8_192;
 /// Slots of one builder.
 pub const SLOTS_MAX: u32 = 1_024;
 /// One control frame between hosts.

@@ -297,6 +297,20 @@ fn tell(event: &Event, names: &Names) -> Told {
                 }
             ),
         ),
+        Event::LimitSet {
+            project,
+            recipe,
+            time_s,
+        } => plain(
+            "limit_set",
+            recipe,
+            match time_s {
+                Some(time_s) => format!("builds of {recipe} of {project} may take {time_s} s"),
+                None => format!(
+                    "how long builds of {recipe} of {project} may take is not decided any more"
+                ),
+            },
+        ),
         Event::Observed { measures } => {
             let text = format!(
                 "attempt {} went through {} phases",

@@ -4,7 +4,7 @@ use super::view::{
     ArtefactView, Blame, BuildView, BuilderProofView, BuilderView, CauseView, ChangeView,
     ChannelPolicyView, ComparisonView, ConeView, FaultView, JobDetail, JobState, JobView,
     LevelView, MeasurementView, PastView, PlanJobView, PlanView, ProfileView, ProjectView,
-    RecipeDetail, RecipeProofView, RecipeView, WhyView,
+    RecipeDetail, RecipeProofView, RecipeView, TimeLimitView, WhyView,
 };
 use super::{facts, methods, replies};
 use crate::id::{ChannelName, Digest, JobId, ProfileName, ProjectName, RecipeName, Seq};
@@ -44,6 +44,12 @@ replies! {
         pub recipe: RecipeView,
         /// The rest; null when it cannot be read.
         pub detail: Option<RecipeDetail>,
+    }
+
+    /// How long builds of one recipe may take.
+    pub struct RecipeLimit {
+        /// It; null: there is no profile that it is built for.
+        pub limit: Option<TimeLimitView>,
     }
 
     /// Changes of one recipe.
@@ -378,6 +384,14 @@ methods! {
         /// Its name, or `PROJECT/NAME` when several projects have one.
         name: String,
     } -> Recipe;
+
+    /// Decides how long a recipe's builds may take on this farm, whatever the recipe says; from its next attempt on.
+    RecipeLimitSet: Operate {
+        /// Its name, or `PROJECT/NAME` when several projects have one.
+        name: String,
+        /// The whole build, in seconds; null: as if nothing had been decided.
+        time_s: Option<u64>,
+    } -> RecipeLimit;
 
     /// Commits that touched a recipe.
     RecipeHistory: View {

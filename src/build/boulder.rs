@@ -13,8 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use sha2::Digest as _;
 
 use super::archive::{self, Unpack};
+use super::emit::{Alive, Heard};
 use super::native::log::{self, Log};
 use super::native::{BuildContext, BuildEvent, Built, Failure, LANDMARK, Stage};
+use super::procs;
 use super::sandbox::LogReader;
 use super::trash;
 use super::watch::{Alarm, Bark, Dog};
@@ -293,20 +295,7 @@ impl Places {
 
 /// Live processes that carry this attempt's mark.
 fn marked(mark: &str) -> Vec<Pid> {
-    let wanted = format!("{MARK}={mark}\0");
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|text| {
-                text.windows(wanted.len())
-                    .any(|part| part == wanted.as_bytes())
-            })
-        })
-        .filter_map(Pid::from_raw)
-        .collect()
+    procs::that_hold("environ", &format!("{MARK}={mark}\0"))
 }
 
 /// Kills every process of an attempt, also those that forked away. Blocking, until none is left or the kernel holds it.
@@ -485,16 +474,40 @@ impl Run<'_> {
     async fn whole(&self, spec: &ToolSpec) -> std::result::Result<Vec<Artefact>, Ended> {
         let program = self.tool.find()?;
         let (ctx, order, its) = (self.ctx.clone(), self.order.clone(), spec.clone());
-        let made = tokio::task::spawn_blocking(move || Places::make(&ctx, &order, &its));
-        let places = made
-            .await
-            .map_err(|error| Fault::bug("preparing ended oddly").because(&error))??;
-        let done = self.call(&program, &places).await;
+        let make = move |_: Alive<'_>| Ok(Places::make(&ctx, &order, &its)?);
+        let places = self.own_work("preparing", make).await?;
+        let done = match self.call(&program, &places).await {
+            Ok(()) => self.artefacts(&places).await,
+            Err(end) => Err(end),
+        };
         if done.is_err() {
             places.clean_up(&self.ctx.state_dir, self.order);
         }
-        done?;
-        self.artefacts(&places)
+        done
+    }
+
+    /// Work of this process on a thread of its own, watched as the tool is.
+    async fn own_work<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce(Alive<'_>) -> std::result::Result<T, Ended> + Send + 'static,
+    ) -> std::result::Result<T, Ended> {
+        let ear = self.dog.ear();
+        let work = tokio::task::spawn_blocking(move || work(&|| ear.hear()));
+        tokio::select! {
+            done = work => match done {
+                Ok(done) => done,
+                Err(error) => Err(Fault::bug(format!("{what} ended oddly")).because(&error).into()),
+            },
+            () = self.ctx.cancel.cancelled() => Err(cancelled()),
+            _ = self.dog.barks() => {
+                let recipe = &self.order.recipe;
+                let text = format!("{what} of {recipe} stands still, and nothing of the recipe runs");
+                Err(Fault::new(Kind::Builder, text)
+                    .next("look at the disks of this builder and at the kernel's log")
+                    .into())
+            }
+        }
     }
 
     async fn call(&self, program: &Path, places: &Places) -> std::result::Result<(), Ended> {
@@ -579,8 +592,7 @@ impl Run<'_> {
         let status = tokio::select! {
             status = child.wait() => status,
             () = self.ctx.cancel.cancelled() => {
-                let fault = Fault::new(Kind::Operator, "the build was cancelled");
-                return Err(Ended { cancelled: true, ..fault.into() });
+                return Err(cancelled());
             }
             () = tokio::time::sleep(Duration::from_secs(limits.time_s)) => {
                 let evidence = self.dog.evidence().await;
@@ -649,25 +661,10 @@ impl Run<'_> {
     }
 
     /// What lies in the output directory, and what the policy says about the manifest.
-    fn artefacts(&self, places: &Places) -> std::result::Result<Vec<Artefact>, Ended> {
-        let mut found = Vec::new();
-        let entries = fs::read_dir(&places.out).map_err(|error| cannot(&places.out, &error))?;
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let kind = match name.as_str() {
-                name if name.ends_with(".stone") => ArtefactKind::Stone,
-                name if name.starts_with("manifest.") && name.ends_with(".bin") => {
-                    ArtefactKind::ManifestBin
-                }
-                name if name.starts_with("manifest.") && name.ends_with(".jsonc") => {
-                    ArtefactKind::ManifestJson
-                }
-                _ => continue,
-            };
-            let blob = hash(&entry.path()).map_err(|error| cannot(&entry.path(), &error))?;
-            found.push(Artefact { name, kind, blob });
-        }
-        found.sort_by(|a, b| a.name.cmp(&b.name));
+    async fn artefacts(&self, places: &Places) -> std::result::Result<Vec<Artefact>, Ended> {
+        let out = places.out.clone();
+        let look = move |alive: Alive<'_>| found_in(&out, alive);
+        let found = self.own_work("reading what was made", look).await?;
         if !found.iter().any(|file| file.kind == ArtefactKind::Stone) {
             return Err(
                 Fault::new(Kind::Recipe, "boulder ended well and made no package")
@@ -689,8 +686,39 @@ impl Run<'_> {
     }
 }
 
-fn hash(path: &Path) -> std::io::Result<BlobRef> {
-    let mut file = fs::File::open(path)?;
+/// The artefacts in an output directory, sorted by name.
+fn found_in(out: &Path, alive: Alive<'_>) -> std::result::Result<Vec<Artefact>, Ended> {
+    let mut found = Vec::new();
+    let entries = fs::read_dir(out).map_err(|error| cannot(out, &error))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let kind = match name.as_str() {
+            name if name.ends_with(".stone") => ArtefactKind::Stone,
+            name if name.starts_with("manifest.") && name.ends_with(".bin") => {
+                ArtefactKind::ManifestBin
+            }
+            name if name.starts_with("manifest.") && name.ends_with(".jsonc") => {
+                ArtefactKind::ManifestJson
+            }
+            _ => continue,
+        };
+        let path = entry.path();
+        let blob = hash(&path, alive).map_err(|error| cannot(&path, &error))?;
+        found.push(Artefact { name, kind, blob });
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn cancelled() -> Ended {
+    Ended {
+        cancelled: true,
+        ..Fault::new(Kind::Operator, "the build was cancelled").into()
+    }
+}
+
+fn hash(path: &Path, alive: Alive<'_>) -> std::io::Result<BlobRef> {
+    let mut file = Heard(fs::File::open(path)?, alive);
     let mut sha256 = sha2::Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut size = 0;

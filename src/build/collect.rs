@@ -10,7 +10,7 @@ use regex::RegexSet;
 
 use super::rules::{Kind as FileKind, Rules, Template};
 use crate::build::analyse::{self, Found, Surroundings};
-use crate::build::emit::{self, Ready};
+use crate::build::emit::{self, Alive, Heard, Ready};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Arch;
 use crate::recipe::Recipe;
@@ -44,17 +44,19 @@ struct Item {
 
 /// Collects the content of an install root (`/mason/install` of the sandbox, as a path of this host), after the debug
 /// split. The same files give the same packages, wherever they lie. `beside` are the directories that are merged into
-/// `/usr` of the build root: libraries of other packages are looked for there when a search path leads to them.
+/// `/usr` of the build root: libraries of other packages are looked for there when a search path leads to them. `alive` hears
+/// of each file.
 pub fn collect(
     recipe: &Recipe,
     install: &Path,
     beside: &[PathBuf],
     arch: Arch,
     build_release: u64,
+    alive: Alive<'_>,
 ) -> Result<Collected> {
     let mut warnings = Vec::new();
     let mut items = Vec::new();
-    walk(install, "usr", &mut items, &mut warnings)?;
+    walk(install, "usr", &mut items, &mut warnings, alive)?;
     outside(install, &mut warnings)?;
     let rules = Rules::of(recipe)?;
     let mut by_package: BTreeMap<&str, Vec<Item>> = BTreeMap::new();
@@ -76,7 +78,7 @@ pub fn collect(
     };
     let mut packages = Vec::new();
     for (name, items) in by_package {
-        let meta = meta(recipe, name, &items, &around, arch, build_release)?;
+        let meta = meta(recipe, name, &items, &around, (arch, build_release), alive)?;
         packages.push(ready(meta, items, install)?);
     }
     Ok(Collected { packages, warnings })
@@ -87,25 +89,32 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 /// Depth first with sorted names. A directory is an item when it is empty or its mode is not the usual one.
-fn walk(root: &Path, path: &str, items: &mut Vec<Item>, warnings: &mut Vec<String>) -> Result<()> {
+fn walk(
+    root: &Path,
+    path: &str,
+    items: &mut Vec<Item>,
+    warnings: &mut Vec<String>,
+    alive: Alive<'_>,
+) -> Result<()> {
     let whole = root.join(path);
     for name in names(&whole)? {
         let path = format!("{path}/{name}");
         let whole = root.join(&path);
         let failed = |error: std::io::Error| unreadable(&whole, &error);
+        alive();
         let meta = whole.symlink_metadata().map_err(failed)?;
         let kind = meta.file_type();
         let (kind, node) = if kind.is_dir() {
             let before = items.len();
-            walk(root, &path, items, warnings)?;
+            walk(root, &path, items, warnings, alive)?;
             let plain = meta.mode() & 0o7777 == 0o755;
             if plain && (items.len() > before || !names(&whole)?.is_empty()) {
                 continue;
             }
             (FileKind::Directory, Node::Directory)
         } else if kind.is_file() {
-            let file =
-                package::hash_content(File::open(&whole).map_err(failed)?).map_err(failed)?;
+            let file = package::hash_content(Heard(File::open(&whole).map_err(failed)?, alive))
+                .map_err(failed)?;
             let exe = meta.mode() & 0o111 != 0;
             (
                 if exe {
@@ -210,8 +219,8 @@ fn meta(
     name: &str,
     items: &[Item],
     around: &Surroundings,
-    arch: Arch,
-    build_release: u64,
+    (arch, build_release): (Arch, u64),
+    alive: Alive<'_>,
 ) -> Result<Meta> {
     let declared: Vec<&PackageSpec> = recipe
         .packages
@@ -222,6 +231,7 @@ fn meta(
     let template = Template::of(recipe.name.as_str(), name);
     let mut found = Found::default();
     for item in items {
+        alive();
         if item.kind != FileKind::Directory {
             let is_link = item.kind == FileKind::Symlink;
             analyse::analyse(&item.path, is_link, around, &mut found);

@@ -11,6 +11,7 @@ use object::elf;
 use object::read::elf::{ElfFile, FileHeader, ProgramHeader};
 use object::{Object, ObjectSection, ReadCache};
 
+use crate::build::emit::Alive;
 use crate::fault::{Fault, Kind, Result};
 use crate::recipe::types::Options;
 
@@ -56,11 +57,17 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Fault {
 }
 
 /// Looks through the install root. `objcopy` is the toolchain's; `jobs` run side by side and never change a byte.
-pub fn plan(install: &Path, options: &Options, objcopy: &str, jobs: u32) -> Result<Split> {
+pub fn plan(
+    install: &Path,
+    options: &Options,
+    objcopy: &str,
+    jobs: u32,
+    alive: Alive<'_>,
+) -> Result<Split> {
     if !options.debug && !options.strip {
         return Ok(Split::default());
     }
-    let found = look(install)?;
+    let found = look(install, alive)?;
     let script = script(&found, install, options, objcopy, jobs);
     for elf in &found {
         // The tools write in place; the file's own mode comes back in `finish`.
@@ -87,7 +94,7 @@ fn set_mode(path: &Path, mode: u32) -> Result<()> {
         .map_err(|error| unreadable(path, &error))
 }
 
-fn look(install: &Path) -> Result<Vec<Found>> {
+fn look(install: &Path, alive: Alive<'_>) -> Result<Vec<Found>> {
     let mut by_inode: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     let mut found: Vec<Found> = Vec::new();
     let mut waiting = vec![install.join("usr")];
@@ -98,6 +105,7 @@ fn look(install: &Path) -> Result<Vec<Found>> {
         let mut paths: Vec<PathBuf> = listing.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         for path in paths {
+            alive();
             let meta = path
                 .symlink_metadata()
                 .map_err(|error| unreadable(&path, &error))?;
@@ -376,7 +384,7 @@ mod tests {
             run("gcc", &["-g", "-O2", "-flto=auto", flag, "-c", "x.c"]);
             run("gcc-ar", &["crD", "libx.a", "x.o"]);
             let install = dir.path().join(name);
-            let split = plan(&install, &Options::default(), "objcopy", 1).unwrap();
+            let split = plan(&install, &Options::default(), "objcopy", 1, &|| ()).unwrap();
             assert_eq!(split.script.contains("archive '"), fat, "{}", split.script);
             let text = split.script.replace(INSIDE, install.to_str().unwrap());
             run("bash", &["-c", &text]);

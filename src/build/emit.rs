@@ -13,6 +13,19 @@ use crate::model::order::{Artefact, ArtefactKind, BlobRef};
 use crate::stone::manifest::{self, TextPackage};
 use crate::stone::{LayoutEntry, Meta, Node, UniqueFile, package};
 
+/// Hears of each step of long work, so that a watchdog knows that it goes on.
+pub type Alive<'a> = &'a (dyn Fn() + Sync);
+
+/// A reader each of whose reads is heard.
+pub struct Heard<'a, R>(pub R, pub Alive<'a>);
+
+impl<R: Read> Read for Heard<'_, R> {
+    fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+        (self.1)();
+        self.0.read(to)
+    }
+}
+
 /// A package that is about to be written.
 #[derive(Debug, Clone)]
 pub struct Ready {
@@ -44,12 +57,17 @@ pub fn stone_name(meta: &Meta) -> String {
 }
 
 /// Writes stones and manifests into `out`; sorted by file name.
-pub fn write(packages: &[Ready], out: &Path, workers: u32) -> Result<Vec<Artefact>> {
+pub fn write(
+    packages: &[Ready],
+    out: &Path,
+    workers: u32,
+    alive: Alive<'_>,
+) -> Result<Vec<Artefact>> {
     let mut artefacts = Vec::new();
     for package in packages {
         let name = stone_name(&package.meta);
-        write_stone(package, &out.join(&name), workers)?;
-        artefacts.push(describe(out, name, ArtefactKind::Stone)?);
+        write_stone(package, &out.join(&name), workers, alive)?;
+        artefacts.push(describe(out, name, ArtefactKind::Stone, alive)?);
     }
     if let Some(first) = packages.first() {
         let metas: Vec<Meta> = packages
@@ -58,7 +76,7 @@ pub fn write(packages: &[Ready], out: &Path, workers: u32) -> Result<Vec<Artefac
             .collect();
         let binary = format!("manifest.{}.bin", first.meta.arch);
         save(&out.join(&binary), &manifest::write(&metas)?)?;
-        artefacts.push(describe(out, binary, ArtefactKind::ManifestBin)?);
+        artefacts.push(describe(out, binary, ArtefactKind::ManifestBin, alive)?);
         let texts: Vec<TextPackage<'_>> = packages
             .iter()
             .map(|package| TextPackage {
@@ -72,13 +90,13 @@ pub fn write(packages: &[Ready], out: &Path, workers: u32) -> Result<Vec<Artefac
             .collect();
         let text = format!("manifest.{}.jsonc", first.meta.arch);
         save(&out.join(&text), manifest::write_text(&texts)?.as_bytes())?;
-        artefacts.push(describe(out, text, ArtefactKind::ManifestJson)?);
+        artefacts.push(describe(out, text, ArtefactKind::ManifestJson, alive)?);
     }
     artefacts.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(artefacts)
 }
 
-fn write_stone(ready: &Ready, path: &Path, workers: u32) -> Result<()> {
+fn write_stone(ready: &Ready, path: &Path, workers: u32, alive: Alive<'_>) -> Result<()> {
     let meta = Meta {
         build_depends: Vec::new(),
         ..ready.meta.clone()
@@ -91,7 +109,7 @@ fn write_stone(ready: &Ready, path: &Path, workers: u32) -> Result<()> {
             .find(|(file, _)| file.hash == wanted.hash);
         let (_, path) =
             found.ok_or_else(|| std::io::Error::other("a content that nobody asked for"))?;
-        Ok(Box::new(BufReader::new(File::open(path)?)))
+        Ok(Box::new(Heard(BufReader::new(File::open(path)?), alive)))
     };
     let file = File::create(path).map_err(|error| broken(path, &error))?;
     let mut to = BufWriter::with_capacity(256 * 1024, file);
@@ -117,10 +135,10 @@ fn save(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|error| broken(path, &error))
 }
 
-fn describe(out: &Path, name: String, kind: ArtefactKind) -> Result<Artefact> {
+fn describe(out: &Path, name: String, kind: ArtefactKind, alive: Alive<'_>) -> Result<Artefact> {
     let path = out.join(&name);
     let hashed = File::open(&path)
-        .and_then(hash)
+        .and_then(|file| hash(Heard(file, alive)))
         .map_err(|error| broken(&path, &error))?;
     let (sha256, size) = hashed;
     Ok(Artefact {
@@ -130,7 +148,7 @@ fn describe(out: &Path, name: String, kind: ArtefactKind) -> Result<Artefact> {
     })
 }
 
-fn hash(mut from: File) -> std::io::Result<(Digest, u64)> {
+fn hash(mut from: impl Read) -> std::io::Result<(Digest, u64)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     let mut size = 0;
@@ -163,8 +181,8 @@ pub fn seed(meta: &Meta, path: &str, mode: u32, content: &Path, out: &Path) -> R
         files: vec![(file, content.to_owned())],
     };
     let name = stone_name(meta);
-    write_stone(&ready, &out.join(&name), 1)?;
-    describe(out, name, ArtefactKind::Stone)
+    write_stone(&ready, &out.join(&name), 1, &|| ())?;
+    describe(out, name, ArtefactKind::Stone, &|| ())
 }
 
 /// Every content that a layout refers to, each once, with the file of the first path that has it. `at` says where a path

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::layers::cannot;
+use super::procs;
 use super::sandbox_session::{HELPER_COMMAND, marker};
 use super::trash::{discard, empty};
 use crate::fault::{Fault, Kind, Result};
@@ -86,19 +87,5 @@ fn end_processes(state_dir: &Path) -> Result<u32> {
 
 /// Live processes whose command line says that they are helpers with this mark.
 fn helpers(marker: &str) -> Vec<Pid> {
-    let wanted = format!("\0{HELPER_COMMAND}\0{marker}\0");
-    fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| {
-            // A zombie has no command line.
-            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
-                line.windows(wanted.len())
-                    .any(|part| part == wanted.as_bytes())
-            })
-        })
-        .filter_map(Pid::from_raw)
-        .collect()
+    procs::that_hold("cmdline", &format!("\0{HELPER_COMMAND}\0{marker}\0"))
 }

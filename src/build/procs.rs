@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use rustix::process::Pid;
+
 /// Processes that are looked at; a fork bomb is told by far fewer.
 const PROCESSES_MAX: usize = 8_192;
 /// Clock ticks of `/proc/PID/stat` in a second: fixed at 100 in what the kernel shows to programs.
@@ -69,6 +71,23 @@ fn children(pid: i32, threads: u32) -> Vec<i32> {
     numbers
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .flat_map(of_thread)
+        .collect()
+}
+
+/// Live processes of this machine whose file of this name below `/proc/PID` (`cmdline`, `environ`) holds these bytes. What may
+/// not be read holds nothing, and a zombie has neither.
+pub fn that_hold(file: &str, wanted: &str) -> Vec<Pid> {
+    let holds = |bytes: &[u8]| {
+        let mut parts = bytes.windows(wanted.len().max(1));
+        parts.any(|part| part == wanted.as_bytes())
+    };
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| fs::read(format!("/proc/{pid}/{file}")).is_ok_and(|bytes| holds(&bytes)))
+        .filter_map(Pid::from_raw)
         .collect()
 }
 

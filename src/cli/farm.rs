@@ -276,6 +276,30 @@ pub(super) async fn recipe(host: &Host, recipe: &args::Recipe, out: &Out) -> Res
                 }
             }
         }
+        args::Recipe::Limit { name, time, none } => {
+            let name = name.clone();
+            let limit = match (time, none) {
+                (None, false) => {
+                    let found = host.ask(&summit::RecipeShow { name }).await?;
+                    found.detail.and_then(|detail| detail.time_limit)
+                }
+                (time, _) => {
+                    let time_s = time.map(|time| time.as_secs());
+                    let ask = summit::RecipeLimitSet { name, time_s };
+                    host.ask(&ask).await?.limit
+                }
+            };
+            match out.style {
+                Style::Json => out.value(&limit)?,
+                Style::Ids => limit
+                    .iter()
+                    .for_each(|limit| out.line(limit.time_s.to_string())),
+                Style::People => {
+                    let limit = limit.as_ref();
+                    out.field("may take", limit.map_or_else(String::new, show::time_limit));
+                }
+            }
+        }
         args::Recipe::History { name, limit } => {
             let changes = host
                 .ask(&summit::RecipeHistory {
@@ -429,6 +453,7 @@ fn show_recipe(recipe: &RecipeView, detail: Option<&RecipeDetail>, out: &Out) {
     if let Some(asked) = &detail.constraints {
         let size = |mib: Option<u64>| mib.map(|mib| super::text::bytes(mib << 20));
         let parts = [
+            asked.cores.map(|cores| super::show::count(cores, "core")),
             size(asked.memory_mib).map(|memory| format!("{memory} of memory")),
             size(asked.disk_mib).map(|disk| format!("{disk} of disk")),
             asked
@@ -437,6 +462,9 @@ fn show_recipe(recipe: &RecipeView, detail: Option<&RecipeDetail>, out: &Out) {
         ];
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         out.field("asks for", parts.join(", "));
+    }
+    if let Some(limit) = &detail.time_limit {
+        out.field("may take", show::time_limit(limit));
     }
     for origin in ["build", "check", "toolchain", "macro"] {
         let needs: Vec<String> = detail

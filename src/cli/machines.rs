@@ -82,7 +82,9 @@ pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> 
                 .words("works on")
                 .words("held");
             for builder in &builders {
-                let busy: Vec<String> = builder
+                let busy = builder.slots.iter().filter(|slot| slot.job.is_some());
+                let busy = busy.count();
+                let works: Vec<String> = builder
                     .slots
                     .iter()
                     .filter_map(|slot| {
@@ -99,7 +101,7 @@ pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> 
                     plain(&builder.trust),
                     cell(&builder.verdict, tone_of(&builder.verdict)),
                     known(builder.last_heard_s.map(text::span)),
-                    plain(format!("{}/{}", busy.len(), builder.slots.len())),
+                    plain(format!("{busy}/{}", builder.slots.len())),
                     known(
                         builder
                             .disks
@@ -108,7 +110,7 @@ pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> 
                             .min()
                             .map(|bytes| format!("{} free", text::bytes(bytes))),
                     ),
-                    plain(busy.join(", ")),
+                    plain(works.join(", ")),
                     plain(holds.join(", ")),
                 ]);
             }
@@ -182,6 +184,10 @@ pub(super) fn show_builder(builder: &BuilderView, out: &Out) {
     }
     for slot in &builder.slots {
         let what = match (slot.job, &slot.recipe) {
+            (Some(job), _) if slot.with_slot.is_some() => format!(
+                "taken by job {job} too, see slot {}",
+                slot.with_slot.unwrap_or_default()
+            ),
             (Some(job), Some(recipe)) => {
                 let since = slot.since.map_or_else(String::new, |since| {
                     format!(" for {}", show::took(since, None))

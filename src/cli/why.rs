@@ -71,6 +71,9 @@ fn show_why(why: &WhyView, out: &Out) {
     if let Some(cheapest) = &why.cheapest {
         out.field("would start", cheapest);
     }
+    if let Some(limit) = &why.time_limit {
+        out.field("may take", show::time_limit(limit));
+    }
     out.field("starts", text::forecast(why.start_p50_s, why.start_p90_s));
     out.field("ends", text::forecast(why.end_p50_s, why.end_p90_s));
 }

@@ -69,6 +69,9 @@ fn sense_of(verb: &Verb, words: &[String]) -> Sense {
         Verb::Status(_) | Verb::Doctor | Verb::Plan(_) | Verb::Why(_) | Verb::Audit(_) => {
             Sense::Looks
         }
+        Verb::Recipe(args::Recipe::Limit { time, none, .. }) if time.is_some() || *none => {
+            change(Right::Operate)
+        }
         Verb::Recipe(_) => Sense::Looks,
         Verb::Project(project) => match project {
             args::Project::List | args::Project::Show { .. } => Sense::Looks,

@@ -188,6 +188,7 @@ fn read_builders(path: &Path) -> Result<Vec<BuilderSpec>> {
             for (place, byte) in id.iter_mut().zip(number.to_be_bytes()) {
                 *place = byte;
             }
+            let slots = entry.slots.unwrap_or(1).min(limit::PLAN_BUILDERS_MAX);
             BuilderSpec {
                 id: HostId(id),
                 name: entry.name,
@@ -195,9 +196,11 @@ fn read_builders(path: &Path) -> Result<Vec<BuilderSpec>> {
                 level: IsaLevel::V4,
                 trust: Trust::Trusted,
                 isolation: Isolation::Machine,
-                slots: entry.slots.unwrap_or(1).min(limit::PLAN_BUILDERS_MAX),
+                slots,
                 cores: entry.cores.unwrap_or(u32::MAX),
                 memory_mib: Some(entry.memory_mib.unwrap_or(u32::MAX)),
+                // Its share, as a builder that is told nothing gives it.
+                slot_memory_mib: entry.memory_mib.map(|mib| mib / slots.max(1)),
                 disk_mib: Some(entry.disk_mib.unwrap_or(u32::MAX)),
                 disk_whole_mib: None,
                 speed: entry.speed.unwrap_or(1.0),

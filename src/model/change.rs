@@ -6,7 +6,7 @@ use super::level::LevelChange;
 use super::measure::{BuilderStop, Measures};
 use super::order::Usage;
 use super::profile::Profile;
-use super::project::{BasePackage, Policy, Project};
+use super::project::{BasePackage, Policy, Project, RecipeLimit};
 use super::proof::ProofChange;
 use super::who::Hold;
 use crate::id::{AttemptId, HostId, HostName, ProfileName, ProjectName, RecipeName};
@@ -38,6 +38,8 @@ pub struct Change {
     pub policies: Vec<Policy>,
     /// New.
     pub measures: Vec<Measures>,
+    /// New or changed; one without a time is gone.
+    pub recipe_limits: Vec<RecipeLimit>,
     /// New or changed; one without any stop is gone.
     pub builder_stops: Vec<BuilderStop>,
     /// What comparisons change.
@@ -64,6 +66,7 @@ impl Change {
         self.base_packages.extend(later.base_packages);
         self.usages.extend(later.usages);
         self.policies.extend(later.policies);
+        self.recipe_limits.extend(later.recipe_limits);
         self.measures.extend(later.measures);
         self.builder_stops.extend(later.builder_stops);
         self.proof.append(later.proof);

@@ -311,6 +311,15 @@ pub enum Event {
         /// What came of it.
         measurement: Box<super::isa::Measurement>,
     },
+    /// Somebody decided how long a recipe's builds may take on this farm, or took that back.
+    LimitSet {
+        /// The project.
+        project: ProjectName,
+        /// The recipe.
+        recipe: RecipeName,
+        /// The whole build, in seconds; `None`: nothing is decided any more.
+        time_s: Option<u64>,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

@@ -11,7 +11,7 @@ use super::level::{Choice, ChoiceKey};
 use super::measure::{BuilderStop, Measures};
 use super::order::Usage;
 use super::profile::Profile;
-use super::project::{BasePackage, Policy, Project};
+use super::project::{BasePackage, Policy, Project, RecipeLimit};
 use super::proof::{Comparison, Conviction, ProofPolicy, RiseRule};
 use super::who::Hold;
 use crate::id::{
@@ -44,6 +44,8 @@ pub struct Farm {
     pub usages: BTreeMap<AttemptId, Usage>,
     /// When recipes are built again, by project; absent: the default.
     pub policies: BTreeMap<ProjectName, Policy>,
+    /// How long builds of a recipe may take, where an operator decided.
+    pub recipe_limits: BTreeMap<(ProjectName, RecipeName), RecipeLimit>,
     /// What attempts took.
     pub measures: BTreeMap<AttemptId, Arc<Measures>>,
     /// Stops on builders.
@@ -176,6 +178,7 @@ impl Farm {
             | Event::HostSeen { .. }
             | Event::BaseDeclared { .. }
             | Event::PolicySet { .. }
+            | Event::LimitSet { .. }
             | Event::RecipeHeld { .. }
             | Event::RecipeReleased { .. } => self.weigh_declared(recorded),
             Event::Observed { measures } => self.weigh_measured(measures),
@@ -247,6 +250,12 @@ impl Farm {
             Event::ProjectRemoved { name } => {
                 self.projects.get(name).ok_or_else(|| unknown(name))?;
                 change.projects_gone.push(name.clone());
+                let limits = self.recipe_limits.values();
+                let its = limits.filter(|limit| limit.project == *name);
+                change.recipe_limits.extend(its.map(|limit| RecipeLimit {
+                    time_s: None,
+                    ..limit.clone()
+                }));
             }
             Event::ProjectOpened { name } => {
                 let project = self.projects.get(name).ok_or_else(|| unknown(name))?;
@@ -299,6 +308,26 @@ impl Farm {
                     return Err(Refusal::Repeat);
                 }
                 change.policies.push(policy.clone());
+            }
+            Event::LimitSet {
+                project,
+                recipe,
+                time_s,
+            } => {
+                if !self.projects.contains_key(project) {
+                    return Err(unknown(project));
+                }
+                let known = self.recipe_limits.get(&(project.clone(), recipe.clone()));
+                if known.and_then(|known| known.time_s) == *time_s {
+                    return Err(Refusal::Repeat);
+                }
+                change.recipe_limits.push(RecipeLimit {
+                    project: project.clone(),
+                    recipe: recipe.clone(),
+                    time_s: *time_s,
+                    owner: recorded.who.clone(),
+                    at: recorded.at,
+                });
             }
             Event::HostSeen { host, name } => {
                 if self.hosts.get(host) == Some(name) {
@@ -748,6 +777,13 @@ impl Farm {
         let measured = change.measurements.into_iter();
         self.measurements
             .extend(measured.map(|one| (one.id, Arc::new(one))));
+        for limit in change.recipe_limits {
+            let key = (limit.project.clone(), limit.recipe.clone());
+            match limit.time_s {
+                Some(_) => self.recipe_limits.insert(key, limit),
+                None => self.recipe_limits.remove(&key),
+            };
+        }
         let policies = change.policies.into_iter();
         self.policies
             .extend(policies.map(|policy| (policy.project.clone(), policy)));

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::change::Change;
 use super::event::Event;
-use super::farm::{Change, Farm, Refusal};
+use super::farm::{Farm, Refusal};
 use super::order::Usage;
 use super::who::Hold;
 use crate::id::{AttemptId, HostId, Stamp};

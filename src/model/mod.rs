@@ -1,7 +1,7 @@
 //! The farm as values: projects, recipes, profiles, jobs, attempts, hosts; events, and how they change it.
 
 pub mod catalog;
-mod change;
+pub mod change;
 pub mod event;
 pub mod farm;
 pub mod isa;
@@ -17,8 +17,9 @@ pub mod say;
 pub mod who;
 
 pub use catalog::{Catalog, ChangeView, Entry, Reading};
+pub use change::Change;
 pub use event::{Event, PeerChange, Recorded, Then};
-pub use farm::{Change, Farm, Refusal};
+pub use farm::{Farm, Refusal};
 pub use job::{Attempt, AttemptState, Because, Job, JobState, Target};
 pub use level::{Choice, Layer};
 pub use measure::{BuilderStop, Measures, PhaseTime, StopKind};
@@ -28,7 +29,7 @@ pub use order::{
 };
 pub use peer::{Peer, PeerState, PeerTrust, Rights, Ticket};
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
-pub use project::{BasePackage, Policy, Project, Rebuild, Tip};
+pub use project::{BasePackage, Policy, Project, Rebuild, RecipeLimit, Tip};
 pub use proof::{Comparison, Conviction, ProofPolicy, RiseRule};
 pub use say::{BuilderReport, Expectation, Glance, Role, Say, Vitals};
 pub use who::{Blame, Hold, Who};

@@ -85,7 +85,8 @@ pub struct OrderLimits {
     pub silence_s: u64,
     /// Bytes of log before only the tail is kept.
     pub log_bytes: u64,
-    /// `None`: what the builder's slot has.
+    /// Memory that it asks for: the builder gives it as many slots as have that together, and what they have is its limit.
+    /// `None`: one slot's.
     pub memory_bytes: Option<u64>,
 }
 
@@ -108,12 +109,23 @@ pub struct BuildOrder {
     pub recipe_tar: BlobRef,
     /// `SOURCE_DATE_EPOCH` of the build: seconds since 1970.
     pub source_date_epoch: i64,
-    /// Parallel jobs that the build may assume; `None`: the cores of its slot.
+    /// Cores that it asks for: the builder gives it as many slots as have them together. `None`: those of one slot.
     pub jobs: Option<u32>,
     /// The whole closure of packages for the build root, sorted by name.
     pub inputs: Vec<Input>,
     /// Bounds.
     pub limits: OrderLimits,
+}
+
+impl BuildOrder {
+    /// Cores, and MiB of memory, that it asks for; none is 1 and 0.
+    pub fn asks(&self) -> (u32, u32) {
+        let mib = self.limits.memory_bytes.map_or(0, |bytes| bytes >> 20);
+        (
+            self.jobs.unwrap_or(1),
+            u32::try_from(mib).unwrap_or(u32::MAX),
+        )
+    }
 }
 
 /// What kind of file an attempt made.

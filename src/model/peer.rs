@@ -187,6 +187,7 @@ impl Peer {
                     | Say::Vitals(_)
                     | Say::Confined { .. }
                     | Say::Processor { .. }
+                    | Say::Shares { .. }
             ),
             (Role::Avalanche, Role::Vessel) => matches!(say, Say::Offer { .. }),
             (Role::Vessel, Role::Summit) => {

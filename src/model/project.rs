@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Arch, ChannelName, CommitId, Digest, PackageName, ProjectName, Stamp};
+use super::who::Who;
+use crate::id::{Arch, ChannelName, CommitId, Digest, PackageName, ProjectName, RecipeName, Stamp};
 
 /// One project as the farm remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,21 @@ impl Rebuild {
             Rebuild::Transitive => "transitive",
         }
     }
+}
+
+/// What an operator decided about one recipe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipeLimit {
+    /// The project.
+    pub project: ProjectName,
+    /// The recipe.
+    pub recipe: RecipeName,
+    /// How long a whole build may take, in seconds; `None`: nothing is decided, and there is no row.
+    pub time_s: Option<u64>,
+    /// Who decided.
+    pub owner: Who,
+    /// When.
+    pub at: Stamp,
 }
 
 /// What an operator decided about a project: when its recipes are built again, and its share of the builders.

@@ -72,7 +72,7 @@ pub struct BuilderReport {
     pub levels: Vec<IsaLevel>,
     /// Cores of each slot.
     pub slot_cores: Vec<u32>,
-    /// The attempt in each slot; `None`: free. As long as `slot_cores`.
+    /// The attempt in each slot; `None`: free. One that takes several slots stands in each of them. As long as `slot_cores`.
     pub slots: Vec<Option<AttemptId>>,
     /// Memory of the machine.
     pub memory_bytes: Option<u64>,
@@ -248,6 +248,13 @@ pub enum Say {
         levels: Vec<IsaLevel>,
         /// Runs of each.
         runs: u32,
+    },
+    /// Avalanche to summit: what its slots have, beside what its report says of them.
+    Shares {
+        /// Cores of all slots together, each counted once.
+        cores: u32,
+        /// What one slot's processes may take; `None`: not known.
+        slot_memory_bytes: Option<u64>,
     },
 }
 

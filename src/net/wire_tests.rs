@@ -366,6 +366,10 @@ fn ring() -> Vec<model::Say> {
         },
         Say::Terms { lease_ms: 30_000 },
         Say::Confined { means: "m".into() },
+        Say::Shares {
+            cores: 4,
+            slot_memory_bytes: Some(5),
+        },
     ]
 }
 

@@ -279,7 +279,7 @@ fn sim_job(
             level: crate::model::IsaLevel::Baseline,
             trust: Trust::Trusted,
             isolation: Isolation::Sandbox,
-            cores: 1,
+            cores: facts.constraints.cores.unwrap_or(1),
             memory_mib: known
                 .memory_mib
                 .max(facts.constraints.memory_mib)
@@ -321,6 +321,7 @@ pub fn equal_builders(count: u32, archs: &[Arch]) -> Vec<BuilderSpec> {
             slots: 1,
             cores: 64,
             memory_mib: Some(u32::MAX),
+            slot_memory_mib: None,
             disk_mib: Some(u32::MAX),
             disk_whole_mib: None,
             speed: 1.0,

@@ -11,7 +11,7 @@ use crate::limit;
 /// The file's name.
 pub const FILE: &str = "constraints.yaml";
 /// What may stand in it.
-const KEYS: [&str; 3] = ["disk", "memory", "time"];
+const KEYS: [&str; 4] = ["cores", "disk", "memory", "time"];
 
 /// What a build asks of its builder, whatever was measured. `None`: nothing is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Constraints {
     pub disk_mib: Option<u32>,
     /// The whole build may take so long, in seconds, and no longer.
     pub time_s: Option<u64>,
+    /// So many cores at least: several slots of a builder when one has fewer.
+    pub cores: Option<u32>,
 }
 
 impl Constraints {
@@ -51,6 +53,9 @@ impl Constraints {
             time_s: get(top, "time")
                 .map(|node| reader.seconds(node))
                 .transpose()?,
+            cores: get(top, "cores")
+                .map(|node| reader.cores(node))
+                .transpose()?,
         };
         Ok((constraints, reader.warnings))
     }
@@ -63,6 +68,16 @@ impl Reader<'_> {
             self.fault(node, format!("{key}: {text:?} is no size"))
                 .next("write a whole number with a unit: 512MiB, 8GiB or 1TiB")
         })
+    }
+
+    fn cores(&self, node: &Node<'_>) -> Result<u32> {
+        let text = self.text(node, "cores")?;
+        match text.trim().parse::<u32>() {
+            Ok(cores @ 1..=limit::CORES_MAX) => Ok(cores),
+            _ => Err(self
+                .fault(node, format!("cores: {text:?} is no number of cores"))
+                .next(format!("write a whole number, 1 to {}", limit::CORES_MAX))),
+        }
     }
 
     fn seconds(&self, node: &Node<'_>) -> Result<u64> {
@@ -107,13 +122,14 @@ mod tests {
     #[test]
     fn what_a_recipe_asks_for_is_read() {
         let of = |text: &str| Constraints::parse(text, "l/llvm/constraints.yaml");
-        let (asked, warnings) = of("memory: 12GiB\ndisk : 40 G\ntime: 6h\n").unwrap();
+        let (asked, warnings) = of("memory: 12GiB\ndisk : 40 G\ntime: 6h\ncores: 8\n").unwrap();
         assert_eq!(
             asked,
             Constraints {
                 memory_mib: Some(12 << 10),
                 disk_mib: Some(40 << 10),
                 time_s: Some(6 * 3_600),
+                cores: Some(8),
             }
         );
         assert!(warnings.is_empty());
@@ -132,6 +148,10 @@ mod tests {
             ("time: soon\n", "is no time span"),
             ("time: 0s\n", "outside of what a build may take"),
             ("time: 100d\n", "outside of what a build may take"),
+            ("cores: 0\n", "is no number of cores"),
+            ("cores: 2.5\n", "is no number of cores"),
+            ("cores: all\n", "is no number of cores"),
+            ("cores: 99999\n", "is no number of cores"),
             ("- memory\n", "constraints.yaml"),
             ("memory: [1G]\n", "memory"),
         ] {

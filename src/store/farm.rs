@@ -14,7 +14,8 @@ use crate::model::isa::Measurement;
 use crate::model::level::ChoiceKey;
 use crate::model::{
     Attempt, BasePackage, BuildOrder, BuilderStop, Change, Choice, Comparison, Conviction, Farm,
-    Hold, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy, RiseRule, Usage,
+    Hold, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy, RecipeLimit, RiseRule,
+    Usage,
 };
 
 impl Row for Project {
@@ -136,6 +137,15 @@ impl Row for Policy {
     type Key = ProjectName;
     fn key(&self) -> ProjectName {
         self.project.clone()
+    }
+}
+
+impl Row for RecipeLimit {
+    const TREE: &'static str = "recipe_limit";
+    const SHAPE: u8 = 1;
+    type Key = (ProjectName, RecipeName);
+    fn key(&self) -> (ProjectName, RecipeName) {
+        (self.project.clone(), self.recipe.clone())
     }
 }
 
@@ -355,6 +365,12 @@ pub fn writes(change: &Change) -> WriteSet {
     change.measures.iter().for_each(|row| {
         set.put(row);
     });
+    for limit in &change.recipe_limits {
+        match limit.time_s {
+            Some(_) => set.put(limit),
+            None => set.delete::<RecipeLimit>(&limit.key()),
+        };
+    }
     for stop in &change.builder_stops {
         if stop.is_none() {
             set.delete::<BuilderStop>(&stop.builder);
@@ -435,6 +451,9 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<Policy>() {
         change.policies.push(row?);
+    }
+    for row in store.scan::<RecipeLimit>() {
+        change.recipe_limits.push(row?);
     }
     for row in store.scan::<Measures>() {
         change.measures.push(row?);

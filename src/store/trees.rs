@@ -67,7 +67,7 @@ pub fn known() -> Vec<Tree> {
     use super::farm::{AttemptUsage, KnownHost, OrderRow, RecipeHold};
     use crate::model::{
         Attempt, BasePackage, BuilderStop, Choice, Comparison, Conviction, Job, Layer, Measures,
-        Policy, Profile, Project, ProofPolicy, RiseRule,
+        Policy, Profile, Project, ProofPolicy, RecipeLimit, RiseRule,
     };
     vec![
         Tree::of::<events::EventRow>(),
@@ -90,6 +90,7 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<Choice>(),
         Tree::of::<crate::model::isa::Measurement>(),
         Tree::of::<OrderRow>(),
+        Tree::of::<RecipeLimit>(),
         Tree::of::<super::taken::Taken>(),
         Tree::of::<super::tries::TryRow>(),
         Tree::of::<crate::model::Peer>(),

@@ -83,6 +83,7 @@ const COMMANDS: &[&[Slot]] = &[
     &[Word("builder"), Word("show"), Builder],
     &[Word("recipe"), Word("history"), Recipe],
     &[Word("plan"), Recipe],
+    &[Word("recipe"), Word("limit"), Recipe, Rest],
     &[Word("builder"), Word("drain"), Builder, Rest],
     &[Word("builder"), Word("resume"), Builder],
     &[Word("builder"), Word("quarantine"), Builder, Rest],

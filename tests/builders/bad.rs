@@ -207,3 +207,61 @@ async fn a_build_over_its_time_is_ended_with_evidence() {
     );
     assert!(!failure.evidence.is_empty());
 }
+
+/// Holds a file such that whoever opens it waits, as on a disk that does not answer.
+const HOLD: &str = "import fcntl, os, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fd = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+time.sleep(40)
+";
+
+#[tokio::test]
+async fn packaging_that_stands_still_is_noticed_and_is_the_builders_doing() {
+    use std::io::BufRead;
+    let mut rig = Rig::new();
+    let text = "strip: no\ndebug: no\ninstall: |\n    mkdir -p %(installroot)/usr/share\n    echo x > %(installroot)/usr/share/x\n    while [ ! -e %(installroot)/go ]; do sleep 0.1; done\n    rm %(installroot)/go\n";
+    let recipe = rig.recipe("bad", text);
+    let mut order = rig.order(&recipe, &[]);
+    order.limits.silence_s = 4;
+    let install = rig.context(&order).attempt_dir.join("install");
+    let holding = tokio::task::spawn_blocking(move || {
+        let file = install.join("usr/share/x");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // Not before its writer closed it.
+        while std::fs::read(&file).is_ok_and(|bytes| bytes != b"x\n") || !file.exists() {
+            assert!(Instant::now() < deadline, "nothing was installed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut python = std::process::Command::new("python3")
+            .args(["-c", HOLD])
+            .arg(&file)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut said = std::io::BufReader::new(python.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        std::fs::write(install.join("go"), "").unwrap();
+        (python, line)
+    });
+    let failure = rig.run(&order).await.err();
+    println!("{}", rig.log(&order));
+    let (mut python, held) = holding.await.unwrap();
+    python.kill().unwrap();
+    python.wait().unwrap();
+    if held != "held\n" {
+        assert!(std::env::var_os("CI").is_none(), "no file can be held here");
+        println!("skipped: files of this file system cannot be held");
+        return;
+    }
+    let failure = failure.unwrap();
+    assert_eq!(
+        (failure.blame, failure.stage),
+        (Blame::Builder, Stage::Package)
+    );
+    let what = &failure.fault.what;
+    assert!(what.contains("packaging of bad stalled"), "{what}");
+    assert!(failure.evidence.join("\n").contains("samples:"));
+}

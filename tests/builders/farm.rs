@@ -34,9 +34,26 @@ pub fn place() -> tempfile::TempDir {
     place
 }
 
-fn add(repo: &mut Repo, name: &str, extra: &str) {
+pub fn add(repo: &mut Repo, name: &str, extra: &str) {
     let path = format!("{}/{name}/stone.yaml", &name[..1]);
     repo.write(&path, script_recipe(name, 1, extra));
+}
+
+/// The newest job of a recipe, once there is one that fits.
+pub fn job_until(
+    farm: &Farm,
+    recipe: &str,
+    fits: impl Fn(&serde_json::Value) -> bool,
+) -> serde_json::Value {
+    let of = |jobs: &serde_json::Value| {
+        let jobs = jobs.as_array().into_iter().flatten();
+        let its = jobs.filter(|job| job["recipe"] == recipe);
+        its.max_by_key(|job| job["id"].as_u64()).cloned()
+    };
+    let jobs = farm.until(&["job", "list"], |jobs| {
+        of(jobs).is_some_and(|job| fits(&job))
+    });
+    of(&jobs).unwrap()
 }
 
 #[test]

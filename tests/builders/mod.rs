@@ -1,10 +1,14 @@
 //! Builders that look after themselves: what a build may take, what is noticed, and what the owner of a builder sees.
 
 mod bad;
+mod clock;
 mod farm;
+mod limit;
 mod nspawn;
 mod other;
+mod told;
 mod verify;
+mod wide;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Moves the clock of whoever loads it.
-const CLOCK: &str = r#"#define _GNU_SOURCE
+pub const CLOCK: &str = r#"#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <sys/time.h>
 #include <time.h>

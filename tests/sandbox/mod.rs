@@ -3,6 +3,7 @@
 
 mod ends;
 mod escapes;
+mod figures;
 mod layers;
 
 use std::fs;

@@ -58,7 +58,7 @@ pub struct Job {
     pub dir: PathBuf,
     /// The host's name, for the log.
     pub host: HostName,
-    /// What its slot may take.
+    /// What its slots may take.
     pub bounds: Bounds,
     /// What the distribution's own tool has to know; `None`: the native executor.
     pub tool: Option<ToolSpec>,
@@ -84,6 +84,25 @@ pub struct Bounds {
     pub processes: u64,
     /// Silence after which an attempt is stalled, at most.
     pub silence_s_max: u64,
+}
+
+impl Bounds {
+    /// What so many slots may take together, of a machine that has so much memory.
+    pub fn times(self, slots: usize, machine_bytes: Option<u64>) -> Bounds {
+        let slots = u64::try_from(slots).unwrap_or(1).max(1);
+        let all = |bytes: u64| bytes.saturating_mul(slots);
+        Bounds {
+            memory_bytes: match slots {
+                1 => self.memory_bytes,
+                // Slots may have been promised more than there is, but one build cannot have it.
+                _ => self
+                    .memory_bytes
+                    .map(|bytes| all(bytes).min(machine_bytes.unwrap_or(u64::MAX).max(bytes))),
+            },
+            processes: all(self.processes),
+            silence_s_max: self.silence_s_max,
+        }
+    }
 }
 
 /// Where a build stands.
@@ -307,11 +326,10 @@ async fn run_timed(
     let bounds = job.bounds;
     let limits = &mut job.order.limits;
     limits.silence_s = limits.silence_s.min(bounds.silence_s_max);
+    // What it asked for decided how many slots it has; from here on it has what they have.
+    job.order.jobs = None;
     let order = job.order;
-    let memory_bytes = [bounds.memory_bytes, order.limits.memory_bytes]
-        .into_iter()
-        .flatten()
-        .min();
+    let memory_bytes = bounds.memory_bytes;
     let glanced = seen.clone();
     let blobs = tools.blobs.clone();
     let context = BuildContext {

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod gauge;
 mod owner;
 mod room;
+mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use self::builder::{Bounds, Job, Watch};
 use self::disk::Caches;
 use self::gauge::Look;
+use self::share::{choose, distinct};
 use super::post::Post;
 use crate::fault::{Fault, Kind, Result};
 use crate::health::{Floors, Judgement, Sample, Verdict};
@@ -28,6 +30,7 @@ use crate::model::{
     Artefact, Blame, BuildOrder, BuilderReport, Executor, IsaLevel, Measures, Outcome, Role, Say,
     Usage, Vitals,
 };
+use crate::plan::schedule::slots_for;
 use crate::store::taken::{Taken, TakenStage};
 use crate::store::{Blobs, Store, WriteSet};
 
@@ -139,7 +142,8 @@ pub struct State {
 }
 
 struct Running {
-    slot: u32,
+    /// The first of them names it.
+    slots: Vec<u32>,
     recipe: String,
     brief: owner::Brief,
     since: crate::id::Stamp,
@@ -420,11 +424,11 @@ impl State {
         let free = match &measure {
             Some(turns) => self
                 .can_measure(turns)
-                .and_then(|()| self.free_slot(&order)),
-            None => self.free_slot(&order),
+                .and_then(|()| self.free_slots(&order)),
+            None => self.free_slots(&order),
         };
-        let slot = match free {
-            Ok(slot) => slot,
+        let slots = match free {
+            Ok(slots) => slots,
             Err(why) => {
                 self.args.post.say(
                     self.args.summit,
@@ -439,6 +443,7 @@ impl State {
         let blob = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes)).await??;
         let summit = self.args.summit;
         let at = super::now().wall;
+        let slot = slots.first().copied().unwrap_or(0);
         self.put(Taken {
             attempt,
             summit,
@@ -452,19 +457,24 @@ impl State {
         self.args
             .post
             .say(summit, Role::Summit, Say::Accepted { attempt });
-        let cores = self
-            .args
-            .slots
-            .get(slot as usize)
-            .cloned()
-            .unwrap_or_default();
+        let mut cores: Vec<u32> = slots
+            .iter()
+            .filter_map(|slot| self.args.slots.get(*slot as usize))
+            .flatten()
+            .copied()
+            .collect();
+        cores.sort_unstable();
+        cores.dedup();
         let job = Job {
             order,
             slot,
             cores,
             dir: self.args.dir.clone(),
             host: self.args.name.clone(),
-            bounds: self.args.bounds,
+            bounds: self
+                .args
+                .bounds
+                .times(slots.len(), self.sample.memory_total_bytes),
             tool,
             measure,
         };
@@ -474,7 +484,7 @@ impl State {
         self.running.insert(
             attempt,
             Running {
-                slot,
+                slots,
                 recipe,
                 brief,
                 since: at,
@@ -507,7 +517,8 @@ impl State {
         Ok(())
     }
 
-    fn free_slot(&self, order: &BuildOrder) -> Result<u32> {
+    /// As many free slots as the order asks for.
+    fn free_slots(&self, order: &BuildOrder) -> Result<Vec<u32>> {
         if let Some(why) = &self.leaving {
             return Err(Fault::new(
                 Kind::Builder,
@@ -544,13 +555,27 @@ impl State {
             }
             Verdict::Fit | Verdict::Stalled => {}
         }
-        let busy: BTreeSet<u32> = self.running.values().map(|running| running.slot).collect();
-        let slots = u32::try_from(self.args.slots.len()).unwrap_or(u32::MAX);
-        (0..slots).find(|slot| !busy.contains(slot)).ok_or_else(|| {
-            Fault::new(
-                Kind::TryAgain,
-                format!("all {slots} slots of {} are busy", self.args.name),
-            )
+        let busy: BTreeSet<u32> = self
+            .running
+            .values()
+            .flat_map(|running| running.slots.iter().copied())
+            .collect();
+        let all = &self.args.slots;
+        let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let share = self.args.bounds.memory_bytes;
+        let share_mib = share.map(|bytes| u32::try_from(bytes >> 20).unwrap_or(u32::MAX));
+        let wanted = slots_for((count, distinct(all), share_mib), order.asks());
+        let chosen = choose(all, &busy, wanted as usize);
+        let free = all.len().saturating_sub(busy.len());
+        chosen.ok_or_else(|| {
+            let what = match wanted {
+                1 => format!("all {count} slots of {} are busy", self.args.name),
+                _ => format!(
+                    "it takes {wanted} of the {count} slots of {}, and {free} are free",
+                    self.args.name
+                ),
+            };
+            Fault::new(Kind::TryAgain, what)
         })
     }
 
@@ -719,6 +744,14 @@ impl State {
             self.args
                 .post
                 .say(summit, Role::Summit, Say::Renew { attempts });
+            if self.reported.is_none() {
+                // Before the report, which is read with it.
+                let say = Say::Shares {
+                    cores: distinct(&self.args.slots),
+                    slot_memory_bytes: self.args.bounds.memory_bytes,
+                };
+                self.args.post.say(summit, Role::Summit, say);
+            }
             self.args
                 .post
                 .say(summit, Role::Summit, Say::Report(Box::new(report.clone())));
@@ -740,8 +773,10 @@ impl State {
     fn report(&self) -> BuilderReport {
         let mut slots = vec![None; self.args.slots.len()];
         for (attempt, running) in &self.running {
-            if let Some(slot) = slots.get_mut(running.slot as usize) {
-                *slot = Some(*attempt);
+            for slot in &running.slots {
+                if let Some(slot) = slots.get_mut(*slot as usize) {
+                    *slot = Some(*attempt);
+                }
             }
         }
         BuilderReport {

@@ -35,6 +35,9 @@ impl State {
     pub(super) fn own_view(&self) -> BuilderView {
         let report = self.report();
         let slots = report.slots.iter().zip(0..).map(|(attempt, slot)| {
+            if let Some(view) = SlotView::beside(&report.slots, slot) {
+                return view;
+            }
             let running = attempt.and_then(|attempt| self.running.get(&attempt));
             let seen = running.map(|running| running.watch.look());
             let glance = seen.as_ref().map(|seen| seen.glance);
@@ -49,6 +52,7 @@ impl State {
                 silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
                 cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
                 memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
+                with_slot: None,
             }
         });
         let sample = &self.sample;
@@ -80,7 +84,7 @@ impl State {
             arch: self.args.arch,
             levels: crate::actors::summit::view::level_words(self.args.arch, &self.args.levels),
             features: self.args.features.clone(),
-            cores: Some(report.slot_cores.iter().sum()),
+            cores: Some(super::share::distinct(&self.args.slots)),
             memory_total_bytes: sample.memory_total_bytes,
             memory_free_bytes: sample.memory_available_bytes,
             pressure_cpu: share(sample.cpu_pressure),

@@ -354,6 +354,7 @@ impl Then {
                 silent_s: None,
                 cpu_s: None,
                 memory_peak_bytes: None,
+                with_slot: None,
             }
         });
         Some(BuilderView {
@@ -519,6 +520,7 @@ fn empty() -> WhyView {
         start_p90_s: None,
         end_p50_s: None,
         end_p90_s: None,
+        time_limit: None,
     }
 }
 

@@ -108,6 +108,7 @@ impl State {
             | Call::ProjectRemove(_)
             | Call::ProjectPolicy(_)
             | Call::ProfileAdd(_)
+            | Call::RecipeLimitSet(_)
             | Call::Build(_)
             | Call::JobRetry(_)
             | Call::JobCancel(_)
@@ -438,6 +439,7 @@ impl State {
             }),
             networking: facts.networking,
             constraints: constraints_view(facts.constraints),
+            time_limit: target.as_ref().map(|target| self.time_limit(target)),
             build_systems: facts.build_systems.clone(),
             from_manifest: facts.from_manifest,
             changed: None,
@@ -451,6 +453,7 @@ fn constraints_view(asked: Constraints) -> Option<ConstraintsView> {
         memory_mib: asked.memory_mib.map(u64::from),
         disk_mib: asked.disk_mib.map(u64::from),
         time_s: asked.time_s,
+        cores: asked.cores,
     })
 }
 

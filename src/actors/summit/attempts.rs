@@ -71,7 +71,7 @@ impl State {
             Say::Glanced { attempt, .. } if self.holds(from, attempt) => {
                 self.ward_said(from, say).await?
             }
-            Say::Vitals(_) | Say::Confined { .. } | Say::Processor { .. } => {
+            Say::Vitals(_) | Say::Confined { .. } | Say::Processor { .. } | Say::Shares { .. } => {
                 self.ward_said(from, say).await?;
             }
             Say::Accepted { attempt }
@@ -332,9 +332,10 @@ impl State {
         }
         // What jobs ask for is bounded by the largest builder. Free disk moves all the time, and only its growth frees anybody.
         let now_largest = self.schedule.largest();
-        if largest.map(|(memory, _)| memory) != now_largest.map(|(memory, _)| memory)
-            || largest.is_none()
-        {
+        let fixed = |most: crate::plan::schedule::Largest| {
+            (most.memory_mib, most.slot_memory_mib, most.cores)
+        };
+        if largest.map(fixed) != now_largest.map(fixed) || largest.is_none() {
             self.ask_anew();
         }
     }
@@ -700,6 +701,7 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Vitals(_)
         | Say::Confined { .. }
         | Say::Processor { .. }
+        | Say::Shares { .. }
         | Say::Terms { .. }
         | Say::Open { .. } => None,
     }
@@ -734,6 +736,7 @@ pub fn builder_spec(id: HostId, report: &BuilderReport, silent: Option<String>) 
         slots: u32::try_from(report.slot_cores.len()).unwrap_or(u32::MAX),
         cores: report.slot_cores.iter().sum(),
         memory_mib: mib(report.memory_bytes),
+        slot_memory_mib: None,
         disk_mib: mib(report
             .sample
             .disks

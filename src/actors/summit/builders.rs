@@ -15,10 +15,10 @@ use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, JobId, RecipeName, Stamp};
 use crate::limit;
 use crate::model::{
-    AttemptState, Blame, BuilderReport, Event, Farm, Glance, Hold, JobState, Measures, OrderLimits,
-    Outcome, Profile, Role, Say, StopKind, Target, Then, Usage, Vitals, Who,
+    AttemptState, Blame, BuilderReport, Event, Farm, Glance, Hold, JobState, Measures, Outcome,
+    Role, Say, StopKind, Target, Then, Usage, Vitals, Who,
 };
-use crate::plan::schedule::{BuilderSpec, Happened};
+use crate::plan::schedule::{self, BuilderSpec, Happened};
 
 /// Attempts of a target whose use of resources is remembered.
 const REMEMBERED: usize = 20;
@@ -63,70 +63,16 @@ pub struct Wards {
     pub glances: HashMap<AttemptId, Glance>,
     /// Beside the reports.
     pub vitals: BTreeMap<HostId, Vitals>,
+    /// What their slots have: cores in all, each counted once, and bytes of memory of one slot.
+    pub shares: BTreeMap<HostId, (u32, Option<u64>)>,
     /// How they keep their slots to their share.
     pub means: BTreeMap<HostId, String>,
     /// What the processor of each builder can do.
     pub features: BTreeMap<HostId, Vec<String>>,
     moments: BTreeMap<HostId, Moments>,
-    used: HashMap<Target, VecDeque<Usage>>,
+    pub(super) used: HashMap<Target, VecDeque<Usage>>,
     ends: BTreeMap<HostId, VecDeque<End>>,
     canaries: BTreeMap<HostId, Canary>,
-}
-
-/// What is expected of the next build of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Expected {
-    /// Bytes of disk, 95 of 100 times.
-    pub disk_bytes: Option<u64>,
-    /// Bytes of memory, 95 of 100 times.
-    pub memory_bytes: Option<u64>,
-    /// The longest that it was ever quiet.
-    pub silence_ms: Option<u64>,
-    /// The longest that it ever took.
-    pub wall_ms: Option<u64>,
-    /// How long the recipe itself says that it may take.
-    pub asked_s: Option<u64>,
-}
-
-/// The value that 95 of 100 are not above; of few values, the largest.
-fn p95(values: impl Iterator<Item = u64>) -> Option<u64> {
-    let mut sorted: Vec<u64> = values.collect();
-    sorted.sort_unstable();
-    let at = (sorted.len() * 95).div_ceil(100).saturating_sub(1);
-    sorted.get(at).copied()
-}
-
-/// What to expect after these uses.
-fn expected(used: &VecDeque<Usage>) -> Expected {
-    let of = |pick: fn(&Usage) -> Option<u64>| used.iter().filter_map(pick);
-    Expected {
-        disk_bytes: p95(of(|usage| usage.disk_bytes)),
-        memory_bytes: p95(of(|usage| usage.memory_bytes)),
-        silence_ms: of(|usage| usage.silence_ms).max(),
-        wall_ms: of(|usage| usage.wall_ms).max(),
-        asked_s: None,
-    }
-}
-
-/// Bounds of an attempt: what the profile says, tightened by what this recipe did before.
-pub fn limits(profile: &Profile, expected: Expected) -> OrderLimits {
-    let seconds = |ms: u64| ms.div_ceil(1000);
-    // A recipe that was once quiet for a minute may be quiet for four of them on a busy day.
-    let silence_s = expected.silence_ms.map_or(limit::SILENCE_S_MAX, |ms| {
-        (4 * seconds(ms)).clamp(limit::SILENCE_S_MIN, limit::SILENCE_S_MAX)
-    });
-    // Ten times the longest, and never less than an hour: machines differ, and a rebuild may find its caches cold.
-    let learned_s = expected.wall_ms.map_or(limit::ATTEMPT_S_MAX, |ms| {
-        (10 * seconds(ms)).clamp(3_600, limit::ATTEMPT_S_MAX)
-    });
-    let time_s = expected.asked_s.unwrap_or(learned_s);
-    OrderLimits {
-        phase_s: profile.phase_s_max,
-        time_s,
-        silence_s,
-        log_bytes: profile.log_bytes_max,
-        memory_bytes: None,
-    }
 }
 
 impl State {
@@ -152,15 +98,6 @@ impl State {
         }
     }
 
-    /// What is expected of the next build of a target.
-    pub fn expected(&self, target: &Target) -> Expected {
-        let used = self.wards.used.get(target);
-        Expected {
-            asked_s: self.constraints_of(target).time_s,
-            ..used.map(expected).unwrap_or_default()
-        }
-    }
-
     /// What builders say that changes no row.
     pub async fn ward_said(&mut self, from: HostId, say: Say) -> Done<()> {
         match say {
@@ -183,6 +120,15 @@ impl State {
                 features.truncate(FEATURES_MAX);
                 features.retain(|feature| feature.len() <= FEATURE_BYTES_MAX);
                 self.wards.features.insert(from, features);
+            }
+            Say::Shares {
+                cores,
+                slot_memory_bytes,
+            } => {
+                let before = self.wards.shares.insert(from, (cores, slot_memory_bytes));
+                if before != Some((cores, slot_memory_bytes)) {
+                    self.refresh_builder(from, None);
+                }
             }
             other => tracing::warn!(?other, "no look of a builder"),
         }
@@ -231,12 +177,15 @@ impl State {
                 spec.away = Some(why.into());
             }
         }
-        // What running attempts took already is promised to them, so it counts as there.
-        let taken: u64 = builder
-            .report
-            .slots
-            .iter()
-            .flatten()
+        if let Some(share) = self.slot_memory_mib(&id) {
+            spec.slot_memory_mib = Some(share);
+            let all = share.saturating_mul(spec.slots);
+            spec.memory_mib = spec.memory_mib.map(|mib| mib.min(all));
+        }
+        // What running attempts took already is promised to them, so it counts as there. One may stand in several slots.
+        let attempts: BTreeSet<&AttemptId> = builder.report.slots.iter().flatten().collect();
+        let taken: u64 = attempts
+            .into_iter()
             .filter_map(|attempt| self.wards.glances.get(attempt)?.disk_bytes)
             .sum();
         let floor = match self.wards.vitals.get(&id) {
@@ -249,6 +198,27 @@ impl State {
         });
         self.schedule
             .take(Happened::Builder(spec), crate::actors::now());
+    }
+
+    /// What one slot's processes may take there, in MiB; `None`: it did not say.
+    fn slot_memory_mib(&self, id: &HostId) -> Option<u32> {
+        let (_, bytes) = self.wards.shares.get(id)?;
+        Some(u32::try_from((*bytes)? >> 20).unwrap_or(u32::MAX))
+    }
+
+    /// Cores that a builder offers, each counted once.
+    pub fn cores_of(&self, id: &HostId, report: &BuilderReport) -> u32 {
+        let all: u32 = report.slot_cores.iter().sum();
+        let told = self.wards.shares.get(id).map(|(cores, _)| *cores);
+        told.map_or(all, |cores| cores.min(all))
+    }
+
+    /// Whether a builder has as many free slots as so many cores and MiB of memory take.
+    pub fn has_slots_for(&self, id: &HostId, report: &BuilderReport, asks: (u32, u32)) -> bool {
+        let slots = u32::try_from(report.slots.len()).unwrap_or(u32::MAX);
+        let all = (slots, self.cores_of(id, report), self.slot_memory_mib(id));
+        let free = report.slots.iter().filter(|slot| slot.is_none()).count();
+        free as u64 >= u64::from(schedule::slots_for(all, asks))
     }
 
     /// `builder drain`.
@@ -629,6 +599,12 @@ impl State {
         else {
             return;
         };
+        let needs = self.needs_of(&job.target).rounded();
+        let asks = (needs.cores, needs.memory_mib);
+        let room = self.builders.get(&builder);
+        if !room.is_some_and(|known| self.has_slots_for(&builder, &known.report, asks)) {
+            return;
+        }
         // Seconds tell it from one that an earlier process of summit sent.
         let try_no = u32::try_from(now.wall.0 / 1000).unwrap_or(u32::MAX);
         let attempt = AttemptId {
@@ -749,41 +725,5 @@ pub fn stop_word_of(farm: &Farm, id: &HostId) -> Option<&'static str> {
         (Some(_), _) => Some("draining"),
         (None, Some(_)) => Some("quarantined"),
         (None, None) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_follow_what_the_recipe_did_before_between_a_floor_and_a_ceiling() {
-        let profile = Profile::laptop("p".parse().unwrap(), "main".parse().unwrap());
-        let of = |silence_ms, wall_ms| {
-            let limits = limits(
-                &profile,
-                Expected {
-                    silence_ms,
-                    wall_ms,
-                    ..Expected::default()
-                },
-            );
-            (limits.silence_s, limits.time_s)
-        };
-        assert_eq!(of(None, None), (limit::SILENCE_S_MAX, limit::ATTEMPT_S_MAX));
-        assert_eq!(of(Some(1), Some(1)), (limit::SILENCE_S_MIN, 3_600));
-        assert_eq!(of(Some(200_000), Some(1_000_000)), (800, 10_000));
-        assert_eq!(
-            of(Some(u64::MAX / 8), Some(u64::MAX / 16)),
-            (limit::SILENCE_S_MAX, limit::ATTEMPT_S_MAX)
-        );
-    }
-
-    #[test]
-    fn ninety_five_of_a_hundred_are_not_above_it() {
-        assert_eq!(p95([].into_iter()), None);
-        assert_eq!(p95([7].into_iter()), Some(7));
-        assert_eq!(p95(1..=100), Some(95));
-        assert_eq!(p95(1..=20), Some(19));
     }
 }

@@ -110,21 +110,35 @@ impl State {
     pub fn expected_mib(&self, target: &Target) -> (u32, u32) {
         let estimate = self.estimate(target);
         let (memory, disk) = estimate.map_or((None, None), |e| (e.memory_mib, e.disk_mib));
-        let most = self.schedule.largest().unwrap_or((u32::MAX, u32::MAX));
+        let most = self.schedule.largest();
+        let (all_mib, slot_mib, disk_mib) = most.map_or((u32::MAX, u32::MAX, u32::MAX), |most| {
+            (most.memory_mib, most.slot_memory_mib, most.disk_mib)
+        });
         let asked = self.constraints_of(target);
+        // What fits into one slot takes one, however it is rounded; nobody measured is no reason for a second one.
+        let guess = match memory {
+            Some(mib) if mib > slot_mib => mib,
+            memory => schedule::within(memory.unwrap_or(UNMEASURED_MIB), slot_mib),
+        };
         (
             match asked.memory_mib {
                 // Nobody has that: `why` says so.
-                Some(asked) if asked > most.0 => asked,
-                asked => schedule::within(
-                    memory.unwrap_or(UNMEASURED_MIB).max(asked.unwrap_or(0)),
-                    most.0,
-                ),
+                Some(asked) if asked > all_mib => asked,
+                asked => schedule::within(guess.max(asked.unwrap_or(0)), all_mib),
             },
             disk.unwrap_or(0)
-                .min(most.1)
+                .min(disk_mib)
                 .max(asked.disk_mib.unwrap_or(0)),
         )
+    }
+
+    /// Cores that a job asks for: what its recipe says, else what its builds kept busy on average, but never more than any
+    /// builder has.
+    pub fn expected_cores(&self, target: &Target) -> u32 {
+        let most = self.schedule.largest().map_or(1, |most| most.cores);
+        let asked = self.constraints_of(target).cores;
+        let busy = || self.expected(target).busy_cores.unwrap_or(1).min(most);
+        asked.unwrap_or_else(busy).max(1)
     }
 
     /// What the recipe itself asks of a builder.

@@ -16,6 +16,7 @@ mod idle;
 pub mod intake;
 mod isa;
 mod levels;
+pub mod limits;
 pub mod lookup;
 pub mod mirror;
 pub mod orders;

@@ -1,7 +1,7 @@
 //! From a decision to an order on its way: the assignment is recorded, the recipe packed at the recorded commit, vessel
 //! told what to expect, and the builder what to build.
 
-use super::builders::{Expected, limits};
+use super::limits::{Expected, limits};
 use super::mirror::Mirror;
 use super::reader::Repo;
 use super::state::{Done, State};
@@ -14,7 +14,7 @@ use crate::model::{
     AttemptState, Blame, BuildOrder, Event, Executor, Expectation, Input, InputFrom, Job, Profile,
     Project, Role, Say, Then, Who,
 };
-use crate::plan::schedule::Happened;
+use crate::plan::schedule::{Happened, Requirements};
 use crate::plan::{Closure, Source};
 
 /// Time between two tries to make an order that cannot be made yet.
@@ -97,6 +97,9 @@ impl State {
 
     fn prepare_order_of(&mut self, attempt: AttemptId, job: std::sync::Arc<Job>) {
         let expected = self.expected(&job.target);
+        // As it is booked, so that the builder gives it as many slots as were counted.
+        let needs = self.schedule.needs(job.id);
+        let needs = needs.unwrap_or_else(|| self.needs_of(&job.target).rounded());
         let profile = self.farm.profiles.get(&job.target.profile).cloned();
         let project = self.farm.projects.get(&job.target.project).cloned();
         let by_tool = profile
@@ -125,7 +128,7 @@ impl State {
                     &args,
                     attempt,
                     &job,
-                    (&profile, expected),
+                    (&profile, expected, needs),
                     &project,
                     closure?,
                 )
@@ -283,7 +286,7 @@ fn make_order(
     args: &Args,
     attempt: AttemptId,
     job: &Job,
-    (profile, expected): (&Profile, Expected),
+    (profile, expected, needs): (&Profile, Expected, Requirements),
     project: &Project,
     closure: Closure,
 ) -> Result<BuildOrder> {
@@ -306,9 +309,9 @@ fn make_order(
         profile: profile.into(),
         recipe_tar,
         source_date_epoch: changed.0 / 1000,
-        jobs: None,
+        jobs: (needs.cores > 1).then_some(needs.cores),
         inputs,
-        limits: limits(profile, expected),
+        limits: limits(profile, expected, needs.memory_mib),
     };
     // Canaries leave no rows.
     if attempt.job != super::builders::CANARY {

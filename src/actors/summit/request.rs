@@ -18,7 +18,7 @@ use crate::model::{Because, Event, Hold, JobState, Policy, Reading, Rebuild, Tar
 /// Shares beyond this are no longer shares.
 const WEIGHT_MAX: u32 = 1_000;
 
-fn who(caller: &Caller) -> Who {
+pub(super) fn who(caller: &Caller) -> Who {
     caller.who()
 }
 
@@ -129,6 +129,10 @@ impl State {
             }
             Call::BuilderRelease(wish) => {
                 let done = self.builder_release(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::RecipeLimitSet(wish) => {
+                let done = self.recipe_limit(caller, wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
             Call::RecipeShow(_) | Call::RecipeHistory(_) => {

@@ -361,6 +361,7 @@ impl State {
             | Event::ProfileSet { .. }
             | Event::LayerSet { .. }
             | Event::ProfileRemoved { .. }
+            | Event::LimitSet { .. }
             | Event::RecipeHeld { .. }
             | Event::RecipeReleased { .. }
             | Event::Imported { .. }
@@ -574,7 +575,7 @@ impl State {
             level: profile.map_or(IsaLevel::Baseline, |profile| profile.level),
             trust: Trust::Trusted,
             isolation: Isolation::Sandbox,
-            cores: 1,
+            cores: self.expected_cores(target),
             memory_mib,
             disk_mib,
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use super::builders::limits;
+use super::limits::limits;
 use super::state::{Done, State};
 use crate::admin::summit::{Tried, Try, TryDone, TryPage, TryShow};
 use crate::admin::view::FaultView;
@@ -384,9 +384,16 @@ impl State {
                 size,
             },
             source_date_epoch: now.wall.0 / 1000,
-            jobs: None,
+            jobs: facts.constraints.cores,
             inputs,
-            limits: limits(profile, super::builders::Expected::default()),
+            limits: limits(
+                profile,
+                super::limits::Expected {
+                    asked_s: facts.constraints.time_s,
+                    ..super::limits::Expected::default()
+                },
+                facts.constraints.memory_mib.unwrap_or(0),
+            ),
         };
         Ok(Trial {
             order,
@@ -494,6 +501,8 @@ impl State {
                 why
             } else if taken.contains(id) || report.slots.iter().all(Option::is_some) {
                 format!("all slots of builder {name} are busy")
+            } else if !self.has_slots_for(id, report, trial.order.asks()) {
+                format!("builder {name} has not as many free slots as it asks for")
             } else if !trial.publishes && *id != self.args.own {
                 format!(
                     "what builder {name} makes comes back by way of a channel only: give one with --channel"

@@ -329,6 +329,9 @@ impl State {
             .saturating_sub(builder.heard_ms);
         let away = silent_ms > self.lease_ms();
         let slots = report.slots.iter().zip(0..).map(|(attempt, slot)| {
+            if let Some(view) = SlotView::beside(&report.slots, slot) {
+                return view;
+            }
             let progress = attempt.and_then(|attempt| self.progress.get(&attempt));
             let row = attempt.and_then(|attempt| self.farm.attempts.get(&attempt));
             let glance = attempt.and_then(|attempt| self.wards.glances.get(&attempt));
@@ -349,6 +352,7 @@ impl State {
                 silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
                 cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
                 memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
+                with_slot: None,
             }
         });
         Some(BuilderView {
@@ -379,7 +383,7 @@ impl State {
             arch: report.arch,
             levels: level_words(report.arch, &report.levels),
             features: self.wards.features.get(id).cloned().unwrap_or_default(),
-            cores: Some(report.slot_cores.iter().sum()),
+            cores: Some(self.cores_of(id, report)),
             memory_total_bytes: sample.memory_total_bytes,
             memory_free_bytes: sample.memory_available_bytes,
             pressure_cpu: sample.cpu_pressure.map(|percent| percent / 100.0),

@@ -21,6 +21,7 @@ fn empty(thing: &str, kind: &str, state: &str, summary: String) -> WhyView {
         start_p90_s: None,
         end_p50_s: None,
         end_p90_s: None,
+        time_limit: None,
     }
 }
 
@@ -150,6 +151,9 @@ impl State {
         );
         let (state, _) = self.standing(job);
         let mut view = empty(&label, "job", state.as_str(), String::new());
+        if !job.state.is_over() {
+            view.time_limit = Some(self.time_limit(&job.target));
+        }
         match job.state {
             JobState::Open => self.why_open(job, &mut view),
             JobState::Building | JobState::Publishing => {

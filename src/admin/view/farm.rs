@@ -153,6 +153,18 @@ views! {
         pub disk_mib: Option<u64>,
         /// What the whole build may take.
         pub time_s: Option<u64>,
+        /// Cores.
+        pub cores: Option<u32>,
+    }
+
+    /// How long a whole build may take.
+    pub struct TimeLimitView {
+        /// In seconds.
+        pub time_s: u64,
+        /// Who says so: `farm` (an operator decided), `recipe` (its `constraints.yaml`), `history` or `default`.
+        pub from: String,
+        /// The same in words.
+        pub text: String,
     }
 
     /// What only `recipe show` tells.
@@ -177,6 +189,8 @@ views! {
         pub networking: bool,
         /// What `constraints.yaml` beside it asks of a builder; null: nothing.
         pub constraints: Option<ConstraintsView>,
+        /// How long its next build may take; null: there is no profile.
+        pub time_limit: Option<TimeLimitView>,
         /// What its phases call: `cmake`, `meson`, `cargo`...
         pub build_systems: Vec<String>,
         /// Whether what its packages provide is known before it is built.

@@ -3,6 +3,8 @@
 use crate::admin::views;
 use crate::id::{CommitId, Digest, JobId, ProfileName, ProjectName, RecipeName, Stamp};
 
+use super::TimeLimitView;
+
 views! {
     /// Where a job stands.
     #[derive(Copy, Eq, PartialOrd, Ord, Hash)]
@@ -234,6 +236,8 @@ views! {
         pub end_p50_s: Option<f64>,
         /// When it will end, in seconds from now, nine times of ten.
         pub end_p90_s: Option<f64>,
+        /// For a job that is not over: how long its next build may take, and who says so.
+        pub time_limit: Option<TimeLimitView>,
     }
 
     /// One reason.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::admin::views;
-use crate::id::{Arch, Digest, HostId, HostName, JobId, Seq, Stamp};
+use crate::id::{Arch, AttemptId, Digest, HostId, HostName, JobId, Seq, Stamp};
 
 use super::{FaultView, HoldView};
 
@@ -190,6 +190,8 @@ views! {
         pub cpu_s: Option<f64>,
         /// Most memory so far, in bytes.
         pub memory_peak_bytes: Option<u64>,
+        /// The job takes several slots, and is described in this one; null: here, or there is none.
+        pub with_slot: Option<u32>,
     }
 
     /// A file system of a builder. What could not be read is null, never free.
@@ -284,5 +286,27 @@ views! {
         pub seq: Seq,
         /// Rows in it.
         pub rows: u64,
+    }
+}
+
+impl SlotView {
+    /// A further slot of an attempt that stands in an earlier one too; `None`: it is the first of its attempt, or free.
+    pub fn beside(slots: &[Option<AttemptId>], slot: u32) -> Option<SlotView> {
+        let attempt = slots.get(slot as usize).copied().flatten()?;
+        let first = (0..).zip(slots).find(|(_, other)| **other == Some(attempt));
+        let (first, _) = first.filter(|(first, _)| *first < slot)?;
+        Some(SlotView {
+            slot,
+            job: Some(attempt.job),
+            try_no: Some(attempt.try_no),
+            recipe: None,
+            phase: None,
+            since: None,
+            progress: None,
+            silent_s: None,
+            cpu_s: None,
+            memory_peak_bytes: None,
+            with_slot: Some(first),
+        })
     }
 }

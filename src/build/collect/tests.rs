@@ -56,7 +56,7 @@ impl Root {
 
     fn collect(&self, more: &str) -> Collected {
         let (recipe, _) = Recipe::parse(&format!("{RECIPE}{more}"), "a/stone.yaml").unwrap();
-        collect(&recipe, self.0.path(), &[], Arch::X86_64, 7).unwrap()
+        collect(&recipe, self.0.path(), &[], Arch::X86_64, 7, &|| ()).unwrap()
     }
 }
 
@@ -256,7 +256,7 @@ fn the_files_of_the_reference_fall_into_the_same_packages() {
         }
         let text = std::fs::read_to_string(dir.join("stone.yaml")).unwrap();
         let (recipe, _) = Recipe::parse(&text, name).unwrap();
-        let collected = collect(&recipe, root.0.path(), &[], Arch::X86_64, 1).unwrap();
+        let collected = collect(&recipe, root.0.path(), &[], Arch::X86_64, 1, &|| ()).unwrap();
         let names: Vec<&String> = collected.packages.iter().map(|p| &p.meta.name).collect();
         assert_eq!(names, Vec::from_iter(expected.keys()));
         for package in &collected.packages {
@@ -316,7 +316,15 @@ fn metadata_is_what_the_manifests_of_a_distribution_say() {
             if theirs.release != recipe.release || theirs.version != recipe.version {
                 continue;
             }
-            let ours = meta(&recipe, &theirs.name, &[], &around, Arch::X86_64, 0).unwrap();
+            let ours = meta(
+                &recipe,
+                &theirs.name,
+                &[],
+                &around,
+                (Arch::X86_64, 0),
+                &|| (),
+            )
+            .unwrap();
             let lacking: Vec<&Dependency> = ours
                 .depends
                 .iter()

@@ -67,7 +67,7 @@ impl Run<'_> {
             ),
         };
         Fault::new(Kind::Recipe, text)
-            .next("see in the log what it waits for; a recipe that needs longer says so in its constraints.yaml, and how long a phase may take is its profile's")
+            .next("see in the log what it waits for; a recipe that needs longer says so in its constraints.yaml, or you do with `massif recipe limit NAME --time 12h`; how long a phase may take is its profile's")
             .into()
     }
 
@@ -92,6 +92,12 @@ impl Run<'_> {
                         Kind::Builder,
                         format!("{text}; nothing of the recipe ran yet"),
                         "look at the disks and the network of this builder",
+                    )
+                } else if self.stage == Stage::Package {
+                    (
+                        Kind::Builder,
+                        format!("{text}; the recipe's phases were over"),
+                        "look at the disks of this builder and at the kernel's log",
                     )
                 } else {
                     (

@@ -7,6 +7,7 @@ use super::blame::End;
 use super::prepare::{self, Places};
 use super::run::Run;
 use crate::build::collect::collect;
+use crate::build::emit::Alive;
 use crate::build::sandbox::{Exit, Session};
 use crate::build::{debug, emit};
 use crate::fault::{Fault, Result};
@@ -35,15 +36,8 @@ impl Run<'_> {
         let objcopy = scripts.env.get("OBJCOPY").map_or("objcopy", String::as_str);
         let (install, options, jobs) = (places.install.clone(), recipe.options, self.jobs());
         let tool = objcopy.to_owned();
-        let look = move || debug::plan(&install, &options, &tool, jobs);
-        let split = match tokio::task::spawn_blocking(look).await {
-            Ok(plan) => plan?,
-            Err(error) => {
-                return Err(Fault::bug("looking for ELF files ended oddly")
-                    .because(&error)
-                    .into());
-            }
-        };
+        let look = move |alive: Alive<'_>| debug::plan(&install, &options, &tool, jobs, alive);
+        let split = self.own_work("looking for what to strip", look).await?;
         if split.script.is_empty() {
             return Ok(());
         }
@@ -105,11 +99,12 @@ pub(super) fn write(
     beside: &[PathBuf],
     out: &Path,
     workers: u32,
+    alive: Alive<'_>,
 ) -> Result<Made> {
-    let arch = order.profile.arch;
-    let collected = collect(recipe, install, beside, arch, order.build_release)?;
+    let (arch, build_release) = (order.profile.arch, order.build_release);
+    let collected = collect(recipe, install, beside, arch, build_release, alive)?;
     Ok(Made {
-        artefacts: emit::write(&collected.packages, out, workers)?,
+        artefacts: emit::write(&collected.packages, out, workers, alive)?,
         notes: collected.warnings,
     })
 }

@@ -12,6 +12,7 @@ use super::prepare::{self, Places};
 use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, package};
 use crate::build::base::Base;
 use crate::build::cgroup::Group;
+use crate::build::emit::Alive;
 use crate::build::layers::{self, Held};
 use crate::build::sandbox::{self, Bind, Session, Spec, Step, StepEnd, mason_binds};
 use crate::build::watch::Dog;
@@ -28,6 +29,9 @@ use crate::recipe::tuning::Isa;
 
 /// Where the scripts of the phases are seen inside.
 pub(super) const SCRIPTS: &str = "/mason/scripts";
+
+/// What we do ourselves after the phases is heard of file by file, but a disk may take its time to write one down.
+const OWN_SILENCE_S_MIN: u64 = 10;
 
 /// One build under way.
 pub(super) struct Run<'a> {
@@ -283,7 +287,8 @@ impl Run<'_> {
             }
         };
         let (worked, ()) = futures_util::future::join(work, reading).await;
-        self.dog.leave(Duration::from_secs(limit::SILENCE_S_MAX));
+        self.dog
+            .leave(idle_max.max(Duration::from_secs(OWN_SILENCE_S_MIN)));
         worked?;
         self.check_log()?;
         self.landmark("writing packages");
@@ -512,6 +517,29 @@ impl Run<'_> {
         Duration::from_secs(self.order.limits.time_s).saturating_sub(self.begun.elapsed())
     }
 
+    /// Work of this process on a thread of its own, watched like a phase. Given up, the thread goes on for a while with
+    /// directories that are thrown away.
+    pub(super) async fn own_work<T: Send + 'static>(
+        &self,
+        what: &str,
+        work: impl FnOnce(Alive<'_>) -> Result<T> + Send + 'static,
+    ) -> Ended<T> {
+        let ear = self.dog.ear();
+        let work = tokio::task::spawn_blocking(move || work(&|| ear.hear()));
+        let done = tokio::select! {
+            done = work => done,
+            () = self.ctx.cancel.cancelled() => return Err(cancelled()),
+            () = tokio::time::sleep(self.time_left()) => return Err(self.out_of_time(what)),
+            bark = self.dog.barks() => return Err(self.barked(what, bark)),
+        };
+        match done {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(Fault::bug(format!("{what} ended oddly"))
+                .because(&error)
+                .into()),
+        }
+    }
+
     async fn packages(
         &mut self,
         recipe: Recipe,
@@ -521,22 +549,10 @@ impl Run<'_> {
         let order = self.order.clone();
         let (install, out, workers) = (places.install.clone(), places.out.clone(), self.jobs());
         let beside = held.root.usr.clone();
-        let work = move || package::write(&order, &recipe, &install, &beside, &out, workers);
-        // Given up, the thread goes on for a while and writes into a directory that is thrown away.
-        let work = tokio::task::spawn_blocking(work);
-        let done = tokio::select! {
-            done = work => done,
-            () = self.ctx.cancel.cancelled() => return Err(cancelled()),
-            () = tokio::time::sleep(self.time_left()) => return Err(self.out_of_time("packaging")),
+        let work = move |alive: Alive<'_>| {
+            package::write(&order, &recipe, &install, &beside, &out, workers, alive)
         };
-        let made = match done {
-            Ok(result) => result?,
-            Err(error) => {
-                return Err(Fault::bug("writing packages ended oddly")
-                    .because(&error)
-                    .into());
-            }
-        };
+        let made = self.own_work("packaging", work).await?;
         for note in &made.notes {
             self.note(note);
         }

@@ -121,6 +121,20 @@ pub(in crate::cli) enum Recipe {
         /// Its name, or PROJECT/NAME
         name: String,
     },
+    /// How long its builds may take on this farm, from the next attempt on; without options: what holds now, and who says so
+    #[command(
+        after_help = "What is decided here comes before the recipe's own constraints.yaml, and that before what was learned.\n\nExamples:\n  massif recipe limit llvm --time 12h\n  massif recipe limit llvm --none"
+    )]
+    Limit {
+        /// Its name, or PROJECT/NAME
+        name: String,
+        /// The whole build: 90m, 12h
+        #[arg(long, value_name = "TIME", value_parser = parse_span, conflicts_with = "none")]
+        time: Option<Duration>,
+        /// As if nothing had been decided
+        #[arg(long)]
+        none: bool,
+    },
     /// Commits that touched it
     History {
         /// Its name, or PROJECT/NAME

@@ -194,9 +194,12 @@ impl Schedule {
             return false;
         };
         if let Some((needs, true)) = spare
-            && let Some(reservation) = self.fleet.get_mut(ix).and_then(|b| b.reserved.as_mut())
+            && let Some(builder) = self.fleet.get_mut(ix)
         {
-            reservation.spare.take(&needs);
+            let part = builder.spec.part(&needs);
+            if let Some(reservation) = builder.reserved.as_mut() {
+                reservation.spare.take(&part);
+            }
         }
         self.patient.remove(&ix);
         given.push(Assignment { job, builder, slot });
@@ -460,10 +463,23 @@ pub(super) fn slips_in(row: &JobRow, builder: &Builder, now_ms: u64) -> bool {
         Some(reservation) if reservation.job == row.spec.job => true,
         Some(reservation) if reservation.strict => false,
         Some(reservation) => {
-            reservation.spare.holds(&row.spec.needs)
+            reservation.spare.holds(&builder.spec.part(&row.spec.needs))
                 || now_ms + builder.takes_ms(row.spec.seconds) <= reservation.at_ms
         }
     }
+}
+
+/// The most of each that any builder has; unknown counts as none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Largest {
+    /// Memory of one builder.
+    pub memory_mib: u32,
+    /// Memory of one slot.
+    pub slot_memory_mib: u32,
+    /// Disk of one builder.
+    pub disk_mib: u32,
+    /// Cores of one builder.
+    pub cores: u32,
 }
 
 impl Schedule {
@@ -491,14 +507,40 @@ impl Schedule {
         there.map(|builder| builder.spec.clone()).collect()
     }
 
-    /// The most memory and the most disk that any builder has, in MiB; unknown counts as none. `None`: there is no builder.
-    pub fn largest(&self) -> Option<(u32, u32)> {
+    /// The most that any builder has of each. `None`: there is no builder.
+    pub fn largest(&self) -> Option<Largest> {
         let there = self.fleet.builders.iter().filter(|builder| !builder.gone);
         let has = there.map(|builder| {
             let spec = &builder.spec;
-            (spec.memory_mib.unwrap_or(0), spec.disk_mib.unwrap_or(0))
+            Largest {
+                memory_mib: spec.memory_mib.unwrap_or(0),
+                slot_memory_mib: spec.slot_memory_mib.or(spec.memory_mib).unwrap_or(0),
+                disk_mib: spec.disk_mib.unwrap_or(0),
+                cores: spec.cores,
+            }
         });
-        has.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1)))
+        has.reduce(|a, b| Largest {
+            memory_mib: a.memory_mib.max(b.memory_mib),
+            slot_memory_mib: a.slot_memory_mib.max(b.slot_memory_mib),
+            disk_mib: a.disk_mib.max(b.disk_mib),
+            cores: a.cores.max(b.cores),
+        })
+    }
+
+    /// What a job asks for, as it is booked.
+    pub fn needs(&self, job: JobId) -> Option<Requirements> {
+        self.jobs.get(&job).map(|row| row.spec.needs)
+    }
+
+    /// How many slots of its builder a running job takes.
+    pub fn slots_of(&self, job: JobId) -> Option<u32> {
+        let row = self.jobs.get(&job)?;
+        match row.doing {
+            Doing::Running { builder, .. } => {
+                Some(self.fleet.get(builder)?.spec.slots_for(&row.spec.needs))
+            }
+            Doing::Blocked | Doing::Stopped | Doing::Queued(_) => None,
+        }
     }
 
     /// Where a job runs, and since when.

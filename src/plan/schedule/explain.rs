@@ -3,7 +3,7 @@
 use super::book::{Doing, JobRow, Schedule};
 use super::decide::{is_refused, slips_in};
 use super::fleet::{Builder, BuilderIx};
-use super::{RAISE_STEP_S, Requirements};
+use super::{BuilderSpec, RAISE_STEP_S, Requirements, slots_for};
 use crate::id::{JobId, Now, Stamp};
 use crate::plan::why::{
     BuilderFit, FailedTest, Forecast, Passes, Reason, Term, Test, Verdict, Wait, WaitKind, Why,
@@ -598,6 +598,11 @@ fn failed_test(builder: &Builder, needs: &Requirements, test: Test, passes: Pass
         (Some(total), Passes::Never) => format!("{total} MiB"),
         (Some(total), Passes::Later) => format!("{free} of {total} MiB free"),
     };
+    let slots = spec.slots_for(needs);
+    let several = match passes {
+        Passes::Later if slots > 1 => format!(" ({slots} slots)"),
+        Passes::Later | Passes::Never => String::new(),
+    };
     let (have, need) = match test {
         Test::Architecture => {
             let archs: Vec<&str> = spec.archs.iter().map(|arch| arch.as_str()).collect();
@@ -616,12 +621,15 @@ fn failed_test(builder: &Builder, needs: &Requirements, test: Test, passes: Pass
             format!("{:?}", needs.isolation).to_lowercase(),
         ),
         Test::Cores => (
-            format!("{} of {} free", builder.free.cores, spec.cores),
-            needs.cores.to_string(),
+            match passes {
+                Passes::Never => spec.cores.to_string(),
+                Passes::Later => format!("{} of {} free", builder.free.cores.max(0), spec.cores),
+            },
+            format!("{}{several}", needs.cores),
         ),
         Test::Memory => (
             amount(spec.memory_mib, builder.free.memory_mib),
-            format!("{} MiB", needs.memory_mib),
+            format!("{} MiB{several}", needs.memory_mib),
         ),
         Test::Disk => (
             match spec.disk_whole_mib {
@@ -632,7 +640,10 @@ fn failed_test(builder: &Builder, needs: &Requirements, test: Test, passes: Pass
         ),
         Test::Slot => (
             format!("{} of {} free", builder.free.slots.max(0), spec.slots),
-            "1".into(),
+            match slots {
+                0 | 1 => "1".into(),
+                _ => format!("{slots}, {}", slots_because(spec, needs)),
+            },
         ),
         Test::TakesWork => {
             let away = if builder.gone {
@@ -650,6 +661,17 @@ fn failed_test(builder: &Builder, needs: &Requirements, test: Test, passes: Pass
         need,
         passes,
     }
+}
+
+/// Why a job takes more than one slot of a builder.
+fn slots_because(spec: &BuilderSpec, needs: &Requirements) -> String {
+    let all = (spec.slots, spec.cores, spec.slot_memory_mib);
+    let by_cores = slots_for(all, (needs.cores, 0)) > 1;
+    let by_memory = slots_for(all, (1, needs.memory_mib)) > 1;
+    let cores = by_cores.then(|| format!("{} cores", needs.cores));
+    let memory = by_memory.then(|| format!("{} MiB of memory", needs.memory_mib));
+    let asked: Vec<String> = cores.into_iter().chain(memory).collect();
+    format!("because it asks for {}", asked.join(" and "))
 }
 
 fn after(wall: Stamp, seconds: f64) -> Stamp {

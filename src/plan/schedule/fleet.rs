@@ -42,32 +42,79 @@ pub(super) struct Free {
 }
 
 impl Free {
-    pub fn holds(&self, needs: &Requirements) -> bool {
-        self.slots >= 1
-            && self.cores >= i64::from(needs.cores)
-            && self.memory_mib >= i64::from(needs.memory_mib)
-            && self.disk_mib >= i64::from(needs.disk_mib)
+    pub fn holds(&self, part: &Free) -> bool {
+        self.slots >= part.slots
+            && self.cores >= part.cores
+            && self.memory_mib >= part.memory_mib
+            && self.disk_mib >= part.disk_mib
     }
 
-    pub fn take(&mut self, needs: &Requirements) {
-        self.slots -= 1;
-        self.cores -= i64::from(needs.cores);
-        self.memory_mib -= i64::from(needs.memory_mib);
-        self.disk_mib -= i64::from(needs.disk_mib);
+    pub fn take(&mut self, part: &Free) {
+        self.slots -= part.slots;
+        self.cores -= part.cores;
+        self.memory_mib -= part.memory_mib;
+        self.disk_mib -= part.disk_mib;
     }
 
-    pub fn give(&mut self, needs: &Requirements) {
-        self.slots += 1;
-        self.cores += i64::from(needs.cores);
-        self.memory_mib += i64::from(needs.memory_mib);
-        self.disk_mib += i64::from(needs.disk_mib);
+    pub fn give(&mut self, part: &Free) {
+        self.slots += part.slots;
+        self.cores += part.cores;
+        self.memory_mib += part.memory_mib;
+        self.disk_mib += part.disk_mib;
     }
+}
+
+/// How many of a builder's slots a job takes: as many as have its cores and its memory together, and never more than there are.
+/// The same for who decides and for who builds. Cores are those of all slots together; where they do not divide evenly, the
+/// smallest slot counts.
+pub fn slots_for(
+    (slots, cores, slot_memory_mib): (u32, u32, Option<u32>),
+    (asked_cores, asked_memory_mib): (u32, u32),
+) -> u32 {
+    let by_cores = asked_cores.div_ceil((cores / slots.max(1)).max(1));
+    let by_memory = match slot_memory_mib {
+        Some(mib) => asked_memory_mib.div_ceil(mib.max(1)),
+        None => 1,
+    };
+    by_cores.max(by_memory).clamp(1, slots.max(1))
 }
 
 impl BuilderSpec {
     /// Whether it could run this if nothing else ran there.
     pub fn could_run(&self, needs: &Requirements) -> bool {
-        self.is_kind(needs) && self.total().holds(needs)
+        self.is_kind(needs) && self.total().holds(&self.part(needs))
+    }
+
+    /// How many slots this takes here.
+    pub fn slots_for(&self, needs: &Requirements) -> u32 {
+        slots_for(
+            (self.slots, self.cores, self.slot_memory_mib),
+            (needs.cores, needs.memory_mib),
+        )
+    }
+
+    /// How many jobs that ask for this run here at a time, as far as slots go; 1 at least.
+    pub fn at_once(&self, needs: &Requirements) -> u32 {
+        (self.slots / self.slots_for(needs)).max(1)
+    }
+
+    /// What a job that asks for this takes of the builder: whole slots, with all their cores.
+    pub(super) fn part(&self, needs: &Requirements) -> Free {
+        let slots = self.slots_for(needs);
+        let cores = if needs.cores > self.cores {
+            needs.cores
+        } else if slots == self.slots {
+            self.cores
+        } else {
+            // None where slots share cores: what is taken there is slots.
+            self.cores / self.slots.max(1) * slots
+        };
+        Free {
+            slots: i64::from(slots),
+            cores: i64::from(cores),
+            memory_mib: i64::from(needs.memory_mib),
+            disk_mib: i64::from(needs.disk_mib),
+        }
     }
 
     /// Its speed as a number that can be divided by, whatever was measured.
@@ -119,7 +166,7 @@ impl Builder {
 
     /// Whether there is room right now.
     pub fn fits_now(&self, needs: &Requirements) -> bool {
-        self.takes_work() && self.free.holds(needs) && self.spec.is_kind(needs)
+        self.takes_work() && self.free.holds(&self.spec.part(needs)) && self.spec.is_kind(needs)
     }
 
     /// Whether its disk would be large enough with less on it.
@@ -132,6 +179,7 @@ impl Builder {
     /// Every test that fails, and whether it passes later by itself. Empty exactly when `fits_now`.
     pub fn failed_tests(&self, needs: &Requirements) -> Vec<(Test, Passes)> {
         let (total, spec) = (self.spec.total(), &self.spec);
+        let part = spec.part(needs);
         let mut failed = Vec::new();
         let mut never = |test, fails: bool| {
             if fails {
@@ -143,30 +191,27 @@ impl Builder {
         never(Test::Trust, spec.trust < needs.trust);
         never(Test::Isolation, spec.isolation < needs.isolation);
         let amounts = [
-            (Test::Slot, total.slots, self.free.slots, 1),
-            (
-                Test::Cores,
-                total.cores,
-                self.free.cores,
-                i64::from(needs.cores),
-            ),
+            (Test::Slot, total.slots, self.free.slots, part.slots),
+            (Test::Cores, total.cores, self.free.cores, part.cores),
             (
                 Test::Memory,
                 total.memory_mib,
                 self.free.memory_mib,
-                i64::from(needs.memory_mib),
+                part.memory_mib,
             ),
             (
                 Test::Disk,
                 total.disk_mib,
                 self.free.disk_mib,
-                i64::from(needs.disk_mib),
+                part.disk_mib,
             ),
         ];
         for (test, total, free, need) in amounts {
             if total < need {
                 let later = test == Test::Disk && self.lacks_room_only_now(needs);
                 failed.push((test, if later { Passes::Later } else { Passes::Never }));
+            } else if test == Test::Cores && needs.cores <= 1 && free < need {
+                // Said already: there is no free slot.
             } else if free < need {
                 failed.push((test, Passes::Later));
             }
@@ -202,12 +247,13 @@ impl Builder {
         let mut ends: Vec<&Run> = self.runs.iter().flatten().collect();
         ends.sort_unstable_by_key(|run| (run.end_ms, run.job));
         let mut ends = ends.into_iter();
-        while !free.holds(needs) {
+        let part = self.spec.part(needs);
+        while !free.holds(&part) {
             let run = ends.next()?;
             at = at.max(run.end_ms);
-            free.give(&run.needs);
+            free.give(&self.spec.part(&run.needs));
         }
-        free.take(needs);
+        free.take(&part);
         Some((at, free))
     }
 }
@@ -263,7 +309,7 @@ impl Fleet {
                 builder.runs.resize(slots, None);
             }
             for run in builder.runs.iter().flatten() {
-                builder.free.take(&run.needs);
+                builder.free.take(&builder.spec.part(&run.needs));
             }
         }
         self.list_ends(ix, true);
@@ -279,7 +325,8 @@ impl Fleet {
         self.renew_idle(ix);
     }
 
-    /// Books a run in the lowest free slot, or in the one that is named.
+    /// Books a run in the lowest free slot, or in the one that is named. One that takes several slots is listed in the first of
+    /// them; which others it has is its builder's own matter.
     pub fn start(&mut self, ix: BuilderIx, run: Run, slot: Option<u32>) -> Option<u32> {
         let speed = speed_step(self.get(ix)?.speed());
         let builder = self.get_mut(ix)?;
@@ -297,14 +344,14 @@ impl Fleet {
         }
         let place = builder.runs.get_mut(slot)?;
         if let Some(old) = place.replace(run) {
-            builder.free.give(&old.needs);
+            builder.free.give(&builder.spec.part(&old.needs));
             self.ends
                 .entry(speed)
                 .or_default()
                 .remove(&(old.end_ms, ix, old.job));
         }
         let builder = self.get_mut(ix)?;
-        builder.free.take(&run.needs);
+        builder.free.take(&builder.spec.part(&run.needs));
         self.ends
             .entry(speed)
             .or_default()
@@ -322,7 +369,7 @@ impl Fleet {
             .iter_mut()
             .find(|run| run.is_some_and(|run| run.job == job))?;
         let run = place.take()?;
-        builder.free.give(&run.needs);
+        builder.free.give(&builder.spec.part(&run.needs));
         if let Some(ends) = self.ends.get_mut(&speed) {
             ends.remove(&(run.end_ms, ix, job));
         }
@@ -367,11 +414,8 @@ impl Fleet {
             .builders
             .iter()
             .filter(|builder| builder.fits_ever(needs));
-        fit.map(|builder| {
-            let by_cores = builder.spec.cores / needs.cores.max(1);
-            builder.speed() * f64::from(builder.spec.slots.min(by_cores).max(1))
-        })
-        .sum()
+        fit.map(|builder| builder.speed() * f64::from(builder.spec.at_once(needs)))
+            .sum()
     }
 
     fn renew_idle(&mut self, ix: BuilderIx) {

@@ -16,7 +16,10 @@
 //! Which job comes first is a sum of seconds that a person can read: `path` (predicted seconds to the end of the longest chain behind
 //! it), `raise` (a person's steps of [`RAISE_STEP_S`]), `share` (minus what its account used over its weight). A job that waited
 //! longer than its limit goes before all of these, oldest limit first; so every wait is bounded:
-//! `WAIT_S` + 3 x (open work when it became ready / speed of the builders that can run it), plus the longest job twice.
+//! `WAIT_S` + 3 x (open work when it became ready / speed of the builders that can run it), plus the longest job twice. A builder's
+//! speed counts once for each of such jobs that it can run at a time.
+//!
+//! A job that asks for more cores or memory than one slot has takes several slots of one builder ([`BuilderSpec::slots_for`]).
 
 mod book;
 mod decide;
@@ -33,6 +36,8 @@ mod words;
 use std::sync::Arc;
 
 pub use book::Schedule;
+pub use decide::Largest;
+pub use fleet::slots_for;
 
 use crate::id::{Arch, HostId, HostName, JobId};
 use crate::model::IsaLevel;
@@ -168,6 +173,8 @@ pub struct BuilderSpec {
     pub cores: u32,
     /// Memory for all slots together.
     pub memory_mib: Option<u32>,
+    /// What one slot's processes may take of it; `None`: whatever is free, so that memory alone never takes a second slot.
+    pub slot_memory_mib: Option<u32>,
     /// Disk for all slots together: free now plus what running attempts were promised, minus the floor.
     pub disk_mib: Option<u32>,
     /// Its disk if nothing else were on it: what this would hold may have room later. `None`: not known.

@@ -33,7 +33,11 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
             at_s,
             seconds,
             path_s,
-            cores: if cores > 5 { 8 } else { 1 },
+            cores: match cores {
+                1..=4 => 1,
+                5..=6 => cores - 2,
+                _ => 8,
+            },
             memory_mib,
             account,
         },
@@ -89,9 +93,7 @@ fn play(builders: &[BuilderSpec], mut arrivals: Vec<Arrival>) -> Vec<(f64, f64)>
                 open_s += spec.seconds;
                 let needs = spec.needs.rounded();
                 let able = builders.iter().filter(|b| b.could_run(&needs));
-                let capacity: f64 = able
-                    .map(|b| b.pace() * f64::from(b.slots.min(b.cores / needs.cores).max(1)))
-                    .sum();
+                let capacity: f64 = able.map(|b| b.pace() * f64::from(b.at_once(&needs))).sum();
                 limits.insert(
                     number,
                     (
@@ -128,6 +130,8 @@ fn fleet(count: u8, speeds: &[f64]) -> Vec<BuilderSpec> {
     for number in 0..count {
         let mut one = builder(number + 1, 1 + u32::from(number) % 3);
         one.speed = speeds[usize::from(number) % speeds.len()];
+        // On every other one, what is large takes several slots for its memory.
+        one.slot_memory_mib = (number % 2 == 0).then_some(8192 / one.slots);
         fleet.push(one);
     }
     fleet

@@ -46,6 +46,7 @@ pub(super) fn builder(number: u8, slots: u32) -> BuilderSpec {
         slots,
         cores: 8,
         memory_mib: Some(8192),
+        slot_memory_mib: None,
         disk_mib: Some(65536),
         disk_whole_mib: None,
         speed: 1.0,
@@ -322,4 +323,78 @@ fn a_builder_for_tests_gets_nothing_that_is_to_be_published() {
     };
     farm.take(Happened::Builder(trusted), at(2));
     assert_eq!(farm.decide(at(3)).len(), 1);
+}
+
+#[test]
+fn a_job_takes_as_many_slots_as_have_what_it_asks_for() {
+    let asks = |cores, memory_mib| (cores, memory_mib);
+    for (slots, cores, slot_mib, asked, taken) in [
+        (4, 16, Some(4_096), asks(1, 100), 1),
+        (4, 16, Some(4_096), asks(4, 4_096), 1),
+        (4, 16, Some(4_096), asks(5, 0), 2),
+        (4, 16, Some(4_096), asks(1, 9_000), 3),
+        (4, 16, Some(4_096), asks(16, 0), 4),
+        // What nobody has takes all of them, and then the test of the cores fails.
+        (4, 16, Some(4_096), asks(17, 0), 4),
+        (4, 16, None, asks(1, u32::MAX), 1),
+        // Slots of 3, 3, 2 and 2 cores: the smallest counts, and all have all.
+        (4, 10, None, asks(3, 0), 2),
+        (4, 10, None, asks(10, 0), 4),
+        // More slots than cores.
+        (4, 2, None, asks(1, 0), 1),
+        (4, 2, None, asks(2, 0), 2),
+        (0, 0, Some(0), asks(0, 0), 1),
+    ] {
+        let all = (slots, cores, slot_mib);
+        assert_eq!(slots_for(all, asked), taken, "{all:?} {asked:?}");
+    }
+}
+
+#[test]
+fn a_wide_job_takes_several_slots_and_small_ones_stand_beside_it() {
+    let mut shared = builder(1, 4);
+    shared.slot_memory_mib = Some(2048);
+    let mut wide = job(1, 100.0, 900.0);
+    wide.needs.cores = 5; // slots of two cores: three of them
+    let small = |number| job(number, 10.0, 10.0);
+    let mut s = schedule(&[shared.clone()], &[wide, small(2), small(3)]);
+    assert_eq!(started(&s.decide(at(0))), [(1, 1), (2, 1)]);
+    assert_eq!(
+        (s.slots_of(JobId(1)), s.slots_of(JobId(2))),
+        (Some(3), Some(1))
+    );
+    let why = s.explain(JobId(3), &[], at(0)).unwrap();
+    let failed = &why.builders[0].failed;
+    let slot = failed.iter().find(|f| f.test == Test::Slot).unwrap();
+    assert_eq!(
+        (slot.have.as_str(), slot.need.as_str()),
+        ("0 of 4 free", "1")
+    );
+    // The small ones end one after the other, and the next wide one is not passed by for ever.
+    let mut heavy = job(4, 100.0, 9_000.0);
+    heavy.needs.memory_mib = 8_000; // four slots of 2 GiB
+    s.take(Happened::Added(heavy), at(1));
+    s.take(Happened::Ready(JobId(4)), at(1));
+    let why = s.explain(JobId(4), &[], at(1)).unwrap();
+    let failed = &why.builders[0].failed;
+    let slot = failed.iter().find(|f| f.test == Test::Slot).unwrap();
+    assert_eq!(
+        (slot.have.as_str(), slot.need.as_str()),
+        ("0 of 4 free", "4, because it asks for 8192 MiB of memory")
+    );
+    s.take(Happened::Ended(JobId(2)), at(10));
+    // Job 3 ends before job 1 does, so it may stand beside until then; a long one may not.
+    let mut long = small(5);
+    long.seconds = 5_000.0;
+    s.take(Happened::Added(long), at(10));
+    s.take(Happened::Ready(JobId(5)), at(10));
+    assert_eq!(started(&s.decide(at(10))), [(3, 1)]);
+    s.take(Happened::Ended(JobId(3)), at(20));
+    s.take(Happened::Ended(JobId(1)), at(100));
+    assert_eq!(started(&s.decide(at(100))), [(4, 1)]);
+    // A builder that changes its slots books anew what runs there.
+    shared.slots = 8;
+    shared.slot_memory_mib = Some(1024);
+    s.take(Happened::Builder(shared), at(101));
+    assert_eq!(s.slots_of(JobId(4)), Some(8));
 }

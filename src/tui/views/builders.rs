@@ -49,7 +49,7 @@ fn busy(builder: &BuilderView) -> usize {
 
 fn work(slot: &SlotView) -> Option<String> {
     let recipe = slot.recipe.as_deref().unwrap_or("?");
-    slot.job?;
+    slot.job.filter(|_| slot.with_slot.is_none())?;
     Some(match &slot.phase {
         Some(phase) => format!("{recipe}: {phase}"),
         None => recipe.to_owned(),
@@ -271,6 +271,11 @@ fn slots(app: &App, builder: &BuilderView, doc: &mut Doc) {
             doc.line(vec![(Ink::Faint, format!("{:>3}  idle", slot.slot))], None);
             continue;
         };
+        if let Some(first) = slot.with_slot {
+            let text = format!("{:>3}  taken by job {job} too, see slot {first}", slot.slot);
+            doc.line(vec![(Ink::Faint, text)], None);
+            continue;
+        }
         let took = slot.since.map_or_else(String::new, |since| {
             format!("for {}", whole_span(app.clock().seconds_since(since)))
         });
