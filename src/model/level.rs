@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
-use super::farm::{Change, Farm, Refusal};
+use super::change::Change;
+use super::farm::{Farm, Refusal};
 use super::profile::IsaLevel;
 use super::who::Who;
 use crate::id::{ProfileName, ProjectName, RecipeName, Stamp};

@@ -7,7 +7,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
-use super::farm::{Change, Farm, Refusal};
+use super::change::Change;
+use super::farm::{Farm, Refusal};
 use super::job::Target;
 use super::measure::BuilderStop;
 use super::order::Artefact;
