@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Event;
 use super::change::Change;
+use super::event::Event;
 use super::farm::{Farm, Refusal};
 use super::profile::IsaLevel;
 use super::who::Who;

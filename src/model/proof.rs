@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Event;
 use super::change::Change;
+use super::event::Event;
 use super::farm::{Farm, Refusal};
 use super::job::Target;
 use super::measure::BuilderStop;

@@ -497,26 +497,6 @@ impl State {
         Ok(())
     }
 
-    /// Whether all these levels run here, and are few enough.
-    fn can_measure(&self, turns: &builder::Turns) -> Result<()> {
-        let lacks = turns
-            .levels
-            .iter()
-            .find(|level| !self.args.levels.contains(level));
-        if let Some(level) = lacks {
-            let word = crate::config::isa_word(self.args.arch, *level);
-            let what = format!("the processor of {} does not run {word}", self.args.name);
-            return Err(Fault::new(Kind::Builder, what));
-        }
-        if turns.levels.len() > isa::LEVELS_MAX || turns.runs > isa::RUNS_MAX {
-            return Err(Fault::new(
-                Kind::Usage,
-                "that is more than is measured at once",
-            ));
-        }
-        Ok(())
-    }
-
     /// As many free slots as the order asks for.
     fn free_slots(&self, order: &BuildOrder) -> Result<Vec<u32>> {
         if let Some(why) = &self.leaving {

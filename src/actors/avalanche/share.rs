@@ -2,6 +2,31 @@
 
 use std::collections::BTreeSet;
 
+use super::{State, builder, isa};
+use crate::fault::{Fault, Kind, Result};
+
+impl State {
+    /// Whether all these levels run here, and are few enough.
+    pub(super) fn can_measure(&self, turns: &builder::Turns) -> Result<()> {
+        let lacks = turns
+            .levels
+            .iter()
+            .find(|level| !self.args.levels.contains(level));
+        if let Some(level) = lacks {
+            let word = crate::config::isa_word(self.args.arch, *level);
+            let what = format!("the processor of {} does not run {word}", self.args.name);
+            return Err(Fault::new(Kind::Builder, what));
+        }
+        if turns.levels.len() > isa::LEVELS_MAX || turns.runs > isa::RUNS_MAX {
+            return Err(Fault::new(
+                Kind::Usage,
+                "that is more than is measured at once",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// Cores of all slots together, each counted once.
 pub(super) fn distinct(slots: &[Vec<u32>]) -> u32 {
     let cores: BTreeSet<u32> = slots.iter().flatten().copied().collect();
