@@ -10,6 +10,7 @@ mod intake;
 mod levels;
 mod native;
 mod order;
+mod owed;
 mod proof;
 mod restart;
 mod ring;

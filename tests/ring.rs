@@ -290,6 +290,20 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
             && why.contains("rolled back to version 2 of main"),
         "{why}"
     );
+    // Wherever the recipe is shown it is held, with the reason.
+    let held = farm.json(&["recipe", "show", "alpha"]);
+    let reason = held["hold"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("rolled back to version 2 of main"),
+        "{held:#}"
+    );
+    for shown in [&["recipe", "list"][..], &["recipe", "show", "alpha"]] {
+        let said = farm.ok(shown);
+        assert!(
+            said.contains("held") && said.contains("rolled back to version 2 of main"),
+            "{said}"
+        );
+    }
     // The next poll does not undo it; a person's word does.
     farm.ok(&["project", "refresh", "test"]);
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 1);
@@ -297,6 +311,7 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
     farm.check_served();
     farm.ok(&["build", "alpha", "--wait", "--timeout", "2m"]);
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 2);
+    assert!(farm.json(&["recipe", "show", "alpha"])["hold"].is_null());
     farm.check_served();
 }
 

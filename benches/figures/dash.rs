@@ -24,6 +24,8 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use serde_json::json;
 
+use super::table::Table;
+
 const JOBS: u64 = 10_000;
 const BUILDERS: u64 = 500;
 /// Changes between two frames of a farm with 200 events a second and four frames a second.
@@ -76,11 +78,11 @@ fn builder(number: u64) -> BuilderView {
     serde_json::from_value(value).expect("a builder")
 }
 
-fn farm(size: (u16, u16)) -> App {
+fn farm(size: (u16, u16), jobs: u64) -> App {
     let mut app = App::new(Theme::default(), size, at(0));
     app.hear(News::Link(Link::Live));
     app.hear(News::ReadingBegins);
-    app.hear(News::Jobs((1..=JOBS).map(|id| job(id, 0)).collect()));
+    app.hear(News::Jobs((1..=jobs).map(|id| job(id, 0)).collect()));
     app.hear(News::ReadingEnds);
     app.hear(News::Builders((0..BUILDERS).map(builder).collect()));
     app.input(Input::Key(Key::Char('2')));
@@ -96,8 +98,8 @@ fn at_99(times: &mut [Duration]) -> Duration {
 }
 
 /// Keys while the farm is busy: the time from the key to the bytes of the frame.
-fn keys() {
-    let mut app = farm((200, 60));
+fn keys(table: &mut Table) {
+    let mut app = farm((200, 60), JOBS);
     let mut shown = Buffer::empty(Rect::ZERO);
     let typed = ['j', 'k', '>', '<', 'r', 'j', 'o', 'j', '3', '2', '1', '2'];
     let (mut times, mut draws) = (Vec::new(), Vec::new());
@@ -115,16 +117,32 @@ fn keys() {
         times.push(since.elapsed());
         shown = next;
     }
-    println!(
-        "dash: key to frame p99 {:.2} ms, draw of 200x60 p99 {:.2} ms ({JOBS} jobs, {BUILDERS} builders, 200 events/s)",
-        at_99(&mut times).as_secs_f64() * 1e3,
-        at_99(&mut draws).as_secs_f64() * 1e3
+    let ms = |times: &mut [Duration]| format!("p99 {:.2} ms", at_99(times).as_secs_f64() * 1e3);
+    table.row(
+        &format!("key to changed frame, {JOBS} jobs, {BUILDERS} builders, 200 events/s, 200×60"),
+        ms(&mut times),
+        "≤ 16 ms",
+    );
+    table.row("draw of one frame at 200×60", ms(&mut draws), "≤ 4 ms");
+    let mut many = farm((200, 60), 10 * JOBS);
+    many.tick(at(250));
+    let mut draws: Vec<Duration> = (0..100)
+        .map(|_| {
+            let drawing = Instant::now();
+            std::hint::black_box(draw::render(&many));
+            drawing.elapsed()
+        })
+        .collect();
+    table.row(
+        "the same with ten times the jobs, all of them off screen",
+        ms(&mut draws),
+        "the same: nothing grows with them",
     );
 }
 
 /// What a minute costs that nobody touches: the JSON of the changes is read, as the connection reads it.
-fn minute(name: &str, busy: bool, page: char) {
-    let mut app = farm((120, 40));
+fn minute(table: &mut Table, name: &str, busy: bool, page: char) {
+    let mut app = farm((120, 40), JOBS);
     if !busy {
         app.hear(News::ReadingBegins);
         app.hear(News::Jobs(
@@ -165,15 +183,22 @@ fn minute(name: &str, busy: bool, page: char) {
         }
         work += since.elapsed();
     }
-    println!(
-        "dash: {name}: {:.2} kB/s to the terminal at 120x40, {:.2} % of a core",
-        bytes as f64 / 60.0 / 1e3,
-        work.as_secs_f64() / 60.0 * 100.0
+    table.row(
+        &format!("{name}: bytes to the terminal at 120×40; processor of the dashboard"),
+        format!(
+            "{:.2} kB/s; {:.2} % of a core",
+            bytes as f64 / 60.0 / 1e3,
+            work.as_secs_f64() / 60.0 * 100.0
+        ),
+        match busy {
+            true => "≤ 20 kB/s; ≤ 3 %",
+            false => "≤ 1 kB/s",
+        },
     );
 }
 
 /// The search of a large log, where it lies.
-fn search() {
+fn search(table: &mut Table) {
     let size: usize = if cfg!(debug_assertions) {
         32 << 20
     } else {
@@ -203,10 +228,16 @@ fn search() {
                 break;
             }
         }
-        println!(
-            "dash: search for {name} in a log of {} MiB: {:.0} MB/s, {found} found",
-            size >> 20,
-            size as f64 / since.elapsed().as_secs_f64() / 1e6
+        table.row(
+            &format!(
+                "search for {name} in a log of {} MiB, by the host",
+                size >> 20
+            ),
+            format!(
+                "{:.0} MB/s, {found} found",
+                size as f64 / since.elapsed().as_secs_f64() / 1e6
+            ),
+            "≥ 500 MB/s",
         );
     }
 }
@@ -224,7 +255,7 @@ fn log_file(path: &std::path::Path, size: usize) {
 }
 
 /// A real farm of this program, asked over its socket: the dashboard's start to its first frame, and a large log at its end.
-fn real_farm() {
+fn real_farm(table: &mut Table) {
     let dir = tempfile::tempdir().expect("a directory");
     let mut farm = Command::new(env!("CARGO_BIN_EXE_massif"))
         .args([
@@ -256,9 +287,10 @@ fn real_farm() {
         .expect("a runtime");
     let socket = dir.path().join("admin.sock");
     let mut starts: Vec<Duration> = (0..20).map(|_| start(&socket)).collect();
-    println!(
-        "dash: start of the process to its first frame: p99 {:.1} ms",
-        at_99(&mut starts).as_secs_f64() * 1e3
+    table.row(
+        "start of the process to its first frame, in a terminal of its own",
+        format!("p99 {:.1} ms", at_99(&mut starts).as_secs_f64() * 1e3),
+        "≤ 100 ms",
     );
     let size: usize = if cfg!(debug_assertions) {
         32 << 20
@@ -287,10 +319,13 @@ fn real_farm() {
         }
         times
     });
-    println!(
-        "dash: a log of {} MiB opened at its end over the socket: p99 {:.1} ms",
-        size >> 20,
-        at_99(&mut opens).as_secs_f64() * 1e3
+    table.row(
+        &format!(
+            "a log of {} MiB opened at its end, over the socket",
+            size >> 20
+        ),
+        format!("p99 {:.1} ms", at_99(&mut opens).as_secs_f64() * 1e3),
+        "≤ 100 ms",
     );
     farm.kill().expect("an end");
     farm.wait().expect("an end");
@@ -328,7 +363,7 @@ fn start(socket: &std::path::Path) -> Duration {
 }
 
 /// The farm as it was: a long log folded from its start, then steps back and forth beside it.
-fn past() {
+fn past(table: &mut Table) {
     let jobs: u64 = if cfg!(debug_assertions) {
         2_000
     } else {
@@ -357,9 +392,10 @@ fn past() {
         }
     };
     assert_eq!(farm.jobs.len() as u64, jobs);
-    println!(
-        "dash: the farm after event {last} folded from the start in {:.0} ms",
-        since.elapsed().as_secs_f64() * 1e3
+    table.row(
+        &format!("the farm as it was after event {last}, folded from the start"),
+        format!("{:.0} ms", since.elapsed().as_secs_f64() * 1e3),
+        "",
     );
     let mut steps: Vec<Duration> = (1..200)
         .map(|back| {
@@ -370,9 +406,10 @@ fn past() {
             since.elapsed()
         })
         .collect();
-    println!(
-        "dash: a step back in that log: p99 {:.1} ms",
-        at_99(&mut steps).as_secs_f64() * 1e3
+    table.row(
+        "a step back in that log",
+        format!("p99 {:.1} ms", at_99(&mut steps).as_secs_f64() * 1e3),
+        "",
     );
 }
 
@@ -420,14 +457,16 @@ fn life(number: u64) -> [Event; 5] {
     ]
 }
 
-/// All of it.
+/// All of it; with `--readme` the table goes into the README.
 pub fn run() {
-    keys();
-    minute("idle farm, queue", false, '2');
-    minute("idle farm, first page", false, '1');
-    minute("busy farm, queue", true, '2');
-    minute("busy farm, first page", true, '1');
-    search();
-    past();
-    real_farm();
+    let mut table = Table::of("dash");
+    keys(&mut table);
+    minute(&mut table, "idle farm, queue", false, '2');
+    minute(&mut table, "idle farm, first page", false, '1');
+    minute(&mut table, "busy farm, queue", true, '2');
+    minute(&mut table, "busy farm, first page", true, '1');
+    search(&mut table);
+    past(&mut table);
+    real_farm(&mut table);
+    table.finish();
 }

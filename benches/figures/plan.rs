@@ -6,6 +6,8 @@ mod starvation;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::table::Table;
+
 use massif::actors::summit::reader::Repo;
 use massif::id::{Arch, CommitId, HostId, JobId, Now, Stamp};
 use massif::model::{Catalog, Entry, IsaLevel, Profile, Reading};
@@ -16,8 +18,6 @@ use massif::plan::{
     Schedule, Trust, picture,
 };
 use massif::stone::{Dependency, DependencyKind};
-
-use super::table::Table;
 
 /// Prints the figures; those of real recipes need the bundle and the git program. With `--readme` the table goes into the README
 /// and the plot into `docs/`.

@@ -323,7 +323,9 @@ impl Desk {
                     wish.after.unwrap_or(Seq(0)),
                     limit,
                     |event| {
-                        actor.as_ref().is_none_or(|actor| event.actor == *actor)
+                        actor
+                            .as_ref()
+                            .is_none_or(|actor| events::is_actor(&event.actor, actor))
                             && subject.as_ref().is_none_or(|subject| {
                                 event.subject.as_ref() == Some(subject)
                                     || event.job.is_some_and(|job| job.to_string() == *subject)

@@ -58,6 +58,14 @@ pub fn view(row: &EventRow, names: &Names) -> EventView {
     }
 }
 
+/// Whether an event's actor is the one that was asked for: by name, by key, or as it is shown.
+pub fn is_actor(shown: &str, asked: &str) -> bool {
+    match shown.split_once(" (") {
+        Some((name, key)) => [name, key.trim_end_matches(')'), shown].contains(&asked),
+        None => shown == asked,
+    }
+}
+
 fn view_of(recorded: &Recorded, hash: Digest, names: &Names) -> EventView {
     let Told {
         kind,
@@ -69,7 +77,14 @@ fn view_of(recorded: &Recorded, hash: Digest, names: &Names) -> EventView {
     EventView {
         seq: recorded.seq,
         at: recorded.at,
-        actor: recorded.who.to_string(),
+        actor: match &recorded.who {
+            // A name is what people read, the key is what it was.
+            Who::Key(host) => match names.0.get(host) {
+                Some(name) => format!("{name} ({})", recorded.who),
+                None => recorded.who.to_string(),
+            },
+            Who::Farm | Who::Uid(_) => recorded.who.to_string(),
+        },
         kind: kind.into(),
         text,
         cause: None,
@@ -318,6 +333,32 @@ fn tell(event: &Event, names: &Names) -> Told {
                 measures.phases.len()
             );
             of_attempt("observed", measures.attempt, text)
+        }
+        Event::AlarmRaised { alarm } => Told {
+            subject: Some(alarm.subject.clone()).filter(|subject| !subject.is_empty()),
+            ..plain(
+                "alarm_raised",
+                &alarm.subject,
+                format!("alarm: {}", alarm.text),
+            )
+        },
+        Event::AlarmLifted { kind, subject } => {
+            let of = match subject.is_empty() {
+                true => String::new(),
+                false => format!(" of {subject}"),
+            };
+            Told {
+                subject: Some(subject.clone()).filter(|subject| !subject.is_empty()),
+                ..plain(
+                    "alarm_lifted",
+                    subject,
+                    format!("the alarm {kind}{of} is over"),
+                )
+            }
+        }
+        Event::Resolved { with } => {
+            let text = format!("attempt {} {}", with.attempt, with.text());
+            of_attempt("resolved", with.attempt, text)
         }
         Event::BuilderStopped {
             builder,

@@ -354,15 +354,16 @@ fn list_recipes(recipes: &[RecipeView], out: &Out) -> Result<()> {
                     (Some(version), Some(number)) => plain(show::release(version, number, 0)),
                     _ => cell("faulty", Tone::Bad),
                 };
-                let state = recipe.state.map_or_else(
-                    || plain(""),
-                    |state| cell(state.as_str(), show::tone_of_job(state)),
-                );
-                let last = recipe
-                    .fault
-                    .as_ref()
-                    .map(fault_text)
-                    .unwrap_or_else(|| recipe.summary.clone());
+                let state = match (&recipe.hold, recipe.state) {
+                    (Some(_), _) => cell("held", Tone::Warn),
+                    (None, Some(state)) => cell(state.as_str(), show::tone_of_job(state)),
+                    (None, None) => plain(""),
+                };
+                let last = match (&recipe.fault, &recipe.hold) {
+                    (Some(fault), _) => fault_text(fault),
+                    (None, Some(hold)) => show::hold_text(hold),
+                    (None, None) => recipe.summary.clone(),
+                };
                 table.row([
                     cell(&recipe.name, Tone::Strong),
                     plain(&recipe.project),
@@ -415,6 +416,10 @@ fn show_recipe(recipe: &RecipeView, detail: Option<&RecipeDetail>, out: &Out) {
             .map(show::published)
             .unwrap_or_default(),
     );
+    if let Some(hold) = &recipe.hold {
+        let next = format!("`massif build {}` builds it all the same", recipe.name);
+        out.field("held", format!("{}; {next}", show::hold_text(hold)));
+    }
     if let (Some(job), Some(state)) = (recipe.job, recipe.state) {
         out.field("newest job", format!("{job}, {}", state.as_str()));
     }

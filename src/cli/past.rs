@@ -100,6 +100,9 @@ pub(super) async fn status(host: &Host, at: Seq, out: &Out) -> Result<Verdict> {
         Style::Ids => out.line(view.seq.to_string()),
         Style::People => {
             say_when(&view, out);
+            for alarm in &view.alarms {
+                out.toned(Tone::Bad, format!("alarm: {}", text::line(&alarm.text)));
+            }
             let states: Vec<String> = JobState::ALL
                 .iter()
                 .filter_map(|state| Some((view.jobs.get(state.as_str())?, state.as_str())))

@@ -191,8 +191,8 @@ pub(super) fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
         .column("recipe")
         .column("release")
         .column("profile")
-        .words("because")
-        .words("after");
+        .words("after")
+        .words("because");
     let span = |seconds: Option<f64>| known(seconds.map(text::span));
     for job in jobs.iter().filter(|job| {
         !job.reasons.is_empty() || !job.faults.is_empty() || !job.unresolved.is_empty()
@@ -221,8 +221,8 @@ pub(super) fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
             cell(&job.recipe, Tone::Strong),
             plain(release),
             plain(&job.profile),
-            because,
             plain(after.join(" ")),
+            because,
         ]);
     }
     if plan.builds > 0 {
@@ -238,6 +238,12 @@ pub(super) fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
                 members.join(" ")
             ),
         );
+        if let Some(least) = cycle.cuts_lower_bound {
+            let cuts = count(cycle.cuts.len() as u64, "cut");
+            out.line(format!(
+                "  opened by {cuts}; fewer than {least} cannot open it"
+            ));
+        }
         for cut in &cycle.cuts {
             let instead = cut
                 .served_by
@@ -268,19 +274,32 @@ pub(super) fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
             ),
         );
     }
-    let time = plan.makespan_s.map_or_else(String::new, |seconds| {
-        format!(", about {} in all", text::span(seconds))
-    });
+    // What no builder of this plan can run never starts: a time without it would be a lie.
+    let never = jobs
+        .iter()
+        .filter(|job| !job.reasons.is_empty() && job.start_s.is_none());
+    let never = never.count() as u64;
+    let time = match plan.makespan_s {
+        Some(seconds) if never < plan.builds => format!(", about {} in all", text::span(seconds)),
+        _ => String::new(),
+    };
     out.line(format!(
         "{} of {} would be built{time}",
         plan.builds,
         count(plan.rows, "recipe")
     ));
+    if never > 0 {
+        let text = format!(
+            "{never} of them would not start as things are: no builder can run them, or they wait for what nobody provides"
+        );
+        out.toned(Tone::Bad, text);
+    }
     if let Some(here) = plan.makespan_here_s {
         out.field("as it is now", format!("about {}", text::span(here)));
     }
-    if let Some(bound) = plan.lower_bound_s {
-        out.field("no order", format!("is faster than {}", text::span(bound)));
+    if let Some(bound) = plan.lower_bound_s.filter(|_| never < plan.builds) {
+        let least = format!("{}; no order is faster", text::span(bound));
+        out.field("at least", least);
     }
     if let Some(known) = &plan.estimates {
         out.field("predictions", show::accuracy(known));

@@ -76,4 +76,7 @@ fn show_why(why: &WhyView, out: &Out) {
     }
     out.field("starts", text::forecast(why.start_p50_s, why.start_p90_s));
     out.field("ends", text::forecast(why.end_p50_s, why.end_p90_s));
+    if let Some(note) = &why.forecast {
+        out.line(format!("   {note}"));
+    }
 }

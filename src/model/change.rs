@@ -1,5 +1,7 @@
 //! What events change, as rows: answered by `Farm::weigh`, made durable by the store, taken in by `Farm::adopt`.
 
+use super::alarm::{Alarm, AlarmKey};
+use super::built_with::BuiltWith;
 use super::isa::Measurement;
 use super::job::{Attempt, Job};
 use super::level::LevelChange;
@@ -42,6 +44,14 @@ pub struct Change {
     pub recipe_limits: Vec<RecipeLimit>,
     /// New or changed; one without any stop is gone.
     pub builder_stops: Vec<BuilderStop>,
+    /// New or changed.
+    pub built_with: Vec<BuiltWith>,
+    /// Forgotten.
+    pub built_with_gone: Vec<AttemptId>,
+    /// New.
+    pub alarms: Vec<Alarm>,
+    /// Gone.
+    pub alarms_gone: Vec<AlarmKey>,
     /// What comparisons change.
     pub proof: ProofChange,
     /// What is chosen for which layer.
@@ -69,6 +79,10 @@ impl Change {
         self.recipe_limits.extend(later.recipe_limits);
         self.measures.extend(later.measures);
         self.builder_stops.extend(later.builder_stops);
+        self.built_with.extend(later.built_with);
+        self.built_with_gone.extend(later.built_with_gone);
+        self.alarms.extend(later.alarms);
+        self.alarms_gone.extend(later.alarms_gone);
         self.proof.append(later.proof);
         self.level.append(later.level);
         self.measurements.extend(later.measurements);

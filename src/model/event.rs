@@ -320,6 +320,23 @@ pub enum Event {
         /// The whole build, in seconds; `None`: nothing is decided any more.
         time_s: Option<u64>,
     },
+    /// What an attempt that was given out is built with.
+    Resolved {
+        /// The recipes and their releases.
+        with: Box<super::built_with::BuiltWith>,
+    },
+    /// Somebody should look at something.
+    AlarmRaised {
+        /// At what, and why.
+        alarm: Box<super::alarm::Alarm>,
+    },
+    /// Nobody needs to any more.
+    AlarmLifted {
+        /// Its word.
+        kind: String,
+        /// What it was about; empty: the farm.
+        subject: String,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::alarm::{Alarm, AlarmKey};
+use super::built_with::BuiltWith;
 pub use super::change::Change;
 use super::event::{Event, Recorded, Then};
 use super::isa::Measurement;
@@ -64,6 +66,12 @@ pub struct Farm {
     pub choices: BTreeMap<ChoiceKey, Choice>,
     /// What levels were measured to be worth, the newest ones.
     pub measurements: BTreeMap<u64, Arc<Measurement>>,
+    /// What somebody should look at.
+    pub alarms: BTreeMap<AlarmKey, Alarm>,
+    /// What attempts were built with; of each target the last few.
+    pub built_with: BTreeMap<AttemptId, Arc<BuiltWith>>,
+    /// The attempts of a target in `built_with`, the oldest first.
+    pub(super) remembered: HashMap<Target, Vec<AttemptId>>,
     /// The newest job of each target.
     newest: HashMap<Target, JobId>,
 }
@@ -182,6 +190,10 @@ impl Farm {
             | Event::RecipeHeld { .. }
             | Event::RecipeReleased { .. } => self.weigh_declared(recorded),
             Event::Observed { measures } => self.weigh_measured(measures),
+            Event::Resolved { with } => self.weigh_built_with(with),
+            Event::AlarmRaised { .. } | Event::AlarmLifted { .. } => {
+                self.weigh_alarm(&recorded.event, at)
+            }
             Event::BuilderStopped { .. } | Event::BuilderLetGo { .. } => {
                 self.weigh_stop(&recorded.event)
             }
@@ -762,6 +774,18 @@ impl Farm {
             } else {
                 self.builder_stops.insert(stop.builder, stop);
             }
+        }
+        for alarm in change.alarms {
+            self.alarms.insert(alarm.key(), alarm);
+        }
+        for key in change.alarms_gone {
+            self.alarms.remove(&key);
+        }
+        for id in change.built_with_gone {
+            self.forget_built_with(id);
+        }
+        for with in change.built_with {
+            self.remember_built_with(with);
         }
         self.base_packages.extend(
             change

@@ -59,7 +59,8 @@ impl Measures {
     }
 }
 
-fn cut(text: &mut String, bytes_max: usize) {
+/// Cuts a text between characters.
+pub(super) fn cut(text: &mut String, bytes_max: usize) {
     if text.len() > bytes_max {
         let mut end = bytes_max;
         while !text.is_char_boundary(end) {

@@ -1,5 +1,7 @@
 //! The farm as values: projects, recipes, profiles, jobs, attempts, hosts; events, and how they change it.
 
+pub mod alarm;
+pub mod built_with;
 pub mod catalog;
 pub mod change;
 pub mod event;
@@ -16,6 +18,8 @@ pub mod proof;
 pub mod say;
 pub mod who;
 
+pub use alarm::Alarm;
+pub use built_with::{BuiltWith, Stood, With};
 pub use catalog::{Catalog, ChangeView, Entry, Reading};
 pub use change::Change;
 pub use event::{Event, PeerChange, Recorded, Then};

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::id::HostId;
+use crate::id::{Digest, HostId};
 use crate::model::Target;
-use crate::recipe::Facts;
+use crate::recipe::{Facts, UpstreamFacts};
 
 /// Builds of a target that count.
 const REMEMBERED: usize = 9;
@@ -62,6 +62,34 @@ pub struct Accuracy {
     pub factor_p90: f64,
 }
 
+/// How large archives of upstreams are, as far as anybody here has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamSizes {
+    /// Those whose bytes are known.
+    pub by_hash: HashMap<Digest, u64>,
+    /// Files of mirrors that nobody hashed yet, by name: a hint is enough for an estimate.
+    pub by_name: HashMap<String, u64>,
+}
+
+impl UpstreamSizes {
+    /// Bytes of all archives of a recipe together; `None`: one of them is unknown, or it has none.
+    pub fn of(&self, facts: &Facts) -> Option<u64> {
+        let size = |upstream: &UpstreamFacts| match upstream {
+            UpstreamFacts::Archive { url, sha256 } => self.by_hash.get(sha256).or_else(|| {
+                let name = url.rsplit('/').next()?;
+                self.by_name.get(name)
+            }),
+            UpstreamFacts::Git { .. } => None,
+        };
+        let sizes: Option<Vec<u64>> = facts.upstreams.iter().map(|u| size(u).copied()).collect();
+        sizes.filter(|sizes| !sizes.is_empty()).map(|sizes| {
+            sizes
+                .iter()
+                .fold(0_u64, |sum, size| sum.saturating_add(*size))
+        })
+    }
+}
+
 /// What some builds took, each number the last few times.
 #[derive(Debug, Default)]
 struct History {
@@ -78,12 +106,18 @@ pub struct Estimates {
     /// Predicted over actual, for builds whose prediction came from history.
     speeds: HashMap<HostId, VecDeque<f64>>,
     errors: VecDeque<f64>,
+    sizes: UpstreamSizes,
 }
 
 impl Estimates {
     /// Nothing learned yet.
     pub fn new() -> Estimates {
         Estimates::default()
+    }
+
+    /// How large archives are; the last word counts.
+    pub fn know_sizes(&mut self, sizes: UpstreamSizes) {
+        self.sizes = sizes;
     }
 
     /// Learns from a build.
@@ -117,7 +151,8 @@ impl Estimates {
         let normal = observed.seconds * self.speed(&builder);
         let history = self.by_target.entry(target.clone()).or_default();
         history.add(normal, observed, REMEMBERED);
-        for key in facts.map(features).unwrap_or_default() {
+        let keys = facts.map(|facts| features(facts, self.sizes.of(facts)));
+        for key in keys.unwrap_or_default() {
             let history = self.alike.entry(key).or_default();
             history.add(normal, observed, MEASURED);
         }
@@ -159,7 +194,8 @@ impl Estimates {
 
     /// What is expected of a recipe that was never built: recipes like it, else what is usual.
     pub fn of_features(&self, facts: &Facts) -> Estimate {
-        let alike = features(facts).into_iter().find_map(|key| {
+        let bytes = self.sizes.of(facts);
+        let alike = features(facts, bytes).into_iter().find_map(|key| {
             let seen = self.alike.get(&key)?;
             (seen.seconds.len() >= ENOUGH).then_some(seen)
         });
@@ -167,7 +203,7 @@ impl Estimates {
         Estimate {
             seconds: alike
                 .and_then(|seen| median(&seen.seconds))
-                .unwrap_or_else(|| usual_seconds(facts)),
+                .unwrap_or_else(|| usual_seconds(facts, bytes)),
             spread: 4.0,
             memory_mib: alike.and_then(|seen| enough(&seen.memory_mib)),
             disk_mib: alike.and_then(|seen| enough(&seen.disk_mib)),
@@ -221,18 +257,28 @@ fn peak(seen: &VecDeque<u32>) -> Option<u32> {
 }
 
 /// What a recipe has in common with others, the most telling first.
-fn features(facts: &Facts) -> Vec<String> {
+fn features(facts: &Facts, upstream_bytes: Option<u64>) -> Vec<String> {
     let systems = facts.build_systems.join("+");
     let size = match facts.needs.len() {
         0..=3 => "few",
         4..=15 => "some",
         _ => "many",
     };
-    vec![format!("{systems}/{size}"), systems, "any".into()]
+    // Each class is ten times the one before; a recipe whose archives nobody has seen is in none.
+    let archives = upstream_bytes.map(|bytes| match bytes >> 10 {
+        0..=99 => "tiny",
+        100..=999 => "small",
+        1_000..=9_999 => "middling",
+        10_000..=99_999 => "large",
+        _ => "huge",
+    });
+    let told = archives.map(|archives| format!("{systems}/{size}/{archives}"));
+    let rest = [format!("{systems}/{size}"), systems, "any".into()];
+    told.into_iter().chain(rest).collect()
 }
 
 /// Before anything was learned: what the build systems of real recipes usually take, by how much there is around them.
-fn usual_seconds(facts: &Facts) -> f64 {
+fn usual_seconds(facts: &Facts, upstream_bytes: Option<u64>) -> f64 {
     let system = |system: &String| match system.as_str() {
         "cargo" => 180.0,
         "cmake" | "qmake" => 90.0,
@@ -243,7 +289,15 @@ fn usual_seconds(facts: &Facts) -> f64 {
         _ => 60.0,
     };
     let base = facts.build_systems.iter().map(system).fold(30.0, f64::max);
-    base * (1.0 + facts.needs.len() as f64 / 20.0) * (1.0 + facts.packages.len() as f64 / 10.0)
+    // An archive of 2 MiB is the middle of real ones; four times as much source takes about twice as long, because much of it is
+    // not compiled. Unknown counts as the middle.
+    let by_size = upstream_bytes.map_or(1.0, |bytes| {
+        (bytes as f64 / 2_097_152.0).sqrt().clamp(0.5, 16.0)
+    });
+    by_size
+        * base
+        * (1.0 + facts.needs.len() as f64 / 20.0)
+        * (1.0 + facts.packages.len() as f64 / 10.0)
 }
 
 fn push<T>(seen: &mut VecDeque<T>, value: T, most: usize) {
@@ -299,6 +353,51 @@ mod tests {
         let speed = estimates.speed(&HostId([2; 32]));
         assert!((1.8..=2.2).contains(&speed), "{speed}");
         assert_eq!(estimates.speed(&HostId([9; 32])), 1.0);
+    }
+
+    #[test]
+    fn the_size_of_what_is_built_counts_as_far_as_it_is_known() {
+        let archive = |name: &str, hash: u8| UpstreamFacts::Archive {
+            url: format!("https://example.invalid/{name}"),
+            sha256: Digest([hash; 32]),
+        };
+        let of = |name: &str, upstreams: Vec<UpstreamFacts>| Facts {
+            upstreams,
+            ..recipe(name, &[], &[])
+        };
+        let git = UpstreamFacts::Git {
+            url: "https://example.invalid/x".into(),
+            reference: "main".into(),
+        };
+        let mut estimates = Estimates::new();
+        estimates.know_sizes(UpstreamSizes {
+            by_hash: [(Digest([1; 32]), 64 << 20), (Digest([2; 32]), 3)].into(),
+            by_name: [("big-2.tar.xz".to_string(), 64 << 20)].into(),
+        });
+        let seconds = |facts: &Facts| estimates.of_features(facts).seconds;
+        let big = of("big", vec![archive("big-1.tar.xz", 1)]);
+        let unknown = of("unknown", vec![archive("other.tar.xz", 9)]);
+        let mixed = of("mixed", vec![archive("big-1.tar.xz", 1), git]);
+        let none = of("none", vec![]);
+        assert!(seconds(&big) > 5.0 * seconds(&unknown), "{}", seconds(&big));
+        assert!(seconds(&of("tiny", vec![archive("t", 2)])) < seconds(&unknown));
+        assert_eq!(
+            seconds(&of("big", vec![archive("big-2.tar.xz", 7)])),
+            seconds(&big)
+        );
+        assert_eq!([seconds(&mixed), seconds(&none)], [seconds(&unknown); 2]);
+
+        // What large ones took says nothing of an unknown one while there are unknown ones, and all of a large one.
+        let mut learned = estimates;
+        for number in 0..6 {
+            let target = target(&format!("b{number}"));
+            learned.learn(&target, Some(&big), HostId([1; 32]), &took(5_000.0));
+            let target = super::super::sample::target(&format!("u{number}"));
+            learned.learn(&target, Some(&none), HostId([1; 32]), &took(20.0));
+        }
+        let again = of("big2", vec![archive("big-2.tar.xz", 7)]);
+        assert_eq!(learned.of_features(&again).seconds, 5_000.0);
+        assert_eq!(learned.of_features(&again).basis, Basis::Alike(6));
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod graph;
 mod hostile;
 pub mod names;
 mod order;
+mod owed;
 pub mod picture;
 pub mod planner;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::graph::{RecipeIx, RecipeRow, Recipes, Touched};
 use super::names::{NameId, Names};
 use super::order::CycleRow;
+use super::owed::Made;
 use super::providers::{Index, Moved};
 use super::{Edges, ProjectRules, Readiness, ServedBy, Source, Unplannable};
 use crate::id::{JobId, ProfileName, ProjectName, RecipeName};
@@ -34,6 +35,8 @@ pub struct Planner {
     pub(super) dirty: BTreeSet<(ProfileIx, RecipeIx)>,
     /// Chains have other lengths than they had.
     pub(super) order_moved: bool,
+    /// What the last attempts of each target were built with.
+    pub(super) made: HashMap<Target, Vec<Made>>,
     /// Who to look at again when something comes to provide a name.
     pub(super) waiting_for: HashMap<NameId, Vec<(ProfileIx, RecipeIx)>>,
 }
@@ -60,10 +63,13 @@ pub(super) struct ProfileRow {
     pub stale: bool,
     /// Targets to be built again, and what changed.
     pub rebuild: BTreeMap<RecipeIx, String>,
-    /// Targets that were not built again because what they are built with stayed the same: provider.
+    /// Targets that were not built again because what they are built with stayed the same: provider. Only for those that no row
+    /// tells about; for the others it follows from the rows.
     pub spared: BTreeMap<RecipeIx, RecipeIx>,
-    /// Published before their provider, because a cycle was cut there: (recipe, provider). Forgotten with the process.
-    pub early: BTreeSet<(RecipeIx, RecipeIx)>,
+    /// What rows say is owed was not worked out yet, or the rules changed since.
+    pub look_back: bool,
+    /// The same for names that went away, which needs every index and base of the profile.
+    pub look_back_names: bool,
 }
 
 /// An open target.
@@ -95,6 +101,7 @@ impl Planner {
             never: HashSet::new(),
             dirty: BTreeSet::new(),
             order_moved: false,
+            made: HashMap::new(),
             waiting_for: HashMap::new(),
         }
     }
@@ -165,7 +172,8 @@ impl Planner {
                 stale: false,
                 rebuild: BTreeMap::new(),
                 spared: BTreeMap::new(),
-                early: BTreeSet::new(),
+                look_back: true,
+                look_back_names: true,
             }),
         }
     }
@@ -188,6 +196,9 @@ impl Planner {
         if self.rules.get(project) != Some(&rules) {
             self.rules.insert(project.clone(), rules);
             self.look_at_everything();
+            self.profiles
+                .iter_mut()
+                .for_each(|row| row.look_back = true);
         }
     }
 
@@ -423,8 +434,6 @@ impl Planner {
                 continue;
             };
             row.rebuild.retain(|r, _| !touched.gone.contains(r));
-            row.early
-                .retain(|(r, by)| !touched.gone.contains(r) && !touched.gone.contains(by));
             let mut again: BTreeSet<RecipeIx> = touched.recipes.clone();
             if touched.names.iter().any(|name| row.needs_of_all(*name)) {
                 again.extend(row.open.keys());

@@ -1,7 +1,10 @@
 //! What is built again after a publication, by policy.
 
 use super::sample::{catalog, channel, meta, planner, recipe, target};
+use std::sync::Arc;
+
 use super::*;
+use crate::id::AttemptId;
 use crate::model::Because;
 use crate::recipe::Facts;
 
@@ -57,10 +60,24 @@ fn publish(planner: &mut Planner, name: &str, release: u64, build_release: u64, 
         &because,
     );
     planner.settle(1_000);
-    finish(planner, name, release, build_release, provides);
+    let rebuild = matches!(because, Because::DependencyChanged { .. });
+    finish(planner, (name, release, build_release), rebuild, provides);
 }
 
-fn finish(planner: &mut Planner, name: &str, release: u64, build_release: u64, provides: &[&str]) {
+/// As the farm does it: what it is built with is told when it is given out.
+fn finish(
+    planner: &mut Planner,
+    (name, release, build_release): (&str, u64, u64),
+    rebuild: bool,
+    provides: &[&str],
+) {
+    let attempt = AttemptId {
+        job: JobId(release * 100 + build_release),
+        try_no: 1,
+    };
+    let with = planner.with_of(&target(name), attempt);
+    let build = (release, build_release);
+    planner.made(&target(name), build, Arc::new(with), rebuild);
     let mut made = meta(name, release, provides, &[]);
     made.build_release = build_release;
     made.hash = Some(crate::id::Digest([build_release as u8 + 100; 32]));
@@ -150,9 +167,9 @@ fn a_second_pass_builds_once_more_what_was_built_before_its_provider() {
         assert_eq!(cut.served_by, Some(ServedBy::Published));
         let (early, late) = (cut.recipe.recipe.as_str(), cut.provider.recipe.as_str());
         let made = |name: &str| format!("binary({name})");
-        finish(&mut planner, early, 2, 1, &[&made(early)]);
+        finish(&mut planner, (early, 2, 1), false, &[&made(early)]);
         assert_eq!(wanted(&planner), []);
-        finish(&mut planner, late, 2, 1, &[&made(late)]);
+        finish(&mut planner, (late, 2, 1), false, &[&made(late)]);
         let again = (
             early.to_string(),
             format!("{late}, which it was built before, changed"),

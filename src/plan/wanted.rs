@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Wanted;
 use super::graph::RecipeIx;
 use super::planner::{Planner, ProfileIx, ProfileRow};
-use super::providers::Moved;
-use super::{Rebuild, Wanted};
 use crate::model::{Because, Target};
 
 impl Planner {
@@ -117,17 +116,6 @@ impl Planner {
         steps
     }
 
-    /// Why a published target was not built again although something that it is built with was.
-    pub fn spared(&self, target: &Target) -> Option<String> {
-        let (p, r) = self.find(target)?;
-        let provider = self.row(p)?.spared.get(&r)?;
-        Some(format!(
-            "{} was built again and provides the same names, so {} was not",
-            self.recipe_name(*provider),
-            target.recipe
-        ))
-    }
-
     fn because(&self, row: &ProfileRow, r: RecipeIx) -> Option<Because> {
         let facts = self.recipes.get(r)?.facts()?;
         match self.published_at(row, r) {
@@ -175,105 +163,6 @@ impl Planner {
         {
             let needers = self.recipes.needers(*name).iter();
             found.extend(needers.filter(|needer| **needer != r && self.is_built_for(p, **needer)));
-        }
-        found
-    }
-
-    /// Notes which published recipes have to be built again after a change of the channel that this profile publishes to.
-    pub(super) fn note_rebuilds(&mut self, p: ProfileIx, moved: &Moved) {
-        let mut notes: Vec<(RecipeIx, String)> = Vec::new();
-        let mut spared: Vec<(RecipeIx, RecipeIx)> = Vec::new();
-        let (mut early, mut done) = (Vec::new(), Vec::new());
-        let Some(row) = self.row(p) else { return };
-        let rule = |r: RecipeIx| {
-            let project = self.recipes.get(r).map(|row| &row.project);
-            project
-                .and_then(|project| self.rules.get(project))
-                .map(|rules| rules.rebuild)
-        };
-        for (r, what) in self.broken(p, row, moved) {
-            if rule(r).is_some_and(|rule| rule != Rebuild::None) {
-                notes.push((r, what));
-            }
-        }
-        for published in &moved.recipes {
-            let Some(r) = self
-                .recipes
-                .named(published)
-                .iter()
-                .find(|r| self.is_built_for(p, **r))
-                .copied()
-            else {
-                continue;
-            };
-            let same = moved.same_names.contains(published);
-            let is_rebuild = row.open.get(&r).is_some_and(|open| open.rebuild);
-            let second_pass = |r: RecipeIx| {
-                let project = self.recipes.get(r).map(|row| &row.project);
-                let rules = project.and_then(|project| self.rules.get(project));
-                rules.is_some_and(|rules| rules.second_pass)
-            };
-            // What a second pass builds is not built a third time.
-            if second_pass(r) && !is_rebuild && row.open.contains_key(&r) {
-                let cut = row.cuts.iter().filter(|((recipe, by), stands_in)| {
-                    *recipe == r && stands_in.is_some() && row.open.contains_key(by)
-                });
-                early.extend(cut.map(|(pair, _)| *pair));
-            }
-            let waited = row.early.iter().filter(|(_, provider)| *provider == r);
-            for (recipe, _) in waited.filter(|(recipe, _)| !row.open.contains_key(recipe)) {
-                notes.push((*recipe, format!("{published}, which it was built before,")));
-            }
-            done.push(r);
-            for dependant in self.built_with(p, r) {
-                // What is open will be built anyway; what was never published is missing, not changed.
-                if row.open.contains_key(&dependant) || self.published_at(row, dependant).is_none()
-                {
-                    continue;
-                }
-                match (rule(dependant), is_rebuild, same) {
-                    (Some(Rebuild::Direct), false, _)
-                    | (Some(Rebuild::Transitive), false, _)
-                    | (Some(Rebuild::Transitive), true, false) => {
-                        notes.push((dependant, published.to_string()));
-                    }
-                    (Some(Rebuild::Transitive), true, true) => spared.push((dependant, r)),
-                    (Some(Rebuild::Direct), true, _)
-                    | (Some(Rebuild::Broken | Rebuild::None) | None, _, _) => {}
-                }
-            }
-        }
-        let Some(row) = self.profiles.get_mut(usize::from(p)) else {
-            return;
-        };
-        for (r, what) in notes {
-            row.rebuild.entry(r).or_insert(what);
-        }
-        row.spared.extend(spared);
-        row.early.retain(|(_, provider)| !done.contains(provider));
-        row.early.extend(early);
-    }
-
-    /// Published recipes with a package that depends on a name that went away.
-    fn broken(&self, p: ProfileIx, row: &ProfileRow, moved: &Moved) -> Vec<(RecipeIx, String)> {
-        let mut found = Vec::new();
-        let lost: BTreeSet<_> = moved
-            .lost
-            .iter()
-            .filter(|name| self.stand_in(row, **name).is_none())
-            .collect();
-        let index = row.channel().and_then(|source| self.indexes.get(source));
-        let Some(index) = index.filter(|_| !lost.is_empty()) else {
-            return found;
-        };
-        for package in index.packages() {
-            let Some(name) = package.depends.iter().find(|name| lost.contains(name)) else {
-                continue;
-            };
-            let recipe = self.recipes.named(&package.recipe).iter();
-            for r in recipe.filter(|r| self.is_built_for(p, **r) && !row.open.contains_key(r)) {
-                found.push((*r, self.names.text(*name)));
-            }
         }
         found
     }

@@ -13,9 +13,9 @@ use crate::id::{
 use crate::model::isa::Measurement;
 use crate::model::level::ChoiceKey;
 use crate::model::{
-    Attempt, BasePackage, BuildOrder, BuilderStop, Change, Choice, Comparison, Conviction, Farm,
-    Hold, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy, RecipeLimit, RiseRule,
-    Usage,
+    Alarm, Attempt, BasePackage, BuildOrder, BuilderStop, BuiltWith, Change, Choice, Comparison,
+    Conviction, Farm, Hold, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy,
+    RecipeLimit, RiseRule, Usage,
 };
 
 impl Row for Project {
@@ -128,6 +128,24 @@ impl Row for Measures {
     type Key = AttemptId;
     fn key(&self) -> AttemptId {
         self.attempt
+    }
+}
+
+impl Row for BuiltWith {
+    const TREE: &'static str = "built_with";
+    const SHAPE: u8 = 1;
+    type Key = AttemptId;
+    fn key(&self) -> AttemptId {
+        self.attempt
+    }
+}
+
+impl Row for Alarm {
+    const TREE: &'static str = "alarm";
+    const SHAPE: u8 = 1;
+    type Key = (String, String);
+    fn key(&self) -> Self::Key {
+        Alarm::key(self)
     }
 }
 
@@ -371,6 +389,18 @@ pub fn writes(change: &Change) -> WriteSet {
             None => set.delete::<RecipeLimit>(&limit.key()),
         };
     }
+    change.alarms.iter().for_each(|row| {
+        set.put(row);
+    });
+    for key in &change.alarms_gone {
+        set.delete::<Alarm>(key);
+    }
+    for attempt in &change.built_with_gone {
+        set.delete::<BuiltWith>(attempt);
+    }
+    change.built_with.iter().for_each(|row| {
+        set.put(row);
+    });
     for stop in &change.builder_stops {
         if stop.is_none() {
             set.delete::<BuilderStop>(&stop.builder);
@@ -481,6 +511,12 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<Measurement>() {
         change.measurements.push(row?);
+    }
+    for row in store.scan::<Alarm>() {
+        change.alarms.push(row?);
+    }
+    for row in store.scan::<BuiltWith>() {
+        change.built_with.push(row?);
     }
     let mut farm = Farm::default();
     farm.adopt(change);

@@ -66,8 +66,8 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
 pub fn known() -> Vec<Tree> {
     use super::farm::{AttemptUsage, KnownHost, OrderRow, RecipeHold};
     use crate::model::{
-        Attempt, BasePackage, BuilderStop, Choice, Comparison, Conviction, Job, Layer, Measures,
-        Policy, Profile, Project, ProofPolicy, RecipeLimit, RiseRule,
+        Alarm, Attempt, BasePackage, BuilderStop, BuiltWith, Choice, Comparison, Conviction, Job,
+        Layer, Measures, Policy, Profile, Project, ProofPolicy, RecipeLimit, RiseRule,
     };
     vec![
         Tree::of::<events::EventRow>(),
@@ -91,6 +91,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<crate::model::isa::Measurement>(),
         Tree::of::<OrderRow>(),
         Tree::of::<RecipeLimit>(),
+        Tree::of::<BuiltWith>(),
+        Tree::of::<Alarm>(),
         Tree::of::<super::taken::Taken>(),
         Tree::of::<super::tries::TryRow>(),
         Tree::of::<crate::model::Peer>(),

@@ -148,7 +148,7 @@ impl App {
                 *waiting = waiting.saturating_sub(ready);
             }
             status.jobs.insert(JobState::Ready.as_str().into(), ready);
-            status.alarms.clear();
+            status.alarms = view.alarms;
             status.time = at;
             status.seq = view.seq;
             status.published_last_hour = view.published_last_hour;

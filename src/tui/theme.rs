@@ -215,6 +215,11 @@ impl Theme {
         (if self.ascii { ascii } else { glyph }, ink)
     }
 
+    /// Glyph and letter of what a person stopped.
+    pub fn held(&self) -> (&'static str, Ink) {
+        (if self.ascii { "#H" } else { "■H" }, Ink::Warn)
+    }
+
     /// Glyph and letter of a builder's verdict, and how they look.
     pub fn verdict(&self, verdict: &str) -> (&'static str, Ink) {
         let (glyph, ascii, ink) = match verdict {

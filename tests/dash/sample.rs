@@ -376,6 +376,7 @@ fn past(situation: Situation) -> Past {
                     ..builder
                 })
                 .collect(),
+            alarms: Vec::new(),
             unknown: vec![
                 "which alarms there were".into(),
                 "disks, memory, load and verdicts of builders".into(),

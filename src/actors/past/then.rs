@@ -6,21 +6,24 @@ use std::sync::Arc;
 use super::Folded;
 use crate::actors::summit::builders::{holds_of, stop_word_of};
 use crate::actors::summit::cone::Needs;
-use crate::actors::summit::view::{blame_view, hold_view};
+use crate::actors::summit::view::{attempt_row, job_row, state_word};
 use crate::actors::{desk, events, post, summit};
 use crate::admin::summit::{Past, PastShow, PastWhy};
 use crate::admin::view::{
-    AttemptView, BuilderView, JobState as StateView, JobView, PastProjectView, PastView,
-    ReasonView, SlotView, WaitView, WhyView,
+    AlarmView, AttemptView, BuilderView, DiskView, JobState as StateView, JobView, MomentView,
+    PastProjectView, PastView, ReasonView, SlotView, WaitView, WhyView,
 };
 use crate::fault::{Fault, Kind, Result, nearest};
 use crate::id::{Arch, AttemptId, HostId, JobId, Stamp};
 use crate::limit;
-use crate::model::{Attempt, AttemptState, Blame, Farm, Job, JobState, Target};
+use crate::model::{Alarm, Attempt, AttemptState, Blame, Farm, Job, JobState, Target};
 use crate::store::events as log;
 
 /// Targets whose needs summit is asked for at once: a handler should take some milliseconds.
 const NEEDS_AT_ONCE: usize = 200;
+
+/// A builder's report tells of a moment for so many seconds.
+const MOMENT_S_MAX: f64 = 15.0;
 
 /// One moment, with what it takes to show it.
 pub(super) struct Then {
@@ -74,7 +77,7 @@ impl Then {
                     JobState::Open => [StateView::Waiting, StateView::Ready]
                         .iter()
                         .any(|state| wish.states.contains(state)),
-                    _ => wish.states.contains(&word(job.state)),
+                    _ => wish.states.contains(&state_word(job.state)),
                 }
         };
         let newest = self.farm().jobs.range(..before).rev();
@@ -106,7 +109,9 @@ impl Then {
         let hour_ago = self.at().0 - 3_600_000;
         let mut published_last_hour = 0;
         for job in self.farm().jobs.values() {
-            *jobs.entry(word(job.state).as_str().into()).or_default() += 1;
+            *jobs
+                .entry(state_word(job.state).as_str().into())
+                .or_default() += 1;
             let lately = job.state == JobState::Published && job.changed.0 >= hour_ago;
             published_last_hour += u64::from(lately);
         }
@@ -127,15 +132,16 @@ impl Then {
                 })
                 .collect(),
             builders: self.builders().await,
+            alarms: self.farm().alarms.values().map(alarm_view).collect(),
             unknown: self.unknown(),
         })
     }
 
     fn unknown(&self) -> Vec<String> {
         let mut unknown = vec![
-            "which alarms there were".to_string(),
-            "disks, memory, load and verdicts of builders, and how many slots were free".into(),
-            "priorities, estimates, and the order among jobs that were ready".into(),
+            "disks, memory and load of builders, more than an hour ago, how many slots were free, and alarms about hosts and links"
+                .to_string(),
+            "estimates, and the order among jobs that were ready beyond what people raised".into(),
             "what a job needed whose recipe has changed since".into(),
         ];
         if self.folded.refused > 0 {
@@ -174,59 +180,23 @@ impl Then {
     }
 
     fn job_view(&self, job: &Job, needs: Option<Needs>) -> JobView {
-        let (state, waits_for) = self.standing(job, needs);
-        JobView {
-            id: job.id,
-            project: job.target.project.clone(),
-            recipe: job.target.recipe.clone(),
-            version: job.version.clone(),
-            release: job.release,
-            build_release: job.build_release,
-            profile: job.target.profile.clone(),
-            state,
-            because: job.because.text(),
-            waits_for,
-            attempts: self
-                .farm()
-                .attempts_of(job.id)
-                .map(|attempt| self.attempt_view(attempt))
-                .collect(),
-            commit: job.commit,
-            hold: job.hold.as_ref().map(hold_view),
-            priority: None,
-            estimate_s: None,
-            created: job.created,
-            ended: job.state.is_over().then_some(job.changed),
-        }
+        let attempts = self.farm().attempts_of(job.id);
+        let attempts = attempts.map(|attempt| self.attempt_view(attempt)).collect();
+        job_row(job, self.standing(job, needs), attempts)
     }
 
     fn attempt_view(&self, attempt: &Attempt) -> AttemptView {
-        let (blame, why) = match &attempt.state {
-            AttemptState::Ended { blame, fault } => {
-                (Some(blame_view(*blame)), Some(fault.to_string()))
-            }
-            AttemptState::Assigned
-            | AttemptState::Building
-            | AttemptState::Built
-            | AttemptState::Published { .. } => (None, None),
-        };
         let logged = self.farm().measures.get(&attempt.id);
         AttemptView {
-            try_no: attempt.id.try_no,
-            builder: self.host_name(&attempt.builder),
-            state: attempt.state.as_str().into(),
-            started: attempt.started.unwrap_or(attempt.assigned),
-            ended: attempt.ended,
-            blame,
-            why,
             phase: self.inner.past.phase(attempt, self.at()),
             log_bytes: logged.and_then(|known| known.usage.log_bytes).unwrap_or(0),
+            ..attempt_row(attempt, self.host_name(&attempt.builder))
         }
     }
 
     /// Where a job stood and why, as far as the log tells.
     fn standing(&self, job: &Job, needs: Option<Needs>) -> (StateView, Vec<WaitView>) {
-        let state = word(job.state);
+        let state = state_word(job.state);
         let wait = |kind: &str, text: String| WaitView {
             kind: kind.into(),
             text,
@@ -302,7 +272,7 @@ impl Then {
     /// Builders that the log knows of: those that had built or were stopped by then, and those of now that were known.
     async fn builders(&self) -> Vec<BuilderView> {
         let present = desk::ask(post::names::SUMMIT, summit::Msg::BuildersNow).await;
-        let present: BTreeMap<HostId, (Arch, String)> =
+        let present: BTreeMap<HostId, summit::BuilderNow> =
             present.unwrap_or_default().into_iter().collect();
         let farm = self.farm();
         let mut live: BTreeMap<HostId, Vec<&Attempt>> = BTreeMap::new();
@@ -326,10 +296,14 @@ impl Then {
         let view = |id: HostId| {
             let builds = live.get(&id).map_or(&[][..], Vec::as_slice);
             let now = present.get(&id);
-            let arch = now
-                .map(|(arch, _)| *arch)
-                .or_else(|| archs.get(&id).copied());
-            self.builder_view(id, builds, arch)
+            let arch = now.map(|now| now.arch).or_else(|| archs.get(&id).copied());
+            // The last one before, unless that is too long ago to say anything.
+            let lately = now.and_then(|now| {
+                let mut moments = now.moments.iter().rev();
+                let last = moments.find(|moment| moment.at <= self.at())?;
+                (self.at().seconds_since(last.at) <= MOMENT_S_MAX).then_some(last)
+            });
+            self.builder_view(id, builds, arch, lately)
         };
         all.into_iter().filter_map(view).collect()
     }
@@ -339,8 +313,22 @@ impl Then {
         id: HostId,
         builds: &[&Attempt],
         arch: Option<Arch>,
+        lately: Option<&MomentView>,
     ) -> Option<BuilderView> {
         let farm = self.farm();
+        let disk = lately
+            .and_then(|moment| moment.free_bytes)
+            .map(|free| DiskView {
+                path: "the fullest of its disks".into(),
+                free_bytes: Some(free),
+                total_bytes: None,
+                free_inodes: None,
+                full_in_s: None,
+            });
+        let evidence = match lately {
+            Some(_) => "as it was reported shortly before",
+            None => "of that moment the log knows what it built and who held it, and no more",
+        };
         let slots = builds.iter().map(|attempt| {
             let job = farm.jobs.get(&attempt.id.job);
             SlotView {
@@ -361,22 +349,24 @@ impl Then {
             id,
             name: farm.hosts.get(&id)?.clone(),
             trust: "unknown".into(),
-            verdict: stop_word_of(farm, &id).unwrap_or("unknown").into(),
-            evidence: vec![
-                "of that moment the log knows what it built and who held it, and no more".into(),
-            ],
+            verdict: match (stop_word_of(farm, &id), lately) {
+                (Some(word), _) => word.into(),
+                (None, Some(moment)) => moment.verdict.clone(),
+                (None, None) => "unknown".into(),
+            },
+            evidence: vec![evidence.into()],
             last_heard_s: None,
             holds: holds_of(farm, &id),
             slots: slots.collect(),
-            disks: Vec::new(),
+            disks: disk.into_iter().collect(),
             arch: arch?,
             cores: None,
             memory_total_bytes: None,
-            memory_free_bytes: None,
-            pressure_cpu: None,
+            memory_free_bytes: lately.and_then(|moment| moment.memory_free_bytes),
+            pressure_cpu: lately.and_then(|moment| moment.pressure_cpu),
             pressure_memory: None,
             pressure_io: None,
-            load: None,
+            load: lately.and_then(|moment| moment.load),
             temperature_c: None,
             reclaimed_bytes: 0,
             parked: 0,
@@ -441,6 +431,14 @@ impl Then {
             state: view.state.as_str().into(),
             ..empty()
         };
+        if job.raise != 0 && !job.state.is_over() {
+            let word = if job.raise > 0 { "forward" } else { "back" };
+            let text = format!(
+                "somebody moved it {word} by {} in the queue",
+                job.raise.abs()
+            );
+            why.reasons.push(reason("raise", text, "operator"));
+        }
         if job.state == JobState::Open {
             for wait in view.waits_for {
                 let whose = match wait.kind.as_str() {
@@ -495,7 +493,7 @@ impl Then {
             thing: builder.name.to_string(),
             kind: "builder".into(),
             state: builder.verdict.clone(),
-            summary: format!("{built}; how its disks, memory and load were is not kept"),
+            summary: format!("{built}; what is known of its disks, memory and load is on its page"),
             reasons: holds
                 .map(|hold| {
                     let text = format!("{} by {}", hold.reason, hold.owner);
@@ -504,6 +502,16 @@ impl Then {
                 .collect(),
             ..empty()
         }
+    }
+}
+
+fn alarm_view(alarm: &Alarm) -> AlarmView {
+    AlarmView {
+        kind: alarm.kind.clone(),
+        subject: Some(alarm.subject.clone()).filter(|subject| !subject.is_empty()),
+        text: alarm.text.clone(),
+        next: alarm.next.clone(),
+        since: Some(alarm.since),
     }
 }
 
@@ -521,6 +529,7 @@ fn empty() -> WhyView {
         end_p50_s: None,
         end_p90_s: None,
         time_limit: None,
+        forecast: None,
     }
 }
 
@@ -533,18 +542,5 @@ fn reason(kind: &str, text: String, whose: &str) -> ReasonView {
         whose: whose.into(),
         next: None,
         lifts_in_s: None,
-    }
-}
-
-/// The word of a state; open ones are told apart by whoever knows what they need.
-fn word(state: JobState) -> StateView {
-    match state {
-        JobState::Open => StateView::Waiting,
-        JobState::Building => StateView::Building,
-        JobState::Publishing => StateView::Publishing,
-        JobState::Published => StateView::Published,
-        JobState::Failed => StateView::Failed,
-        JobState::Cancelled => StateView::Cancelled,
-        JobState::Superseded => StateView::Superseded,
     }
 }

@@ -593,6 +593,7 @@ impl State {
         if !over.is_empty() {
             self.record(over).await?;
         }
+        self.record_alarms(now.mono_ms).await?;
         self.walk_on().await?;
         self.take_away_unfetched(now.mono_ms).await?;
         let silent_ms = self.lease_ms() * SILENT_LEASES;

@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex};
 use super::state::State;
 use crate::id::{HostId, JobId, Now, Seq};
 use crate::model::{Attempt, AttemptState, Farm, Job, JobState, Target, Usage};
+use crate::plan::estimate::UpstreamSizes;
 use crate::plan::estimate::{self, Accuracy, Estimate, Observed};
-use crate::plan::forecast::{self, Times};
+use crate::plan::forecast::{self, How, Times};
 use crate::plan::simulate::SimJob;
 use crate::plan::{BuilderSpec, Standing, schedule};
 use crate::recipe::{Constraints, Facts};
 
 /// A forecast is taken as true for so long although things happened meanwhile.
 const FRESH_MS: u64 = 2_000;
+/// The same of a rough one, which looks at very many jobs.
+const ROUGH_FRESH_MS: u64 = 20_000;
 /// Memory that is asked of a builder for a recipe that nobody measured: a guess must never keep a job from its only builder.
 const UNMEASURED_MIB: u32 = 256;
 
@@ -31,10 +34,12 @@ pub struct Forecasts {
     times: HashMap<JobId, Times>,
     /// When everything that can be built is built: as likely as not, and nine times of ten.
     pub end_s: Option<(f64, f64)>,
+    /// What a person should know of it.
+    pub note: Option<String>,
 }
 
 impl Forecasts {
-    /// Of one job; `None`: it will not start as things are, or there are too many to say.
+    /// Of one job; `None`: it will not start as things are.
     pub fn of(&self, job: JobId) -> Option<&Times> {
         self.times.get(&job)
     }
@@ -58,6 +63,11 @@ impl Estimates {
         let observed = observed(ended.seconds_since(started), &usage);
         self.known
             .learn(&job.target, facts, attempt.builder, &observed);
+    }
+
+    /// How large archives of upstreams are.
+    pub fn know_sizes(&mut self, sizes: UpstreamSizes) {
+        self.known.know_sizes(sizes);
     }
 
     /// What the next build of a target will take.
@@ -150,8 +160,13 @@ impl State {
     /// When everything that is open starts and ends, played on the farm's own dispatcher from how things stand. Kept for a moment,
     /// because a screen asks about many jobs at once.
     pub fn forecasts(&self, now: Now) -> Arc<Forecasts> {
+        let rough = forecast::how(self.open.len()) == How::Rough;
         let fresh = |(seq, at, _): &&(Seq, u64, Arc<Forecasts>)| {
-            *seq == self.farm.seq && now.mono_ms.saturating_sub(*at) < FRESH_MS
+            let age_ms = now.mono_ms.saturating_sub(*at);
+            match rough {
+                true => age_ms < ROUGH_FRESH_MS,
+                false => *seq == self.farm.seq && age_ms < FRESH_MS,
+            }
         };
         // A poisoned lock means a panic while a forecast was stored: it is made anew.
         if let Ok(last) = self.estimates.last.lock()
@@ -167,11 +182,14 @@ impl State {
     }
 
     fn forecast(&self, now: Now) -> Forecasts {
-        if self.open.len() > forecast::JOBS_MAX {
-            return Forecasts::default();
-        }
         let (ids, jobs, spreads) = self.sim_jobs(now);
-        let times = forecast::forecast(&jobs, &spreads, &self.schedule.builders());
+        let builders = self.schedule.builders();
+        let how = forecast::how(jobs.len());
+        let times = match how {
+            How::Rough => forecast::rough(&jobs, &spreads, &builders),
+            How::Played | How::PlayedOnce => forecast::forecast(&jobs, &spreads, &builders),
+        };
+        let note = how.text(jobs.len());
         let end_s = forecast::last_end(&times);
         let times = ids.into_iter().zip(times);
         Forecasts {
@@ -179,7 +197,15 @@ impl State {
                 .filter_map(|(job, times)| Some((job, times?)))
                 .collect(),
             end_s,
+            note,
         }
+    }
+
+    /// The usual error of one prediction.
+    fn accuracy_spread(&self) -> f64 {
+        self.estimates
+            .accuracy()
+            .map_or(4.0, |known| known.factor_p90)
     }
 
     /// Open jobs for a simulation that begins now, each with the spread of its prediction. What is being published is left out: it
@@ -195,10 +221,20 @@ impl State {
         let builders = self.schedule.builders();
         let mut spreads = Vec::with_capacity(open.len());
         let mut jobs = Vec::with_capacity(open.len());
+        // Of very many jobs what the dispatcher was told is near enough.
+        let rough = forecast::how(open.len()) == How::Rough;
+        let usual_spread = self.accuracy_spread();
         for (standing, job) in &open {
-            let estimate = self.estimate(&job.target);
-            spreads.push(estimate.map_or(4.0, |estimate| estimate.spread));
-            let mut seconds = estimate.map_or(crate::limit::UNKNOWN_BUILD_S, |e| e.seconds);
+            let spec = self.schedule.spec(job.id);
+            let (mut seconds, spread) = match spec.filter(|_| rough) {
+                Some(spec) => (spec.seconds, usual_spread),
+                None => self
+                    .estimate(&job.target)
+                    .map_or((crate::limit::UNKNOWN_BUILD_S, 4.0), |e| {
+                        (e.seconds, e.spread)
+                    }),
+            };
+            spreads.push(spread);
             let mut runs_at = None;
             if let Some((builder, slot, since_ms)) = self.schedule.running(job.id)
                 && let Some(ix) = builders.iter().position(|known| known.id == builder)
@@ -217,7 +253,7 @@ impl State {
             jobs.push(SimJob {
                 label: "".into(),
                 account: job.target.project.as_str().into(),
-                needs: self.needs_of(&job.target),
+                needs: spec.map_or_else(|| self.needs_of(&job.target), |spec| spec.needs),
                 predicted_s: seconds,
                 actual_s: seconds,
                 before: standing

@@ -79,7 +79,11 @@ pub enum Msg {
         attempt: AttemptId,
         /// The order.
         order: Box<Result<BuildOrder>>,
+        /// What it is built with; `None`: what was published is built again for comparison.
+        with: Option<Box<crate::model::BuiltWith>>,
     },
+    /// How large the archives are that lie here.
+    UpstreamSizes(Box<crate::plan::estimate::UpstreamSizes>),
     /// A remote index was read.
     RemoteRead {
         /// Its URL or path.
@@ -128,8 +132,8 @@ pub enum Msg {
         Vec<(crate::model::Target, crate::id::CommitId)>,
         RpcReplyPort<Vec<Option<cone::Needs>>>,
     ),
-    /// Builders that were heard of, with what they build for and their names.
-    BuildersNow(RpcReplyPort<Vec<(HostId, (crate::id::Arch, String))>>),
+    /// Builders that were heard of.
+    BuildersNow(RpcReplyPort<Vec<(HostId, BuilderNow)>>),
     /// Packages that stand for a base.
     BasePackages(RpcReplyPort<Vec<crate::model::BasePackage>>),
     /// What the farm's recipes provide: a base package must not provide it too.
@@ -154,6 +158,18 @@ pub enum Msg {
         /// Told when it is recorded.
         reply: RpcReplyPort<Result<()>>,
     },
+}
+
+/// Time between two looks at the archives of upstreams: idle, a look at some thousand names costs a millisecond or two.
+const SIZES_AGAIN: Duration = Duration::from_secs(300);
+
+/// A builder that was heard of, for those who look at the past.
+#[derive(Debug, Clone)]
+pub struct BuilderNow {
+    /// What it builds for.
+    pub arch: crate::id::Arch,
+    /// How it was within the last hour.
+    pub moments: Vec<crate::admin::view::MomentView>,
 }
 
 /// What it needs to start.
@@ -211,6 +227,7 @@ impl Actor for Summit {
             while moved.changed().await.is_ok() && to.cast(Msg::ChannelsMoved).is_ok() {}
         });
         drop(me.send_after(TICK_BUSY, || Msg::Tick));
+        tokio::spawn(watch_sizes(me, state.args.upstreams.clone()));
         Ok(state)
     }
 
@@ -229,7 +246,12 @@ impl Actor for Summit {
             Msg::Heard(heard) => state.heard(heard).await?,
             Msg::ChannelsMoved => state.channels_moved(),
             Msg::Prepare(attempt) => state.prepare_again(attempt),
-            Msg::OrderReady { attempt, order } => state.order_ready(attempt, *order).await?,
+            Msg::OrderReady {
+                attempt,
+                order,
+                with,
+            } => state.order_ready(attempt, *order, with).await?,
+            Msg::UpstreamSizes(sizes) => state.estimates.know_sizes(*sizes),
             Msg::RemoteRead { uri, packages } => state.remote_read(&uri, packages),
             Msg::BaseRead { base, provides } => state.base_read(&base, provides),
             Msg::PeerUp(peer) => state.peer_up(peer),
@@ -264,8 +286,11 @@ impl Actor for Summit {
             Msg::BuildersNow(reply) => {
                 let known = state.builders.iter();
                 let told = known.map(|(id, known)| {
-                    let report = &known.report;
-                    (*id, (report.arch, report.name.to_string()))
+                    let now = BuilderNow {
+                        arch: known.report.arch,
+                        moments: state.moments(id),
+                    };
+                    (*id, now)
                 });
                 reply.send(told.collect()).ok();
             }
@@ -294,5 +319,20 @@ impl Actor for Summit {
             }
         }
         state.settle().await
+    }
+}
+
+/// Looks again and again how large archives are: what is fetched or put into a mirror later counts for the next estimate.
+async fn watch_sizes(me: ActorRef<Msg>, upstreams: crate::build::upstream::Upstreams) {
+    loop {
+        tokio::time::sleep(SIZES_AGAIN).await;
+        let upstreams = upstreams.clone();
+        let Ok(sizes) = tokio::task::spawn_blocking(move || upstreams.sizes()).await else {
+            continue;
+        };
+        // Ends with the actor; a restarted one looks anew.
+        if me.cast(Msg::UpstreamSizes(Box::new(sizes))).is_err() {
+            return;
+        }
     }
 }

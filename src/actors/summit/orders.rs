@@ -11,8 +11,8 @@ use crate::id::AttemptId;
 use crate::model::proof::is_comparison;
 use crate::model::say::{Repository, ToolSpec};
 use crate::model::{
-    AttemptState, Blame, BuildOrder, Event, Executor, Expectation, Input, InputFrom, Job, Profile,
-    Project, Role, Say, Then, Who,
+    AttemptState, Blame, BuildOrder, BuiltWith, Event, Executor, Expectation, Input, InputFrom,
+    Job, Profile, Project, Refusal, Role, Say, Target, Then, Who,
 };
 use crate::plan::schedule::{Happened, Requirements};
 use crate::plan::{Closure, Source};
@@ -51,18 +51,25 @@ impl State {
                 slot: given.slot,
                 build_release,
             };
+            let target = job.target.clone();
             events.push((Who::Farm, event));
+            events.extend(
+                self.resolved(&target, attempt)
+                    .map(|event| (Who::Farm, event)),
+            );
         }
         let attempts: Vec<_> = events
             .iter()
-            .filter_map(|(_, event)| match event {
-                Event::Assigned { attempt, .. } => Some(*attempt),
+            .enumerate()
+            .filter_map(|(place, (_, event))| match event {
+                Event::Assigned { attempt, .. } => Some((*attempt, place)),
                 _ => None,
             })
             .collect();
         let answers = self.record(events).await?;
         crate::actors::kill_point("summit:assigned");
-        for (attempt, answer) in attempts.into_iter().zip(answers) {
+        for (attempt, answer) in attempts {
+            let answer = answers.get(answer).cloned().unwrap_or(Err(Refusal::Repeat));
             match answer {
                 Ok(()) => {
                     self.leases.insert(attempt, now.mono_ms + self.lease_ms());
@@ -73,6 +80,14 @@ impl State {
             }
         }
         Ok(true)
+    }
+
+    /// What an attempt is built with, as the channel is now; `None`: nothing of the farm's.
+    fn resolved(&self, target: &Target, attempt: AttemptId) -> Option<Event> {
+        let with = self.planner.with_of(target, attempt);
+        (!with.with.is_empty()).then(|| Event::Resolved {
+            with: Box::new(with),
+        })
     }
 
     /// Makes the order of a live attempt in a task of its own; `Msg::OrderReady` brings it back.
@@ -113,6 +128,9 @@ impl State {
                 format!("it waits for {} again", texts.join(", ")),
             )
         });
+        // The same look at the channel as the closure's.
+        let with = self.planner.with_of(&job.target, attempt);
+        let with = Some(Box::new(with));
         let (args, me) = (self.args.clone(), self.me.clone());
         tokio::spawn(async move {
             let order = tokio::task::spawn_blocking(move || {
@@ -141,13 +159,19 @@ impl State {
             me.cast(Msg::OrderReady {
                 attempt,
                 order: Box::new(order),
+                with,
             })
             .ok();
         });
     }
 
     /// Sends an order, unless its attempt is over meanwhile.
-    pub async fn order_ready(&mut self, attempt: AttemptId, order: Result<BuildOrder>) -> Done<()> {
+    pub async fn order_ready(
+        &mut self,
+        attempt: AttemptId,
+        order: Result<BuildOrder>,
+        with: Option<Box<BuiltWith>>,
+    ) -> Done<()> {
         if is_comparison(attempt.job) {
             self.comparison_ready(attempt, order);
             return Ok(());
@@ -162,8 +186,11 @@ impl State {
         // A comparison in its slot is being stopped: the order follows when that is done.
         if order.is_ok() && self.is_giving_way(&known.builder) {
             let order = Box::new(order);
-            self.me
-                .send_after(GIVES_WAY_LOOK, move || Msg::OrderReady { attempt, order });
+            self.me.send_after(GIVES_WAY_LOOK, move || Msg::OrderReady {
+                attempt,
+                order,
+                with,
+            });
             return Ok(());
         }
         let order = match order {
@@ -196,6 +223,18 @@ impl State {
                 return Ok(());
             }
         };
+        // An order that is made again, after a start, may be for other inputs than the one that was given out first.
+        let recorded = self.farm.built_with.get(&attempt);
+        let news = with.filter(|with| match recorded {
+            Some(known) => **known != **with,
+            None => !with.with.is_empty(),
+        });
+        if known.state == AttemptState::Assigned
+            && let Some(with) = news
+        {
+            let event = Event::Resolved { with };
+            self.record_one(Who::Farm, event).await?.ok();
+        }
         let expectation = Expectation {
             attempt,
             builder: known.builder,

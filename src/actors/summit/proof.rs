@@ -158,6 +158,7 @@ impl State {
             me.cast(Msg::OrderReady {
                 attempt,
                 order: Box::new(order),
+                with: None,
             })
             .ok();
         });

@@ -92,6 +92,8 @@ pub struct State {
     pub estimates: Estimates,
     /// When holds end by themselves, because their owners said so.
     pub hold_ends: BTreeSet<(Stamp, JobId)>,
+    /// Which alarms stay.
+    pub alarm_watch: crate::model::alarm::AlarmWatch,
     /// The walk over everything that looks for what was missed.
     pub reconcile: super::reconcile::Walk,
     /// Something changed that may make or unmake jobs.
@@ -115,9 +117,10 @@ pub fn refused(refusal: &Refusal) -> Fault {
 impl State {
     /// Reads the store and starts the watchers.
     pub async fn load(me: ActorRef<Msg>, args: Args) -> Done<State> {
-        let store = args.store.clone();
-        let (mut farm, chain) = tokio::task::spawn_blocking(move || {
-            Ok::<_, Fault>((crate::store::farm::load(&store)?, Chain::load(&store)?))
+        let (store, upstreams) = (args.store.clone(), args.upstreams.clone());
+        let (mut farm, chain, sizes) = tokio::task::spawn_blocking(move || {
+            let rows = (crate::store::farm::load(&store)?, Chain::load(&store)?);
+            Ok::<_, Fault>((rows.0, rows.1, upstreams.sizes()))
         })
         .await??;
         farm.seq = chain.seq;
@@ -145,6 +148,7 @@ impl State {
             proofs: super::proof::Proofs::default(),
             estimates: Estimates::default(),
             hold_ends: BTreeSet::new(),
+            alarm_watch: crate::model::alarm::AlarmWatch::default(),
             reconcile: super::reconcile::Walk::default(),
             replan: true,
             bases_pending: 0,
@@ -176,12 +180,17 @@ impl State {
         for project in &projects {
             state.know_project(project).await;
         }
+        state.estimates.know_sizes(sizes);
         for attempt in state.farm.attempts.values() {
             let job = state.farm.jobs.get(&attempt.id.job);
             let facts = job.and_then(|job| state.planner.facts_of(&job.target));
             state.estimates.learn_from(&state.farm, attempt, facts);
         }
         state.know_wards();
+        let remembered: Vec<AttemptId> = state.farm.built_with.keys().copied().collect();
+        for attempt in remembered {
+            state.know_built_with(attempt);
+        }
         state.know_jobs();
         Ok(state)
     }
@@ -318,6 +327,7 @@ impl State {
             Event::Retried { job } => self.open_job(*job),
             Event::BaseDeclared { .. } => self.never_in_roots(),
             Event::Observed { measures } => self.learn(measures),
+            Event::Resolved { with } => self.know_built_with(with.attempt),
             Event::BuilderStopped { builder, .. } | Event::BuilderLetGo { builder, .. } => {
                 self.refresh_builder(*builder, None)
             }
@@ -375,7 +385,21 @@ impl State {
             | Event::IsaMeasured { .. }
             | Event::ProofPolicySet { .. }
             | Event::RiseRuleSet { .. }
+            | Event::AlarmRaised { .. }
+            | Event::AlarmLifted { .. }
             | Event::Peer { .. } => {}
+        }
+    }
+
+    /// Tells the planner what an attempt is built with: what is built again follows from it.
+    fn know_built_with(&mut self, attempt: AttemptId) {
+        if let Some(job) = self.farm.jobs.get(&attempt.job)
+            && let Some(known) = self.farm.attempts.get(&attempt)
+            && let Some(with) = self.farm.built_with.get(&attempt)
+        {
+            let rebuild = matches!(job.because, Because::DependencyChanged { .. });
+            let build = (job.release, known.build_release);
+            self.planner.made(&job.target, build, with.clone(), rebuild);
         }
     }
 
@@ -526,7 +550,12 @@ impl State {
 
     /// Makes jobs that should exist and ends those that should not. Whether anything was recorded.
     async fn plan_what_is_wanted(&mut self) -> Done<bool> {
-        if !self.replan || self.bases_pending > 0 {
+        if self.bases_pending > 0 {
+            return Ok(false);
+        }
+        // After a start, and when a policy changed, rows say what is owed.
+        self.replan |= self.planner.look_back();
+        if !self.replan {
             return Ok(false);
         }
         self.replan = false;

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::state::State;
+use super::state::{Done, State};
 use crate::admin::view::{
     AlarmView, AttemptView, BuilderView, DiskView, FaultView, HoldView, JobState as StateView,
     JobView, ProjectView, RecipeView, ReleaseView, SlotView, WaitView,
 };
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{HostId, JobId, ProjectName};
-use crate::model::{Attempt, AttemptState, Blame, Entry, Hold, Job, JobState, Reading, Target};
+use crate::id::{HostId, JobId, ProjectName, Stamp};
+use crate::model::{
+    Alarm, Attempt, AttemptState, Blame, Entry, Hold, Job, JobState, Reading, Target, Who,
+};
 use crate::plan::WaitKind;
 use crate::recipe::Facts;
 
@@ -81,18 +83,72 @@ pub fn level_words(arch: crate::id::Arch, levels: &[crate::model::IsaLevel]) -> 
         .collect()
 }
 
+/// A job as its row tells it: priority and estimate are for whoever knows the rest of the farm.
+pub fn job_row(
+    job: &Job,
+    (state, waits_for): (StateView, Vec<WaitView>),
+    attempts: Vec<AttemptView>,
+) -> JobView {
+    JobView {
+        id: job.id,
+        project: job.target.project.clone(),
+        recipe: job.target.recipe.clone(),
+        version: job.version.clone(),
+        release: job.release,
+        build_release: job.build_release,
+        profile: job.target.profile.clone(),
+        state,
+        because: job.because.text(),
+        waits_for,
+        attempts,
+        commit: job.commit,
+        hold: job.hold.as_ref().map(hold_view),
+        priority: None,
+        estimate_s: None,
+        created: job.created,
+        ended: job.state.is_over().then_some(job.changed),
+    }
+}
+
+/// An attempt as its row tells it, without what it is doing and its log.
+pub fn attempt_row(attempt: &Attempt, builder: String) -> AttemptView {
+    let (blame, why) = match &attempt.state {
+        AttemptState::Ended { blame, fault } => (Some(blame_view(*blame)), Some(fault.to_string())),
+        AttemptState::Assigned
+        | AttemptState::Building
+        | AttemptState::Built
+        | AttemptState::Published { .. } => (None, None),
+    };
+    AttemptView {
+        try_no: attempt.id.try_no,
+        builder,
+        state: attempt.state.as_str().into(),
+        started: attempt.started.unwrap_or(attempt.assigned),
+        ended: attempt.ended,
+        blame,
+        why,
+        phase: None,
+        log_bytes: 0,
+    }
+}
+
+/// The word of a state; open ones are told apart by whoever knows what they need.
+pub fn state_word(state: JobState) -> StateView {
+    match state {
+        JobState::Open => StateView::Waiting,
+        JobState::Building => StateView::Building,
+        JobState::Publishing => StateView::Publishing,
+        JobState::Published => StateView::Published,
+        JobState::Failed => StateView::Failed,
+        JobState::Cancelled => StateView::Cancelled,
+        JobState::Superseded => StateView::Superseded,
+    }
+}
+
 impl State {
     /// Where a job stands, with `waiting` told from `ready`, and why it is not running.
     pub fn standing(&self, job: &Job) -> (StateView, Vec<WaitView>) {
-        let state = match job.state {
-            JobState::Open => StateView::Waiting,
-            JobState::Building => StateView::Building,
-            JobState::Publishing => StateView::Publishing,
-            JobState::Published => StateView::Published,
-            JobState::Failed => StateView::Failed,
-            JobState::Cancelled => StateView::Cancelled,
-            JobState::Superseded => StateView::Superseded,
-        };
+        let state = state_word(job.state);
         if job.state != JobState::Open {
             let over = job.fault.as_ref().filter(|_| job.state == JobState::Failed);
             let waits = over.map(|fault| WaitView {
@@ -150,58 +206,26 @@ impl State {
             .jobs
             .get(&id)
             .ok_or_else(|| Fault::new(Kind::NotFound, format!("there is no job {id}")))?;
-        let (state, waits_for) = self.standing(job);
+        let attempts = self.farm.attempts_of(id);
+        let attempts = attempts.map(|attempt| self.attempt_view(attempt)).collect();
         Ok(JobView {
-            id,
-            project: job.target.project.clone(),
-            recipe: job.target.recipe.clone(),
-            version: job.version.clone(),
-            release: job.release,
-            build_release: job.build_release,
-            profile: job.target.profile.clone(),
-            state,
-            because: job.because.text(),
-            waits_for,
-            attempts: self
-                .farm
-                .attempts_of(id)
-                .map(|attempt| self.attempt_view(attempt))
-                .collect(),
-            commit: job.commit,
-            hold: job.hold.as_ref().map(hold_view),
             priority: Some(self.schedule.priority_s(id).unwrap_or(0.0)),
             estimate_s: self.estimate(&job.target).map(|estimate| estimate.seconds),
-            created: job.created,
-            ended: job.state.is_over().then_some(job.changed),
+            ..job_row(job, self.standing(job), attempts)
         })
     }
 
     fn attempt_view(&self, attempt: &Attempt) -> AttemptView {
         let progress = self.progress.get(&attempt.id);
-        let (blame, why) = match &attempt.state {
-            AttemptState::Ended { blame, fault } => {
-                (Some(blame_view(*blame)), Some(fault.to_string()))
-            }
-            AttemptState::Assigned
-            | AttemptState::Building
-            | AttemptState::Built
-            | AttemptState::Published { .. } => (None, None),
-        };
         let measures = self.farm.measures.get(&attempt.id);
         let last = measures.and_then(|measures| measures.phases.last());
         let logged = measures.and_then(|measures| measures.usage.log_bytes);
         AttemptView {
-            try_no: attempt.id.try_no,
-            builder: self.host_name(&attempt.builder),
-            state: attempt.state.as_str().into(),
-            started: attempt.started.unwrap_or(attempt.assigned),
-            ended: attempt.ended,
-            blame,
-            why,
             phase: progress
                 .map(|progress| progress.stage.clone())
                 .or_else(|| last.map(|phase| phase.name.clone())),
             log_bytes: progress.map_or(logged.unwrap_or(0), |progress| progress.log_bytes),
+            ..attempt_row(attempt, self.host_name(&attempt.builder))
         }
     }
 
@@ -316,6 +340,11 @@ impl State {
             warnings: facts
                 .map(|facts| facts.warnings.iter().map(FaultView::from).collect())
                 .unwrap_or_default(),
+            hold: self
+                .farm
+                .recipe_holds
+                .get(&(project.clone(), entry.name().clone()))
+                .map(hold_view),
         }
     }
 
@@ -413,7 +442,7 @@ impl State {
                 {
                     (StateView::Ready, ())
                 }
-                _ => (self.state_word(job), ()),
+                _ => (state_word(job.state), ()),
             };
             *jobs.entry(state.as_str().to_string()).or_default() += 1;
             published_last_hour +=
@@ -437,18 +466,6 @@ impl State {
             middle: accuracy.middle,
             factor_p90: accuracy.factor_p90,
         })
-    }
-
-    fn state_word(&self, job: &Job) -> StateView {
-        match job.state {
-            JobState::Open => StateView::Waiting,
-            JobState::Building => StateView::Building,
-            JobState::Publishing => StateView::Publishing,
-            JobState::Published => StateView::Published,
-            JobState::Failed => StateView::Failed,
-            JobState::Cancelled => StateView::Cancelled,
-            JobState::Superseded => StateView::Superseded,
-        }
     }
 
     fn alarms(&self) -> Vec<AlarmView> {
@@ -482,6 +499,32 @@ impl State {
                 });
             }
         }
+        for alarm in &mut alarms {
+            let subject = alarm.subject.clone().unwrap_or_default();
+            let known = self.farm.alarms.get(&(alarm.kind.clone(), subject));
+            alarm.since = known.map(|known| known.since);
+        }
         alarms
+    }
+
+    /// Alarms that came or went and stay so are events, so that the past knows them.
+    pub async fn record_alarms(&mut self, mono_ms: u64) -> Done<()> {
+        let alarm = |view: AlarmView| {
+            let alarm = Alarm {
+                kind: view.kind,
+                subject: view.subject.unwrap_or_default(),
+                text: view.text,
+                next: view.next,
+                since: Stamp(0),
+            };
+            alarm.bounded()
+        };
+        let now: Vec<Alarm> = self.alarms().into_iter().map(alarm).collect();
+        let events = self.alarm_watch.look(&self.farm.alarms, &now, mono_ms);
+        if !events.is_empty() {
+            let events = events.into_iter().map(|event| (Who::Farm, event));
+            self.record(events.collect()).await?;
+        }
+        Ok(())
     }
 }

@@ -22,6 +22,7 @@ fn empty(thing: &str, kind: &str, state: &str, summary: String) -> WhyView {
         end_p50_s: None,
         end_p90_s: None,
         time_limit: None,
+        forecast: None,
     }
 }
 
@@ -345,7 +346,9 @@ impl State {
 
     /// What the whole farm's forecast says of a job; it looks through all that the job waits for.
     fn foresee(&self, job: JobId, view: &mut WhyView, now: Now) {
-        if let Some(times) = self.forecasts(now).of(job) {
+        let forecasts = self.forecasts(now);
+        if let Some(times) = forecasts.of(job) {
+            view.forecast.clone_from(&forecasts.note);
             (view.start_p50_s, view.start_p90_s) =
                 (Some(times.start_p50_s), Some(times.start_p90_s));
             (view.end_p50_s, view.end_p90_s) = (Some(times.end_p50_s), Some(times.end_p90_s));

@@ -7,7 +7,7 @@ use crate::id::{
     Arch, ChannelName, CommitId, Digest, JobId, ProfileName, ProjectName, RecipeName, Stamp,
 };
 
-use super::JobState;
+use super::{HoldView, JobState};
 use crate::model::{Executor, Profile, Remote};
 use crate::recipe::Toolchain;
 
@@ -131,6 +131,8 @@ views! {
         pub fault: Option<FaultView>,
         /// Oddities that its author should know of.
         pub warnings: Vec<FaultView>,
+        /// Nothing more is built of it until somebody asks for it by name: a rollback holds what went back.
+        pub hold: Option<HoldView>,
     }
 
     /// A release of something.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BuilderView, EventView};
+use super::{AlarmView, BuilderView, EventView};
 use crate::admin::views;
 use crate::id::{CommitId, ProjectName, Seq, Stamp};
 
@@ -25,6 +25,8 @@ views! {
         pub projects: Vec<PastProjectView>,
         /// What the log knows of builders: their names, holds, and what they built.
         pub builders: Vec<BuilderView>,
+        /// What somebody should have looked at.
+        pub alarms: Vec<AlarmView>,
         /// What cannot be known of that moment, in sentences.
         pub unknown: Vec<String>,
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::pour;
 use crate::id::Digest;
 use crate::limit;
+use crate::plan::estimate::UpstreamSizes;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
@@ -81,6 +82,25 @@ impl Seen {
             self.save();
         }
         found
+    }
+
+    /// How large the files of a directory are: by hash where that is known, else by name.
+    pub(super) fn sizes(&self, dir: &Path, sizes: &mut UpstreamSizes) {
+        let mut files = Vec::new();
+        collect(dir, 0, &mut files);
+        for file in files {
+            match self.known(&file) {
+                Some(hash) => {
+                    sizes.by_hash.insert(hash, file.size);
+                }
+                None => {
+                    let name = file.path.file_name().and_then(|name| name.to_str());
+                    sizes
+                        .by_name
+                        .extend(name.map(|name| (name.to_string(), file.size)));
+                }
+            }
+        }
     }
 
     fn known(&self, file: &Candidate) -> Option<Digest> {

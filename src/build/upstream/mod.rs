@@ -115,6 +115,29 @@ impl Upstreams {
         self.path(sha256).is_file()
     }
 
+    /// How large the archives are that lie here and in mirrors' directories. Reads directories: not for a handler.
+    pub fn sizes(&self) -> crate::plan::estimate::UpstreamSizes {
+        let mut sizes = crate::plan::estimate::UpstreamSizes::default();
+        for mirror in &self.0.mirrors {
+            if let Mirror::Directory(dir) = mirror {
+                // Somebody hashes files just now: the next look tells.
+                if let Ok(seen) = self.0.seen.try_lock() {
+                    seen.sizes(dir, &mut sizes);
+                }
+            }
+        }
+        let entries = std::fs::read_dir(&self.0.dir).into_iter().flatten();
+        for entry in entries.flatten().take(limit::MIRROR_FILES_MAX) {
+            let name = entry.file_name();
+            if let Some(hash) = name.to_str().and_then(|name| name.parse().ok())
+                && let Ok(meta) = entry.metadata()
+            {
+                sizes.by_hash.insert(hash, meta.len());
+            }
+        }
+        sizes
+    }
+
     /// The file with these bytes: from the cache, a mirror, or its URL.
     pub async fn fetch(&self, url: &str, sha256: Digest, told: Told<'_>) -> Result<PathBuf> {
         let turn = self.turn(sha256);

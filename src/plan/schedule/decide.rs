@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 use super::book::{Doing, JobRow, Schedule};
 use super::fleet::{Builder, BuilderIx, Reservation};
 use super::queue::ClassIx;
-use super::{Assignment, BuilderSpec, Requirements};
+use super::{Assignment, BuilderSpec, JobSpec, Requirements};
 use crate::id::{JobId, Now};
 
 /// How many of the best jobs are weighed when a builder is not simply given the first one.
@@ -486,6 +486,11 @@ impl Schedule {
     /// Whether all that a job needs is there, as far as the dispatcher was told; `None`: no such job.
     pub fn is_ready(&self, job: JobId) -> Option<bool> {
         self.jobs.get(&job).map(|row| row.ready)
+    }
+
+    /// What the dispatcher was told of a job.
+    pub fn spec(&self, job: JobId) -> Option<&JobSpec> {
+        self.jobs.get(&job).map(|row| &row.spec)
     }
 
     /// A job's place among those that are ready, in seconds: the sum of the terms that `explain` names, but for the limit of waiting.

@@ -139,7 +139,10 @@ impl Schedule {
             let count = fits.len();
             return vec![plain(
                 WaitKind::NoFit,
-                format!("none of {count} builders can ever run it"),
+                match count {
+                    1 => "the only builder can never run it".into(),
+                    _ => format!("none of {count} builders can ever run it"),
+                },
                 "",
                 None,
             )];
@@ -174,14 +177,13 @@ impl Schedule {
             .count();
         // A builder that has room now is kept for somebody else, which is another reason.
         if let Some(soonest) = soonest.filter(|seconds| *seconds > 0.0) {
-            let text = match soonest < 1.0 {
-                true => {
-                    format!("all {able} builders that would do are busy; one is free at any moment")
-                }
-                false => format!(
-                    "all {able} builders that would do are busy; one is free in about {}",
-                    duration(soonest)
-                ),
+            let free = match soonest < 1.0 {
+                true => "at any moment".to_string(),
+                false => format!("in about {}", duration(soonest)),
+            };
+            let text = match able {
+                1 => format!("the one builder that would do is busy; it is free {free}"),
+                _ => format!("all {able} builders that would do are busy; one is free {free}"),
             };
             reasons.push(plain(WaitKind::Busy, text, "", Some(soonest)));
         }

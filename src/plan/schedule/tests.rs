@@ -260,7 +260,7 @@ fn why_says_every_kind_of_waiting() {
             1,
             vec![],
             Verdict::Decline,
-            "waits, and not for time: none of 1 builders can ever run it",
+            "waits, and not for time: the only builder can never run it",
         ),
         (
             2,
@@ -273,7 +273,7 @@ fn why_says_every_kind_of_waiting() {
             4,
             vec![],
             Verdict::Postpone,
-            "waits: all 1 builders that would do are busy; one is free in about 99 s",
+            "waits: the one builder that would do is busy; it is free in about 99 s",
         ),
         (
             5,

@@ -238,7 +238,7 @@ fn what_comes_first_is_said_in_words() {
     let why = s.explain(JobId(3), &[], at(1)).unwrap();
     assert_eq!(
         of_kind(&why, WaitKind::Busy).text,
-        "all 1 builders that would do are busy; one is free in about 99 s"
+        "the one builder that would do is busy; it is free in about 99 s"
     );
     let order = of_kind(&why, WaitKind::Order);
     assert_eq!(order.text, "1 ready job comes first");

@@ -294,14 +294,7 @@ fn work(pen: &mut Pen<'_>, app: &App, spare: usize) -> u16 {
             pen.text(0, y + 1, width, "asking the host ...", Ink::Faint);
             y += 2;
         }
-        (Some(_), 0) if app.then().is_some() => {
-            pen.heading(y, "Not known of that moment", "");
-            y += 1;
-            for words in app.then().map_or(&[][..], |then| &then.unknown) {
-                pen.text(0, y, width, words, Ink::Faint);
-                y += 1;
-            }
-        }
+        (Some(_), 0) if app.then().is_some() => {}
         (Some(_), 0) => {
             pen.heading(y, "No alarms", "");
             y += 1;
@@ -318,6 +311,14 @@ fn work(pen: &mut Pen<'_>, app: &App, spare: usize) -> u16 {
                     y += 1;
                 }
             }
+        }
+    }
+    if let Some(then) = app.then() {
+        pen.heading(y, "Not known of that moment", "");
+        y += 1;
+        for words in &then.unknown {
+            pen.text(0, y, width, words, Ink::Faint);
+            y += 1;
         }
     }
     for (title, rows, room) in [
@@ -535,19 +536,15 @@ pub fn line_at(app: &App, row: usize, x: u16) -> Option<usize> {
     let plan = plan(app, rest.saturating_sub(spare));
     let at = app.sheet().spot.at;
     let mut rows: Vec<Option<usize>> = vec![None; top];
-    rows.push(None);
-    rows.extend(
-        app.then()
-            .into_iter()
-            .flat_map(|then| &then.unknown)
-            .map(|_| None),
-    );
-    rows.extend(
-        window(&plan.alarms, plan.room[0], at)
-            .iter()
-            .copied()
-            .map(Some),
-    );
+    if app.then().is_none() || !plan.alarms.is_empty() {
+        rows.push(None);
+        let alarms = window(&plan.alarms, plan.room[0], at);
+        rows.extend(alarms.iter().copied().map(Some));
+    }
+    if let Some(then) = app.then() {
+        rows.push(None);
+        rows.extend(then.unknown.iter().map(|_| None));
+    }
     for (part, room) in [(&plan.running, plan.room[1]), (&plan.failed, plan.room[2])] {
         if !part.is_empty() {
             rows.push(None);

@@ -55,9 +55,17 @@ fn published(recipe: &RecipeView) -> String {
         })
 }
 
+fn held(recipe: &RecipeView) -> String {
+    recipe
+        .hold
+        .as_ref()
+        .map_or_else(String::new, show::hold_text)
+}
+
 fn words_of(recipe: &RecipeView) -> String {
     match (&recipe.fault, recipe.warnings.first()) {
         (Some(fault), _) => show::fault_text(fault),
+        (None, _) if recipe.hold.is_some() => held(recipe),
         (None, Some(warning)) if recipe.summary.is_empty() => show::fault_text(warning),
         _ => recipe.summary.clone(),
     }
@@ -70,12 +78,13 @@ pub fn lines(sheet: &Sheet) -> Vec<Line> {
             let state = recipe.state.map_or("", |state| state.as_str());
             let fault = if recipe.fault.is_some() { "faulty" } else { "" };
             let words = format!(
-                "{} {} {} {} {state} {fault} {}",
+                "{} {} {} {} {state} {fault} {} {}",
                 recipe.name,
                 version(recipe),
                 recipe.summary,
                 recipe.project,
-                recipe.licenses.join(" ")
+                recipe.licenses.join(" "),
+                held(recipe)
             );
             sheet.filter.takes(&words)
         }
@@ -88,6 +97,7 @@ pub fn lines(sheet: &Sheet) -> Vec<Line> {
             let rank = match sheet.sort {
                 0 => Rank::Words(match (&recipe.fault, recipe.state) {
                     (Some(_), _) => "0".into(),
+                    (None, _) if recipe.hold.is_some() => "0 held".into(),
                     (None, Some(state)) => format!("1 {}", state.as_str()),
                     (None, None) => "2".into(),
                 }),
@@ -109,19 +119,24 @@ pub fn row<'a>(app: &App, sheet: &'a Sheet, key: u64) -> Option<Row<'a>> {
     let recipe = of(sheet, key)?;
     let (sign, ink) = match (&recipe.fault, recipe.state) {
         (Some(_), _) => ("!!", Ink::Bad),
+        (None, _) if recipe.hold.is_some() => app.theme.held(),
         (None, Some(state)) => app.theme.state(state),
         (None, None) if recipe.published.is_some() => {
             app.theme.state(crate::admin::view::JobState::Published)
         }
         (None, None) => ("", Ink::Faint),
     };
-    let bad = recipe.fault.is_some();
+    let words = match (&recipe.fault, &recipe.hold) {
+        (Some(_), _) => Ink::Bad,
+        (None, Some(_)) => Ink::Warn,
+        (None, None) => Ink::Plain,
+    };
     Some(Row::Fields(vec![
         field(sign, ink),
         field(recipe.name.as_str(), Ink::Strong),
         field(version(recipe), Ink::Plain),
         field(published(recipe), Ink::Good),
-        field(words_of(recipe), if bad { Ink::Bad } else { Ink::Plain }),
+        field(words_of(recipe), words),
         field(recipe.licenses.join(" "), Ink::Faint),
         field(recipe.project.as_str(), Ink::Faint),
     ]))
@@ -151,6 +166,13 @@ pub fn doc(app: &App, sheet: &Sheet, doc: &mut Doc) {
     doc.gap();
     if let Some(fault) = &recipe.fault {
         doc.field_as("cannot be read", Ink::Bad, show::fault_text(fault), None);
+    }
+    if let Some(hold) = &recipe.hold {
+        doc.field_as("held", Ink::Warn, show::hold_text(hold), None);
+        doc.field(
+            "do",
+            format!("massif build {} builds it all the same", recipe.name),
+        );
     }
     for warning in &recipe.warnings {
         doc.field_as("warning", Ink::Warn, show::fault_text(warning), None);

@@ -74,6 +74,9 @@ pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
                 format!("in {} (9 of 10: {})", known(half), known(late)),
             );
         }
+        if let Some(note) = &why.forecast {
+            doc.words(Ink::Faint, note);
+        }
     }
     if !why.builders.is_empty() {
         doc.title("Builders");
