@@ -323,9 +323,7 @@ impl Desk {
                     wish.after.unwrap_or(Seq(0)),
                     limit,
                     |event| {
-                        actor
-                            .as_ref()
-                            .is_none_or(|actor| events::is_actor(&event.actor, actor))
+                        events::is_actor(&event.actor, actor.as_deref())
                             && subject.as_ref().is_none_or(|subject| {
                                 event.subject.as_ref() == Some(subject)
                                     || event.job.is_some_and(|job| job.to_string() == *subject)

@@ -58,8 +58,9 @@ pub fn view(row: &EventRow, names: &Names) -> EventView {
     }
 }
 
-/// Whether an event's actor is the one that was asked for: by name, by key, or as it is shown.
-pub fn is_actor(shown: &str, asked: &str) -> bool {
+/// Whether an event's actor is the one that was asked for: by name, by key, or as it is shown. `None`: anybody is.
+pub fn is_actor(shown: &str, asked: Option<&str>) -> bool {
+    let Some(asked) = asked else { return true };
     match shown.split_once(" (") {
         Some((name, key)) => [name, key.trim_end_matches(')'), shown].contains(&asked),
         None => shown == asked,
