@@ -312,7 +312,19 @@ pub(super) async fn builder(host: &Host, view: &BuilderView, out: &Out) -> Resul
     let ask = summit::BuilderProofShow {
         name: view.name.to_string(),
     };
-    let reply = host.ask(&ask).await?;
+    let reply = match host.ask(&ask).await {
+        Ok(reply) => reply,
+        // A host that only builds shows its owner itself; what others think of it, summit knows.
+        Err(fault) if matches!(fault.kind, Kind::TryAgain | Kind::NotFound) => {
+            match out.style {
+                Style::Json => out.value(view)?,
+                Style::Ids => out.line(view.name.as_str()),
+                Style::People => super::machines::show_builder(view, out),
+            }
+            return Ok(Verdict::Yes);
+        }
+        Err(fault) => return Err(fault),
+    };
     let proof = &reply.proof;
     match out.style {
         Style::Json => out.value(&ask::joined(view, &reply)?)?,
