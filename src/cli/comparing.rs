@@ -321,7 +321,7 @@ pub(super) async fn builder(host: &Host, view: &BuilderView, out: &Out) -> Resul
                 Style::Ids => out.line(view.name.as_str()),
                 Style::People => super::machines::show_builder(view, out),
             }
-            return Ok(Verdict::Yes);
+            return Ok(Verdict::Done);
         }
         Err(fault) => return Err(fault),
     };
