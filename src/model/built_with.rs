@@ -188,6 +188,6 @@ mod tests {
         assert!(kept.with.len() > 50, "{}", kept.with.len());
         let bytes = postcard::to_stdvec(&kept).unwrap().len();
         assert!(bytes <= BYTES_MAX, "{bytes}");
-        assert!(BYTES_MAX + 1_024 < crate::limit::STORE_VALUE_BYTES_MAX);
+        const { assert!(BYTES_MAX + 1_024 < crate::limit::STORE_VALUE_BYTES_MAX) };
     }
 }
