@@ -170,7 +170,7 @@ fn what_a_recipe_asks_of_its_builder_counts() {
     let shown = farm.json(&["recipe", "show", "modest"]);
     assert_eq!(
         shown["constraints"],
-        serde_json::json!({ "memory_mib": 64, "disk_mib": 10, "time_s": null }),
+        serde_json::json!({ "cores": null, "memory_mib": 64, "disk_mib": 10, "time_s": null }),
         "{shown:#}"
     );
     assert!(

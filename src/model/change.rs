@@ -1,7 +1,10 @@
-//! What events change, as rows: answered by `Farm::weigh`, made durable by the store, taken in by `Farm::adopt`.
+//! What events change, as rows: answered by `Farm::weigh`, made durable by the store, taken in by `Farm::adopt`, which stands here.
+
+use std::sync::Arc;
 
 use super::alarm::{Alarm, AlarmKey};
 use super::built_with::BuiltWith;
+use super::farm::Farm;
 use super::isa::Measurement;
 use super::job::{Attempt, Job};
 use super::level::LevelChange;
@@ -87,5 +90,86 @@ impl Change {
         self.level.append(later.level);
         self.measurements.extend(later.measurements);
         self.measurements_gone.extend(later.measurements_gone);
+    }
+}
+
+impl Farm {
+    /// Takes weighed rows in. Cannot fail; the same change twice is the same as once.
+    pub fn adopt(&mut self, change: Change) {
+        for project in change.projects {
+            self.projects.insert(project.name.clone(), project);
+        }
+        for name in change.projects_gone {
+            self.projects.remove(&name);
+            self.policies.remove(&name);
+        }
+        for profile in change.profiles {
+            self.profiles.insert(profile.name.clone(), profile);
+        }
+        for name in change.profiles_gone {
+            self.profiles.remove(&name);
+        }
+        for job in change.jobs {
+            self.last_job = self.last_job.max(job.id);
+            let newest = self.newest.entry(job.target.clone()).or_insert(job.id);
+            *newest = (*newest).max(job.id);
+            self.jobs.insert(job.id, Arc::new(job));
+        }
+        for attempt in change.attempts {
+            self.attempts.insert(attempt.id, Arc::new(attempt));
+        }
+        for (key, hold) in change.recipe_holds {
+            match hold {
+                Some(hold) => self.recipe_holds.insert(key, hold),
+                None => self.recipe_holds.remove(&key),
+            };
+        }
+        self.hosts.extend(change.hosts);
+        for measures in change.measures {
+            self.measures.insert(measures.attempt, Arc::new(measures));
+        }
+        for stop in change.builder_stops {
+            if stop.is_none() {
+                self.builder_stops.remove(&stop.builder);
+            } else {
+                self.builder_stops.insert(stop.builder, stop);
+            }
+        }
+        for alarm in change.alarms {
+            self.alarms.insert(alarm.key(), alarm);
+        }
+        for key in change.alarms_gone {
+            self.alarms.remove(&key);
+        }
+        for id in change.built_with_gone {
+            self.forget_built_with(id);
+        }
+        for with in change.built_with {
+            self.remember_built_with(with);
+        }
+        self.base_packages.extend(
+            change
+                .base_packages
+                .into_iter()
+                .map(|base| (base.name.clone(), base)),
+        );
+        self.usages.extend(change.usages);
+        self.adopt_proof(change.proof);
+        self.adopt_level(change.level);
+        self.measurements
+            .retain(|id, _| !change.measurements_gone.contains(id));
+        let measured = change.measurements.into_iter();
+        self.measurements
+            .extend(measured.map(|one| (one.id, Arc::new(one))));
+        for limit in change.recipe_limits {
+            let key = (limit.project.clone(), limit.recipe.clone());
+            match limit.time_s {
+                Some(_) => self.recipe_limits.insert(key, limit),
+                None => self.recipe_limits.remove(&key),
+            };
+        }
+        let policies = change.policies.into_iter();
+        self.policies
+            .extend(policies.map(|policy| (policy.project.clone(), policy)));
     }
 }

@@ -31,13 +31,18 @@ fn floods_bombs_hogs_and_what_will_not_die_are_told_apart() {
     bad("bomb", "    while :; do sleep 545454 & done\n");
     bad(
         "hog",
-        "    head -c 400M /dev/zero | tail -c 399M | (sleep 60; cat >/dev/null)\n",
+        "    for i in 1 2 3 4; do\n        head -c 90M /dev/zero | tail -c 89M | (sleep 60; cat) > /dev/null &\n    done\n    wait\n",
+    );
+    // One process that is stopped by its own limit, which is higher than what all of a slot may have.
+    bad(
+        "gulp",
+        "    head -c 900M /dev/zero | tail -c 899M > /dev/null\n",
     );
     bad(
         "stubborn",
         "    trap '' TERM HUP INT\n    setsid sleep 434341 &\n    (setsid sleep 434342 &)\n    sleep 434343\n",
     );
-    repo.commit("Add four");
+    repo.commit("Add five");
     farm.ok(&["project", "add", "test", &repo.url()]);
 
     let (blame, why) = first_end(&farm, "flood");
@@ -54,6 +59,10 @@ fn floods_bombs_hogs_and_what_will_not_die_are_told_apart() {
     assert_eq!(blame, "builder");
     assert!(why.contains("128 MiB"), "{why}");
 
+    let (blame, why) = first_end(&farm, "gulp");
+    assert_eq!(blame, "builder");
+    assert!(why.contains("128 MiB"), "{why}");
+
     let (blame, why) = first_end(&farm, "stubborn");
     assert_eq!(blame, "recipe");
     assert!(why.contains("stalled"), "{why}");
@@ -67,6 +76,7 @@ fn floods_bombs_hogs_and_what_will_not_die_are_told_apart() {
     let hog = farm.json(&["job", "show", "hog"]);
     assert_ne!(hog["state"], "failed", "{hog:#}");
     farm.ok(&["job", "cancel", "hog"]);
+    farm.ok(&["job", "cancel", "gulp"]);
     add(&mut repo, "good", "");
     repo.commit("Add a good one");
     farm.ok(&["project", "refresh", "test"]);

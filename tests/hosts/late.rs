@@ -54,7 +54,7 @@ fn an_attempt_that_was_lost_is_not_taken_when_its_builder_comes_with_it_after_al
                     == 2
             },
         );
-        let key = format!("key {}", endpoint.id().short());
+        let key = format!("late (key {})", endpoint.id().short());
         for event in crest.events("peer_not_taken") {
             assert_eq!(event["actor"], key, "{event:#}");
             assert!(event["text"].as_str().unwrap().contains("which is over"));

@@ -185,6 +185,24 @@ impl Run<'_> {
         if let Some(group) = self.group.as_ref().filter(|group| group.memory_kills() > 0) {
             return self.over_memory(end, group.memory_kills());
         }
+        // A process that the limit of one stopped before the watchdog saw it says so in words of its own, or dies of it.
+        let slot = self.ctx.rules.memory_bytes;
+        if let (Some(took), Some(max)) = (self.usage.memory_bytes, slot)
+            && end.blame == Blame::Recipe
+            && took > max
+        {
+            end.blame = Blame::Builder;
+            end.fault.kind = Kind::Builder;
+            end.fault.causes.insert(0, end.fault.what.clone());
+            end.fault.what = format!(
+                "a process of {} took {} MiB of memory, the slot has {} MiB",
+                self.order.recipe,
+                took >> 20,
+                max >> 20
+            );
+            end.fault.next = MORE_MEMORY.into();
+            return end;
+        }
         let lines = self.log.last_lines();
         let said = |text: &str| lines.iter().any(|line| line.contains(text));
         // What is built for a level runs where that level runs. Below a level it is the program's own doing: compilers end
@@ -213,6 +231,7 @@ impl Run<'_> {
         } else if end.blame == Blame::Recipe
             && (end.code == Some(128 + 9)
                 || said("Cannot allocate memory")
+                || said("memory exhausted")
                 || said("Killed signal terminated program"))
         {
             "the builder had too little memory"
