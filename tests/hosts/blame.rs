@@ -17,6 +17,13 @@ fn add_hungry(repo: &mut Repo, name: &str) {
     repo.write(&path, script_recipe(name, 1, build));
 }
 
+/// A recipe that meets a bad disk wherever a process may have no more memory than on a small builder.
+fn add_unlucky(repo: &mut Repo, name: &str) {
+    let build = "build       : |\n    limit=$(ulimit -d)\n    if [ \"$limit\" != unlimited ] && [ \"$limit\" -lt 300000 ]; then\n        echo 'cp: error reading data: Input/output error'\n        exit 1\n    fi\n";
+    let path = format!("{}/{name}/stone.yaml", &name[..1]);
+    repo.write(&path, script_recipe(name, 1, build));
+}
+
 pub fn configure(node: &Node, name: &str, builder: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(&node.dir).unwrap();
@@ -96,15 +103,15 @@ fn a_host_on_which_one_recipe_after_the_other_fails_is_stopped_tested_and_let_go
     let crest = place.summit("60s");
     let _west = builder(&place, &crest, "west", "");
     let mut repo = Repo::new();
-    add_hungry(&mut repo, "first");
+    add_unlucky(&mut repo, "first");
     repo.commit("Add one");
     crest.ok(&["project", "add", "test", &repo.url()]);
     crest.published("first");
-    // It has too little memory for what west builds with ease, and it is alone for a while.
+    // Its disk cannot be read, which it does not know itself, and it is alone for a while.
     let mut east = builder(&place, &crest, "east", SMALL);
     crest.ok(&["builder", "drain", "west", "--reason", "a new disk"]);
     for name in ["alpha", "beta", "gamma"] {
-        add_hungry(&mut repo, name);
+        add_unlucky(&mut repo, name);
     }
     repo.commit("Add three");
     crest.ok(&["project", "refresh", "test"]);
