@@ -17,9 +17,12 @@ fn add_hungry(repo: &mut Repo, name: &str) {
     repo.write(&path, script_recipe(name, 1, build));
 }
 
-/// A recipe that meets a bad disk wherever a process may have no more memory than on a small builder.
+/// Enough for what nobody measured yet, and little enough to be told from other builders.
+const MIDDLING: &str = "[builder]\nslot_memory_mib = 640\n";
+
+/// A recipe that meets a bad disk wherever a process may have no more memory than on a middling builder.
 fn add_unlucky(repo: &mut Repo, name: &str) {
-    let build = "build       : |\n    limit=$(ulimit -d)\n    if [ \"$limit\" != unlimited ] && [ \"$limit\" -lt 300000 ]; then\n        echo 'cp: error reading data: Input/output error'\n        exit 1\n    fi\n";
+    let build = "build       : |\n    limit=$(ulimit -d)\n    if [ \"$limit\" != unlimited ] && [ \"$limit\" -lt 2000000 ]; then\n        echo 'cp: error reading data: Input/output error'\n        exit 1\n    fi\n";
     let path = format!("{}/{name}/stone.yaml", &name[..1]);
     repo.write(&path, script_recipe(name, 1, build));
 }
@@ -108,7 +111,7 @@ fn a_host_on_which_one_recipe_after_the_other_fails_is_stopped_tested_and_let_go
     crest.ok(&["project", "add", "test", &repo.url()]);
     crest.published("first");
     // Its disk cannot be read, which it does not know itself, and it is alone for a while.
-    let mut east = builder(&place, &crest, "east", SMALL);
+    let mut east = builder(&place, &crest, "east", MIDDLING);
     crest.ok(&["builder", "drain", "west", "--reason", "a new disk"]);
     for name in ["alpha", "beta", "gamma"] {
         add_unlucky(&mut repo, name);
