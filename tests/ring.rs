@@ -79,6 +79,8 @@ fn a_commit_becomes_a_package_that_a_client_can_install() {
     farm.until(&["package", "list"], |packages| packages[0]["release"] == 2);
     farm.ok(&["project", "refresh", "test"]);
     assert_eq!(farm.json(&["job", "list"]).as_array().unwrap().len(), 2);
+    let project = farm.json(&["project", "show", "test"]);
+    assert_eq!(project["commit_title"], "alpha: Update", "{project:#}");
     let versions = farm.json(&["channel", "versions", "main"]);
     assert_eq!(
         versions.as_array().unwrap().len(),

@@ -209,9 +209,13 @@ fn show_project(project: &ProjectView, out: &Out) -> Result<()> {
                 project.branch.as_deref().unwrap_or("the remote's default"),
             );
             if let Some(commit) = project.commit {
-                let title = project.commit_title.as_deref().unwrap_or_default();
-                let at = project.commit_at.map(moment).unwrap_or_default();
-                out.field("commit", format!("{} {at} {title}", commit.short()));
+                let words = [
+                    Some(commit.short().to_string()),
+                    project.commit_at.map(moment),
+                    project.commit_title.clone(),
+                ];
+                let words: Vec<String> = words.into_iter().flatten().collect();
+                out.field("commit", words.join(" "));
             }
             let faulty = if project.faulty > 0 {
                 format!(

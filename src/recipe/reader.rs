@@ -44,8 +44,20 @@ impl Reader<'_> {
         around: &Node<'_>,
     ) -> Result<&'n Node<'t>> {
         get(entries, key).ok_or_else(|| {
-            self.fault(around, format!("{key} is missing"))
-                .next(format!("add a line `{key} : ...`"))
+            let written = entries.iter().filter_map(|(known, _)| known.text());
+            let near = nearest(key, written)
+                .and_then(|near| entries.iter().find(|(known, _)| known.text() == Some(near)));
+            match near.map(|(known, _)| (known, known.text().unwrap_or_default())) {
+                Some((at, near)) if near == key => self
+                    .fault(at, format!("{key} has no value"))
+                    .next(format!("write `{key} : ...`")),
+                Some((at, near)) => self
+                    .fault(at, format!("{key} is missing"))
+                    .next(format!("is `{near}` meant to be `{key}`?")),
+                None => self
+                    .fault(around, format!("{key} is missing"))
+                    .next(format!("add a line `{key} : ...`")),
+            }
         })
     }
 

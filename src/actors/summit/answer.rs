@@ -40,9 +40,6 @@ impl State {
                     .collect::<Result<_>>()?;
                 ask.reply(&Projects { projects })
             }
-            Call::ProjectShow(ask) => ask.reply(&Project {
-                project: self.project_view(&self.locate_project(&ask.name)?)?,
-            }),
             Call::RecipeList(ask) => ask.reply(&self.recipes(ask)),
             Call::ProfileList(ask) => ask.reply(&Profiles {
                 profiles: self.farm.profiles.values().map(Into::into).collect(),
@@ -132,6 +129,7 @@ impl State {
             | Call::Compare(_)
             | Call::IsaMeasure(_)
             | Call::ProjectLevel(_)
+            | Call::ProjectShow(_)
             | Call::RecipeShow(_)
             | Call::RecipeHistory(_)
             | Call::JobLog(_)
@@ -348,6 +346,32 @@ impl State {
         tokio::task::spawn_blocking(move || {
             let answer = gathered.and_then(|(view, detail, mirror, commit, entry)| {
                 from_git(&call, view, detail, &mirror, commit, &entry)
+            });
+            // The asker may be gone.
+            reply.send(answer).ok();
+        });
+    }
+
+    /// A project with the words of its commit, which stand in git only; without them where git cannot tell.
+    pub fn project_from_git(&self, call: Call, reply: RpcReplyPort<Result<Reply>>) {
+        let Call::ProjectShow(ask) = call else {
+            return;
+        };
+        let gathered = self.locate_project(&ask.name).and_then(|name| {
+            let row = self.farm.projects.get(&name);
+            let mirror = row.and_then(|row| self.repository(row).ok());
+            Ok((self.project_view(&name)?, mirror))
+        });
+        tokio::task::spawn_blocking(move || {
+            let answer = gathered.and_then(|(mut project, mirror)| {
+                let change = mirror.zip(project.commit).and_then(|(mirror, commit)| {
+                    Repo::open(mirror.path()).ok()?.commit(commit).ok()
+                });
+                if let Some(change) = change {
+                    project.commit_title = Some(change.subject);
+                    project.commit_at = Some(change.at);
+                }
+                ask.reply(&Project { project })
             });
             // The asker may be gone.
             reply.send(answer).ok();

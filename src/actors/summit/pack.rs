@@ -80,6 +80,11 @@ impl Repo {
         Ok(changes)
     }
 
+    /// Who made a commit, when, and with which words.
+    pub fn commit(&self, commit: CommitId) -> Result<ChangeView> {
+        change(&self.local(), object_id(commit))
+    }
+
     /// Whether `old` is in the history of `new`: if not, the branch was rewritten.
     pub fn is_ancestor(&self, old: CommitId, new: CommitId) -> bool {
         let repo = self.local();

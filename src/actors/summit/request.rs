@@ -135,6 +135,10 @@ impl State {
                 let done = self.recipe_limit(caller, wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
+            Call::ProjectShow(_) => {
+                self.project_from_git(call, reply);
+                return Ok(());
+            }
             Call::RecipeShow(_) | Call::RecipeHistory(_) => {
                 self.answer_from_git(call, reply);
                 return Ok(());

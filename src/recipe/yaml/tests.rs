@@ -35,6 +35,8 @@ fn faults_say_where_and_what_to_do() {
     let good = "a".repeat(64);
     for (change, told) in [
         (("version: 1.10\n", ""), "a/stone.yaml:1:1: version is missing; add a line `version : ...`"),
+        (("release: 3", "relese: 3"), "a/stone.yaml:3:1: release is missing; is `relese` meant to be `release`?"),
+        (("release: 3", "release:"), "a/stone.yaml:3:1: release has no value; write `release : ...`"),
         (("1.10", "v1.10"), "a/stone.yaml:2:10: version \"v1.10\" does not start with a digit; drop the letters before the number"),
         (("release: 3", "release: 0"), "a/stone.yaml:3:10: release \"0\" is not a whole number from 1 on; start with 1 and add 1 for every change"),
         (("release: 3", "release: [3]"), "a/stone.yaml:3:10: release is a list, not a text; write `release : text`"),
