@@ -440,7 +440,8 @@ impl<'a> Run<'a> {
             return;
         };
         let speed = self.speeds.get(*builder as usize).copied().unwrap_or(1.0);
-        let takes_ms = (clean(job.actual_s) * 1000.0 / speed).min(1e15).round() as u64;
+        // Up to whole milliseconds: a run that was rounded down would beat the bound that nothing can beat.
+        let takes_ms = (clean(job.actual_s) * 1000.0 / speed).min(1e15).ceil() as u64;
         let end_ms = now_ms + takes_ms;
         if let Some(place) = self.ran.get_mut(ix as usize) {
             *place = Some(Ran {
