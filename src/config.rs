@@ -92,6 +92,8 @@ pub struct Config {
     pub lease_s: u64,
     /// Bytes a second that this host sends to others at most; `None`: as fast as it goes.
     pub upload_bytes_s: Option<u64>,
+    /// How this host decides how fast to send on a path that loses packets.
+    pub congestion: Congestion,
     /// What builds may take of this machine.
     pub builder: BuilderConfig,
     /// Build targets, added at start when they are not known yet.
@@ -112,10 +114,22 @@ impl Default for Config {
             poll_s: limit::POLL_S,
             lease_s: limit::LEASE_S,
             upload_bytes_s: None,
+            congestion: Congestion::Cubic,
             builder: BuilderConfig::default(),
             profiles: Vec::new(),
         }
     }
+}
+
+/// How a sender learns what a path carries. It counts for what this host sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Congestion {
+    /// By losses, which are taken for full queues: fair to neighbours, and slow where packets are lost for other reasons.
+    #[default]
+    Cubic,
+    /// By the speed at which packets arrive, whatever is lost on the way. Young in the library that does it.
+    Bbr,
 }
 
 /// The `[builder]` of the configuration. Every key may be left out.
@@ -412,6 +426,9 @@ lease_s = {}
 
 # Bytes a second that are sent to other hosts at most; without it: as fast as it goes.
 # upload_bytes_s = 10000000
+
+# How fast to send where packets are lost: "cubic" takes a loss for a full queue, "bbr" does not (for radio and far links).
+# congestion = "bbr"
 
 # What builds may take of this machine; see the README's page for the owner of a builder.
 # [builder]

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use massif::config::Congestion;
 use massif::id::{Digest, Stamp};
 use massif::net::identity::Identity;
 use massif::net::quic::{Endpoint, Link};
@@ -30,7 +31,7 @@ fn mib() -> u64 {
     given.and_then(|text| text.parse().ok()).unwrap_or(1_024)
 }
 
-fn endpoint(name: &'static str, at: std::net::Ipv4Addr) -> Endpoint {
+fn endpoint(name: &'static str, at: std::net::Ipv4Addr, congestion: Congestion) -> Endpoint {
     let dir = tempfile::tempdir().expect("a directory");
     let identity = Identity::open(&dir.path().join("keys")).expect("a key");
     let hello = move || Hello {
@@ -38,7 +39,7 @@ fn endpoint(name: &'static str, at: std::net::Ipv4Addr) -> Endpoint {
         version: "0".into(),
         clock: Stamp(i64::try_from(since_1970().as_millis()).unwrap_or(0)),
     };
-    Endpoint::bind(identity, (at, 0).into(), hello, |_| Ok(())).expect("a socket")
+    Endpoint::bind_with(identity, (at, 0).into(), congestion, hello, |_| Ok(())).expect("a socket")
 }
 
 fn since_1970() -> Duration {
@@ -49,8 +50,16 @@ fn since_1970() -> Duration {
 
 /// Two linked hosts; both endpoints must be kept.
 async fn pair(through: Option<&dyn Fn(u16) -> SocketAddr>) -> (Endpoint, Endpoint, Link, Link) {
+    pair_by(Congestion::Cubic, through).await
+}
+
+/// The same, with another way to find the path's speed.
+async fn pair_by(
+    way: Congestion,
+    through: Option<&dyn Fn(u16) -> SocketAddr>,
+) -> (Endpoint, Endpoint, Link, Link) {
     let local = std::net::Ipv4Addr::LOCALHOST;
-    let (here, there) = (endpoint("here", local), endpoint("there", local));
+    let (here, there) = (endpoint("here", local, way), endpoint("there", local, way));
     let address = there.address().expect("an address");
     let dialled = through.map_or(address, |through| through(address.port()));
     let (out, came) = tokio::join!(here.connect(dialled, there.id()), there.accept());
@@ -62,12 +71,12 @@ fn speed(bytes: u64, took: Duration) -> f64 {
 }
 
 /// Two hosts at the ends of a wire; the file comes from there.
-async fn pair_on(wire: &tun::Wire) -> (Endpoint, Endpoint, Link, Link) {
+async fn pair_on(wire: &tun::Wire, way: Congestion) -> (Endpoint, Endpoint, Link, Link) {
     let runtime = tokio::runtime::Handle::current();
     let bind = |end: &tun::End, name: &'static str, at| {
         end.inside(|| {
             let _guard = runtime.enter();
-            endpoint(name, at)
+            endpoint(name, at, way)
         })
     };
     let here = bind(&wire.here, "here", tun::HERE);
@@ -324,9 +333,22 @@ const HALF_WAY: Duration = Duration::from_millis(25);
 
 async fn far(table: &mut Table) {
     let bytes = mib().min(128) * MIB;
-    for (weather, lost_permille, bar) in
-        [("no loss", 0, "≥ 90 MiB/s"), ("0.5 % loss", 5, "measured")]
-    {
+    for (weather, lost_permille, way, bar) in [
+        ("no loss", 0, Congestion::Cubic, "≥ 90 MiB/s"),
+        (
+            "no loss, `congestion = \"bbr\"`",
+            0,
+            Congestion::Bbr,
+            "measured",
+        ),
+        ("0.5 % loss", 5, Congestion::Cubic, "measured"),
+        (
+            "0.5 % loss, `congestion = \"bbr\"`",
+            5,
+            Congestion::Bbr,
+            "measured",
+        ),
+    ] {
         let relay = std::sync::Mutex::new(None);
         let through = |port| {
             let made = relay::Relay::to(port, 5);
@@ -339,7 +361,7 @@ async fn far(table: &mut Table) {
             *relay.lock().expect("a relay") = Some(made);
             address
         };
-        let (_a, _b, out, came) = pair(Some(&through)).await;
+        let (_a, _b, out, came) = pair_by(way, Some(&through)).await;
         serve(&came, supply(bytes));
         let took = fetched(&out, wish(0)).await;
         table.row(
@@ -359,14 +381,18 @@ async fn far(table: &mut Table) {
             );
         }
     };
-    for (weather, lost_permille) in [("no loss", 0), ("0.5 % loss", 5)] {
+    for (weather, lost_permille, way) in [
+        ("no loss", 0, Congestion::Cubic),
+        ("0.5 % loss", 5, Congestion::Cubic),
+        ("0.5 % loss, `congestion = \"bbr\"`", 5, Congestion::Bbr),
+    ] {
         wire.lose(lost_permille);
         let bytes = match lost_permille {
             0 => bytes,
             // Plain TCP takes minutes for more.
             _ => bytes.min(32 * MIB),
         };
-        let (_a, _b, out, came) = pair_on(&wire).await;
+        let (_a, _b, out, came) = pair_on(&wire, way).await;
         serve(&came, supply(bytes));
         let ours = speed(bytes, fetched(&out, wish(0)).await);
         let on = Arc::clone(&wire);

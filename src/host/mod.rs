@@ -297,9 +297,10 @@ impl Host {
             stop.clone(),
         )?;
         let judging = links.clone();
-        let endpoint = Arc::new(quic::Endpoint::bind(
+        let endpoint = Arc::new(quic::Endpoint::bind_with(
             identity,
             config.listen,
+            config.congestion,
             hello,
             move |key| judging.judge(key),
         )?);

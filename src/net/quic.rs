@@ -25,6 +25,7 @@ use super::rotation::Rotation;
 use super::wire::{
     self, Envelope, HELLO_BYTES_MAX, Hello, HelloAck, Join, JoinAck, NoJoin, Say, Unwelcome,
 };
+use crate::config::Congestion;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{HostId, Stamp};
 use crate::limit;
@@ -100,6 +101,7 @@ struct Shared {
     own: RwLock<Own>,
     hello: Box<dyn Fn() -> Hello + Send + Sync>,
     judge: Box<Judge>,
+    congestion: Congestion,
     door: OnceLock<Arc<dyn Door>>,
 }
 
@@ -146,6 +148,17 @@ impl Endpoint {
         hello: impl Fn() -> Hello + Send + Sync + 'static,
         judge: impl Fn(&HostId) -> std::result::Result<(), Unwelcome> + Send + Sync + 'static,
     ) -> Result<Endpoint> {
+        Endpoint::bind_with(identity, listen, Congestion::default(), hello, judge)
+    }
+
+    /// The same for a host that sends in its own way.
+    pub fn bind_with(
+        identity: Identity,
+        listen: SocketAddr,
+        congestion: Congestion,
+        hello: impl Fn() -> Hello + Send + Sync + 'static,
+        judge: impl Fn(&HostId) -> std::result::Result<(), Unwelcome> + Send + Sync + 'static,
+    ) -> Result<Endpoint> {
         let taken = |error: std::io::Error| {
             Fault::new(
                 Kind::Operator,
@@ -155,7 +168,7 @@ impl Endpoint {
             .next("choose another address with --listen, or stop what listens there")
         };
         let certificates = Certificates::issue(&identity, hello().clock)?;
-        let server = server_config(&identity, &certificates)?;
+        let server = server_config(&identity, &certificates, congestion)?;
         let socket = udp_socket(listen).map_err(taken)?;
         let endpoint = quinn::Endpoint::new(
             endpoint_config(&identity),
@@ -171,6 +184,7 @@ impl Endpoint {
             }),
             hello: Box::new(hello),
             judge: Box::new(judge),
+            congestion,
             door: OnceLock::new(),
         });
         let (links, accepted) = mpsc::channel(ACCEPTED_MAX);
@@ -218,8 +232,8 @@ impl Endpoint {
 
     fn take(&self, identity: Arc<Identity>, now: Stamp) -> Result<()> {
         let certificates = Arc::new(Certificates::issue(&identity, now)?);
-        self.endpoint
-            .set_server_config(Some(server_config(&identity, &certificates)?));
+        let config = server_config(&identity, &certificates, self.shared.congestion)?;
+        self.endpoint.set_server_config(Some(config));
         let mut own = self
             .shared
             .own
@@ -296,7 +310,12 @@ impl Endpoint {
 
     async fn handshake(&self, address: SocketAddr, pins: &Pins) -> Result<Connection> {
         let own = self.shared.own();
-        let config = client_config(&own.identity, &own.certificates, pins)?;
+        let config = client_config(
+            &own.identity,
+            &own.certificates,
+            pins,
+            self.shared.congestion,
+        )?;
         let name = pins.keys.first().map(tls_name).unwrap_or_default();
         let connecting = self
             .endpoint

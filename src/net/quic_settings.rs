@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use super::identity::{Certificate, Identity};
 use super::pins::{ClientKeys, OwnKeys, ServerKey, provider};
 use super::wire;
+use crate::config::Congestion;
 use crate::fault::{Fault, Result};
 use crate::id::{HostId, Stamp};
 
@@ -29,7 +30,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A link without any is over.
 const IDLE: Duration = Duration::from_secs(20);
 
-fn transport() -> Arc<quinn::TransportConfig> {
+fn transport(congestion: Congestion) -> Arc<quinn::TransportConfig> {
     let mut discovery = quinn::MtuDiscoveryConfig::default();
     discovery.upper_bound(DATAGRAM_BYTES_MAX);
     let mut transport = quinn::TransportConfig::default();
@@ -43,6 +44,13 @@ fn transport() -> Arc<quinn::TransportConfig> {
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
         .mtu_discovery_config(Some(discovery))
         .datagram_receive_buffer_size(None);
+    match congestion {
+        Congestion::Cubic => {}
+        Congestion::Bbr => {
+            let bbr = Arc::new(quinn::congestion::BbrConfig::default());
+            transport.congestion_controller_factory(bbr);
+        }
+    }
     Arc::new(transport)
 }
 
@@ -123,6 +131,7 @@ fn tls_failed(error: &dyn std::error::Error) -> Fault {
 pub(super) fn server_config(
     identity: &Identity,
     certificates: &Certificates,
+    congestion: Congestion,
 ) -> Result<quinn::ServerConfig> {
     let certified = |certificate: &Certificate, key| {
         CertifiedKey::from_der(vec![certificate.der.clone()], key, &provider())
@@ -150,7 +159,7 @@ pub(super) fn server_config(
     tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     let tls = QuicServerConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(transport());
+    config.transport_config(transport(congestion));
     Ok(config)
 }
 
@@ -159,6 +168,7 @@ pub(super) fn client_config(
     identity: &Identity,
     certificates: &Certificates,
     pins: &Pins,
+    congestion: Congestion,
 ) -> Result<quinn::ClientConfig> {
     let before = match (&certificates.previous, identity.previous_tls_key()) {
         (Some((_, _, certificate)), Some(key)) if pins.as_before => Some((certificate, key)),
@@ -176,7 +186,7 @@ pub(super) fn client_config(
     tls.resumption = rustls::client::Resumption::disabled();
     let tls = QuicClientConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
     let mut config = quinn::ClientConfig::new(Arc::new(tls));
-    config.transport_config(transport());
+    config.transport_config(transport(congestion));
     Ok(config)
 }
 

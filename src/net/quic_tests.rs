@@ -26,14 +26,24 @@ fn host(
     off: Duration,
     judge: impl Fn(&HostId) -> std::result::Result<(), Unwelcome> + Send + Sync + 'static,
 ) -> Endpoint {
+    host_by(crate::config::Congestion::Cubic, name, off, judge)
+}
+
+fn host_by(
+    congestion: crate::config::Congestion,
+    name: &'static str,
+    off: Duration,
+    judge: impl Fn(&HostId) -> std::result::Result<(), Unwelcome> + Send + Sync + 'static,
+) -> Endpoint {
     // Kept until the test ends: a key that is replaced is written there.
     thread_local!(static DIRS: std::cell::RefCell<Vec<tempfile::TempDir>> = const { std::cell::RefCell::new(Vec::new()) });
     let dir = tempfile::tempdir().unwrap();
     let identity = Identity::open(&dir.path().join("keys")).unwrap();
     DIRS.with_borrow_mut(|dirs| dirs.push(dir));
-    Endpoint::bind(
+    Endpoint::bind_with(
         identity,
         ([127, 0, 0, 1], 0).into(),
+        congestion,
         move || hello_at(name, off),
         judge,
     )
@@ -77,6 +87,33 @@ async fn hosts_that_know_each_other_talk_in_order() {
     }
     dialled.close("done");
     assert!(!matches!(accepted.control().hear().await, Ok(Some(_))));
+    east.close().await;
+    crest.close().await;
+}
+
+#[tokio::test]
+async fn hosts_that_find_the_speed_of_a_path_in_different_ways_talk_to_each_other() {
+    use crate::config::{Config, Congestion};
+    let config: Config = toml::from_str("congestion = \"bbr\"").unwrap();
+    let east = host_by(config.congestion, "east", NOW, anybody);
+    let crest = host_by(Congestion::Cubic, "crest", NOW, anybody);
+    let (dialled, accepted) = tokio::join!(
+        east.connect(crest.address().unwrap(), crest.id()),
+        crest.accept()
+    );
+    let (dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap());
+    accepted
+        .control()
+        .say(Say::FetchAck { bytes: 1 })
+        .await
+        .unwrap();
+    for from in [&dialled.connection, &accepted.connection] {
+        let bbr = from
+            .congestion_state()
+            .into_any()
+            .is::<quinn::congestion::Bbr>();
+        assert_eq!(bbr, from.stable_id() == dialled.connection.stable_id());
+    }
     east.close().await;
     crest.close().await;
 }
@@ -151,7 +188,8 @@ async fn who_does_not_begin_with_a_hello_is_refused() {
         async move {
             let own = east.shared.own();
             let pins = Pins::of(crest.id());
-            let config = client_config(&own.identity, &own.certificates, &pins).unwrap();
+            let own_way = crate::config::Congestion::default();
+            let config = client_config(&own.identity, &own.certificates, &pins, own_way).unwrap();
             let connecting = east.endpoint.connect_with(
                 config,
                 crest.address().unwrap(),
