@@ -25,13 +25,7 @@ pub fn farm(dir: &std::path::Path, builder: &str, arguments: &[&str]) -> Farm {
 }
 
 pub fn place() -> tempfile::TempDir {
-    use std::os::unix::fs::PermissionsExt;
-    let place = tempfile::Builder::new()
-        .prefix("massif-test-")
-        .tempdir()
-        .unwrap();
-    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    place
+    crate::common::place("massif-test-")
 }
 
 pub fn add(repo: &mut Repo, name: &str, extra: &str) {

@@ -1,18 +1,13 @@
-//! A real farm for a test: the program in a process of its own with a directory of its own, spoken to through the command
-//! line alone. The process ends with the value, and the test fails if it left anything running.
+//! A real farm for a test: one host of all roles that looks at repositories every second.
 
-use std::io::{BufRead, BufReader};
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
-use serde_json::Value;
-
-/// How long a test waits for something that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(600);
-
-/// The program under test.
-pub const MASSIF: &str = env!("CARGO_BIN_EXE_massif");
+use super::host::Host;
+pub use super::host::{MASSIF, PATIENCE};
 
 /// Where the data of other projects is, if it is here. Missing, a test says `skipped`; under CI that is a failure.
 pub fn shared(name: &str) -> Option<PathBuf> {
@@ -50,12 +45,25 @@ pub struct Setup {
 
 /// A running farm.
 pub struct Farm {
+    // Before the directory, so that it ends before that is gone.
+    host: Host,
     directory: Option<tempfile::TempDir>,
-    dir: PathBuf,
-    child: Option<Child>,
     setup: Setup,
     /// From its `ready` line: `http://ADDR`.
     pub http: String,
+}
+
+impl Deref for Farm {
+    type Target = Host;
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl DerefMut for Farm {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
 }
 
 #[allow(dead_code, reason = "each test module uses some of it")]
@@ -76,16 +84,7 @@ impl Farm {
 
     /// A farm of this kind.
     pub fn with(mut setup: Setup) -> Farm {
-        let directory = setup.dir.is_none().then(|| {
-            let made = tempfile::Builder::new()
-                .prefix("massif-test-")
-                .tempdir()
-                .unwrap();
-            use std::os::unix::fs::PermissionsExt;
-            // The sandbox's unprivileged id must be able to walk through it.
-            std::fs::set_permissions(made.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-            made
-        });
+        let directory = setup.dir.is_none().then(|| super::place("massif-test-"));
         let dir = match (&directory, setup.dir.take()) {
             (Some(made), _) => made.path().join("farm"),
             (None, Some(dir)) => dir,
@@ -95,9 +94,8 @@ impl Farm {
             std::os::unix::fs::chown(made.path(), Some(uid), Some(uid)).unwrap();
         }
         let mut farm = Farm {
+            host: Host::at(dir),
             directory,
-            dir,
-            child: None,
             setup,
             http: String::new(),
         };
@@ -107,28 +105,19 @@ impl Farm {
 
     /// Starts the process (again) on the same directory, and returns when it is ready.
     pub fn up(&mut self) {
-        let mut ready = self.spawn();
-        let line = ready
-            .recv_timeout(PATIENCE)
-            .unwrap_or_else(|_| panic!("no ready line:\n{}", self.log()));
+        let ready = self.spawn();
+        let line = self.is_ready(&ready);
         let http = line
             .split_whitespace()
             .find_map(|word| word.strip_prefix("http="))
             .unwrap_or_else(|| {
-                panic!("the ready line is {line:?}:\n{}", self.log());
+                panic!("the ready line is {line:?}:\n{}", self.log_end());
             });
         self.http = format!("http://{http}");
-        let _ = &mut ready;
     }
 
-    /// Starts the process and returns at once; its first line comes through the channel.
-    pub fn spawn(&mut self) -> std::sync::mpsc::Receiver<String> {
-        assert!(self.child.is_none(), "it runs already");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .unwrap();
+    /// Starts the process and returns at once; its `ready` line comes through the channel.
+    pub fn spawn(&mut self) -> Receiver<String> {
         let program = self.program();
         let mut command = match self.setup.wrapper.split_first() {
             Some((wrapper, arguments)) => {
@@ -150,28 +139,14 @@ impl Farm {
                 "1s",
             ])
             .arg("--dir")
-            .arg(&self.dir)
+            .arg(&self.host.dir)
             .args(&self.setup.arguments)
-            .envs(self.setup.environment.iter().cloned())
-            .env("MASSIF_LOG", "massif=debug")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log);
+            .envs(self.setup.environment.iter().cloned());
         if let Some(uid) = self.setup.uid.filter(|_| self.setup.wrapper.is_empty()) {
             use std::os::unix::process::CommandExt;
             command.uid(uid).gid(uid);
         }
-        let mut child = command.spawn().unwrap();
-        let out = child.stdout.take().unwrap();
-        self.child = Some(child);
-        let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                // The test may have gone on.
-                send.send(line).ok();
-            }
-        });
-        receive
+        self.host.start(command)
     }
 
     /// The program; a copy for another user, because the build directory may be closed to others.
@@ -188,26 +163,12 @@ impl Farm {
 
     /// Its directory.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        &self.host.dir
     }
 
     /// What clients are served.
     pub fn public(&self) -> PathBuf {
-        self.dir.join("public")
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.dir.with_extension("log")
-    }
-
-    /// Its log so far, for messages.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log_path()).unwrap_or_default()
-    }
-
-    /// The process id.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+        self.host.dir.join("public")
     }
 
     /// Sets an environment variable for the next start.
@@ -218,151 +179,21 @@ impl Farm {
             .extend(value.map(|value| (name.to_string(), value.to_string())));
     }
 
-    /// Runs a command against it.
-    pub fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(MASSIF);
-        command
-            .arg("--dir")
-            .arg(&self.dir)
-            .args(arguments)
-            .stdin(Stdio::null());
-        command.output().unwrap()
-    }
-
-    /// Runs a command that must end with this code; its output.
+    /// Runs a command that must end with this code; all that it said.
     pub fn code(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "massif {arguments:?}\n{text}\n{errors}\n{}",
-            self.log()
-        );
-        format!("{text}{errors}")
+        let (text, errors) = self.ended(code, arguments);
+        text + &errors
     }
 
-    /// Runs a command that must succeed; its output.
+    /// Runs a command that must succeed; all that it said.
     pub fn ok(&self, arguments: &[&str]) -> String {
         self.code(0, arguments)
     }
 
-    /// Runs a command with `--json` that must succeed.
-    pub fn json(&self, arguments: &[&str]) -> Value {
-        let mut all = vec!["--json"];
-        all.extend(arguments);
-        let output = self.run(&all);
-        let text = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "massif {arguments:?}\n{text}\n{errors}\n{}",
-            self.log()
-        );
-        serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("massif {arguments:?}: {error}\n{text}"))
-    }
-
-    /// Asks again and again until the answer fits; the answer.
-    pub fn until(&self, arguments: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.json(arguments);
-            if fits(&answer) {
-                return answer;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "massif {arguments:?} still says {answer:#}\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// The newest job of a recipe, once it is at its end.
-    pub fn done(&self, recipe: &str) -> Value {
-        let over = |job: &Value| {
-            matches!(
-                job["state"].as_str(),
-                Some("published" | "failed" | "cancelled" | "superseded")
-            )
-        };
-        let jobs = self.until(&["job", "list"], |jobs| {
-            jobs.as_array()
-                .unwrap()
-                .iter()
-                .find(|job| job["recipe"] == recipe)
-                .is_some_and(over)
-        });
-        jobs.as_array()
-            .unwrap()
-            .iter()
-            .find(|job| job["recipe"] == recipe)
-            .unwrap()
-            .clone()
-    }
-
-    /// The newest job of a recipe must be published.
-    pub fn published(&self, recipe: &str) -> Value {
-        let job = self.done(recipe);
-        if job["state"] != "published" {
-            let log = self.run(&["job", "log", recipe]);
-            panic!(
-                "{job:#}\n{}\n{}",
-                String::from_utf8_lossy(&log.stdout),
-                self.log()
-            );
-        }
-        job
-    }
-
-    /// Ends it by SIGKILL.
-    pub fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    /// Whether the process is there.
-    pub fn lives(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_some_and(|child| child.try_wait().unwrap().is_none())
-    }
-
-    /// Waits for it to die by itself and says by which signal.
-    pub fn died(&mut self, of: &str) -> Option<i32> {
-        use std::os::unix::process::ExitStatusExt;
-        let mut child = self.child.take().expect("it runs");
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status.signal();
-            }
-            if Instant::now() > deadline {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                panic!("{of}: it lives on:\n{}", self.log());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     /// Ends it by SIGTERM, which must take 5 s at most and exit 0.
     pub fn stop(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        let began = Instant::now();
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let status = child.wait().unwrap();
-        assert!(status.success(), "{status}\n{}", self.log());
-        assert!(
-            began.elapsed() < Duration::from_secs(7),
-            "it took {:?}",
-            began.elapsed()
-        );
+        let took = self.host.stop();
+        assert!(took < Duration::from_secs(7), "it took {took:?}");
     }
 
     /// Checks every served file, and every stone and manifest that was made, with the independent reader, if it is here.
@@ -404,20 +235,12 @@ impl Farm {
             .filter(|artefact| artefact["kind"] != "manifest_jsonc")
             .map(|artefact| {
                 let sha256 = artefact["sha256"].as_str().unwrap();
-                self.dir.join("blobs").join(&sha256[..2]).join(&sha256[2..])
+                self.host
+                    .dir
+                    .join("blobs")
+                    .join(&sha256[..2])
+                    .join(&sha256[2..])
             })
             .collect()
-    }
-}
-
-impl Drop for Farm {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().ok();
-            child.wait().ok();
-        }
-        if std::thread::panicking() && self.directory.is_some() {
-            eprintln!("log of the farm:\n{}", self.log());
-        }
     }
 }

@@ -38,20 +38,12 @@ pub fn configure(node: &Node, name: &str, builder: &str) {
 }
 
 /// A new builder with this `[builder]` in its configuration.
-fn builder(place: &Place, crest: &Node, name: &str, config: &str) -> Node {
-    let invite = [
-        "invite",
-        "--role",
-        "avalanche",
-        "--pre-approved",
-        "--name",
-        name,
-    ];
-    let line = crest.ok(&invite).trim().to_string();
+pub fn builder(place: &Place, crest: &Node, name: &str, config: &str) -> Node {
+    let line = crest.invite("avalanche", name, &[]);
     let mut node = place.host(name);
     configure(&node, name, config);
     node.join(&line);
-    crest.until(&["peer", "show", name], |peer| peer["link"]["up"] == true);
+    crest.until_linked(name);
     crest.until(&["builder", "list"], |all| verdict(all, name) == "fit");
     node
 }
@@ -154,7 +146,7 @@ fn a_host_on_which_one_recipe_after_the_other_fails_is_stopped_tested_and_let_go
     // Mended, it shows it and is back without anybody's help.
     east.stop();
     configure(&east, "east", "");
-    east.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+    east.serves();
     east.up();
     crest.until_event("builder_released", "which is known to be good");
     crest.until(&["builder", "list"], |all| verdict(all, "east") == "fit");

@@ -38,11 +38,9 @@ pub fn check_all(crest: &Node, builders: &[&Node]) {
             .find(|path| path.exists())
             .unwrap_or_else(|| panic!("no builder has the log of {attempt}"));
         // Its last bytes may come after the packages.
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while std::fs::read(crest.log_file(&attempt)).unwrap_or_default() != bytes(&there) {
-            assert!(Instant::now() < deadline, "the log of {attempt} differs");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        crest.wait(&format!("the log of {attempt} is the same"), || {
+            std::fs::read(crest.log_file(&attempt)).unwrap_or_default() == bytes(&there)
+        });
         assert!(!bytes(&there).is_empty());
         let shown = crest.ok(&["job", "log", &id]);
         assert!(!shown.is_empty());
@@ -185,7 +183,7 @@ fn a_builder_that_is_killed_gives_its_work_to_another_within_the_lease() {
     // It comes back, and what it had is of no use any more.
     nodes[dead].arguments = vec!["serve".into(), "--slots".into(), "1".into()];
     nodes[dead].up();
-    crest.until(&["peer", "show", &busy], |peer| peer["link"]["up"] == true);
+    crest.until_linked(&busy);
     check_all(&crest, &[&nodes[0], &nodes[1]]);
 }
 
@@ -213,18 +211,10 @@ fn a_partition_longer_than_the_lease_is_built_elsewhere_and_published_once() {
     // Both build it now. The far one ends first, and nobody can hear it.
     crest.published("alpha");
     relay.cut(false);
-    crest.until(&["peer", "show", "far"], |peer| peer["link"]["up"] == true);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    crest.until_linked("far");
     // It is told that nobody wants its packages, and throws them away.
     let kept = || std::fs::read_dir(far.dir.join("attempts")).unwrap().count();
-    while kept() > 0 {
-        assert!(
-            Instant::now() < deadline,
-            "far keeps its packages\n{}",
-            far.log()
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    far.wait("far throws its packages away", || kept() == 0);
     check_all(&crest, &[&far, &near]);
 }
 

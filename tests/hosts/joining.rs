@@ -49,7 +49,7 @@ fn a_builder_joins_by_a_line_and_both_sides_show_the_same_words() {
         "{failure}"
     );
     crest.ok(&["peer", "approve", "east"]);
-    let peer = crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    let peer = crest.until_linked("east");
     assert_eq!(peer["trust"], "trusted");
     crest.until(&["builder", "list"], |all| {
         all.as_array().unwrap().iter().any(|b| b["name"] == "east")
@@ -73,7 +73,7 @@ fn a_builder_joins_by_a_line_and_both_sides_show_the_same_words() {
     crest.stop();
     crest.up();
     east.up();
-    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    crest.until_linked("east");
 
     // A name is the farm's to give.
     crest.ok(&["peer", "rename", "east", "eastern"]);
@@ -160,6 +160,43 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
         }
     }
     found
+}
+
+#[test]
+fn a_line_configures_the_host_that_runs_and_a_host_belongs_to_one_farm() {
+    let place = Place::new();
+    let mut crest = place.summit("30s");
+    let mut east = place.host("east");
+    east.ok(&["init", "--role", "avalanche"]);
+    east.arguments = ["serve", "--slots", "0", "--listen", "127.0.0.1:0"]
+        .map(str::to_string)
+        .to_vec();
+    east.up();
+    let line = crest.invite("avalanche", "east", &[]);
+    let said = east.ok(&["join", &line]);
+    assert_eq!(words_in(&said).split_whitespace().count(), 5, "{said}");
+    crest.until_linked("east");
+    // The same line again says what is, and uses nothing.
+    let again = east.ok(&["join", &line]);
+    assert_eq!(words_in(&again), words_in(&said));
+    assert_eq!(crest.json(&["invite", "--list"])[0]["used"], 1);
+
+    let other = Place::new();
+    let elsewhere = other.summit("30s");
+    let line = elsewhere.invite("avalanche", "east", &[]);
+    let refused = east.code(5, &["join", &line]);
+    assert!(refused.contains("this host builds for"), "{refused}");
+    assert_eq!(elsewhere.json(&["invite", "--list"])[0]["used"], 0);
+    // Nor does a host that decides become a builder in the same directory, whether it runs or not.
+    let refused = crest.code(5, &["join", &line]);
+    assert!(refused.contains("a summit of its own"), "{refused}");
+    crest.stop();
+    let refused = crest.code(5, &["join", &line]);
+    assert!(refused.contains("a farm of its own"), "{refused}");
+    assert!(!crest.dir.join("massif.toml").exists());
+    crest.up();
+    crest.until_linked("east");
+    assert_eq!(elsewhere.json(&["invite", "--list"])[0]["used"], 0);
 }
 
 #[test]
@@ -401,12 +438,8 @@ fn who_waits_for_approval_sees_what_the_other_side_must_do_until_it_is_done() {
         west.said()
     );
     crest.ok(&["peer", "approve", "west"]);
-    crest.until(&["peer", "show", "west"], |peer| peer["link"]["up"] == true);
+    crest.until_linked("west");
     let told = format!("linked to {host}: this host belongs to its farm");
-    let deadline = std::time::Instant::now() + super::rig::PATIENCE;
-    while !west.log().contains(&told) {
-        assert!(std::time::Instant::now() < deadline, "{}", west.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    west.wait(&told, || west.log().contains(&told));
     assert!(!west.said().contains('\u{1b}') && !west.log().contains('\u{1b}'));
 }

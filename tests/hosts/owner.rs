@@ -69,7 +69,7 @@ fn the_owner_of_a_builder_sees_it_while_summit_is_out_of_reach() {
 
     // Its own restart changes nothing: it knows whose builder it is.
     east.stop();
-    east.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+    east.serves();
     east.up();
     alarmed(&east);
     let builders = east.until(&["builder", "list"], |all| all[0]["verdict"] == "fit");

@@ -1,24 +1,26 @@
-//! Several real hosts on one machine: each the program in a process of its own with a directory of its own, joined through the
-//! command line, spoken to through its doors alone.
+//! Several real hosts on one machine, joined through the command line.
 
-use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::process::Command;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::farm::MASSIF;
-
-/// How long something that must happen may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+use crate::common;
+pub use crate::common::host::PATIENCE;
+use crate::common::host::{Host, MASSIF};
 
 /// A port that nobody has, most likely until somebody of this test takes it.
 pub fn free_port() -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
 }
 
 /// The directories of one test.
@@ -28,50 +30,28 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Place {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::Builder::new()
-            .prefix("massif-hosts-")
-            .tempdir()
-            .unwrap();
-        // The sandbox's unprivileged id must be able to walk through it.
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        Place { dir }
+        Place {
+            dir: common::place("massif-hosts-"),
+        }
     }
 
     /// A summit and vessel without slots of its own, on a port that stays.
     pub fn summit(&self, lease: &str) -> Node {
-        let port = free_port();
-        let mut node = Node::new(self.dir.path().join("crest"));
-        node.port = port;
-        let listen = format!("127.0.0.1:{port}");
-        let words = [
-            "up",
-            "--headless",
-            "--slots",
-            "0",
-            "--listen",
-            &listen,
-            "--http",
-            "127.0.0.1:0",
-            "--poll",
-            "1s",
-            "--lease",
-            lease,
-        ];
-        node.arguments = words.map(str::to_string).to_vec();
-        node.up();
-        node
+        self.deciding(&["up", "--headless", "--slots", "0"], lease)
     }
 
     /// A summit that publishes nothing itself.
     pub fn summit_alone(&self, lease: &str) -> Node {
-        let port = free_port();
-        let mut node = Node::new(self.dir.path().join("crest"));
-        node.port = port;
-        node.ok(&["init", "--role", "summit"]);
-        let listen = format!("127.0.0.1:{port}");
-        let words = [
-            "serve",
+        self.host("crest").ok(&["init", "--role", "summit"]);
+        self.deciding(&["serve"], lease)
+    }
+
+    /// The host that decides, started with this command.
+    pub fn deciding(&self, command: &[&str], lease: &str) -> Node {
+        let mut node = self.host("crest");
+        node.port = free_port();
+        let listen = format!("127.0.0.1:{}", node.port);
+        let more = [
             "--listen",
             &listen,
             "--http",
@@ -81,7 +61,7 @@ impl Place {
             "--lease",
             lease,
         ];
-        node.arguments = words.map(str::to_string).to_vec();
+        node.arguments = owned(&[command, &more].concat());
         node.up();
         node
     }
@@ -93,30 +73,26 @@ impl Place {
 
     /// The same with something in its environment.
     pub fn vessel_in(&self, summit: &Node, name: &str, environment: Vec<(String, String)>) -> Node {
-        let line = summit.ok(&[
-            "invite",
-            "--role",
-            "vessel",
-            "--pre-approved",
-            "--name",
-            name,
-        ]);
+        let line = summit.invite("vessel", name, &[]);
         let mut node = self.host(name);
         node.environment = environment;
         // Builders dial it where it was before.
         let listen = format!("127.0.0.1:{}", free_port());
-        node.arguments = ["join", line.trim(), "--headless", "--listen", &listen]
-            .map(str::to_string)
-            .to_vec();
+        node.arguments = owned(&["join", &line, "--headless", "--listen", &listen]);
         node.up();
-        node.arguments = ["serve", "--listen", &listen].map(str::to_string).to_vec();
-        summit.until(&["peer", "show", name], |peer| peer["link"]["up"] == true);
+        node.arguments = owned(&["serve", "--listen", &listen]);
+        summit.until_linked(name);
         node
     }
 
     /// A directory for a host of this name; nothing runs there yet.
     pub fn host(&self, name: &str) -> Node {
-        Node::new(self.dir.path().join(name))
+        Node {
+            host: Host::at(self.dir.path().join(name)),
+            port: 0,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// A new builder: invited, joined and approved.
@@ -132,150 +108,94 @@ impl Place {
         more: &[&str],
         environment: Vec<(String, String)>,
     ) -> Node {
-        let mut all = vec![
-            "invite",
-            "--role",
-            "avalanche",
-            "--pre-approved",
-            "--name",
-            name,
-        ];
-        all.extend(more);
-        let line = summit.ok(&all).trim().to_string();
+        let line = summit.invite("avalanche", name, more);
         let mut node = self.host(name);
         node.environment = environment;
         node.join(&line);
-        summit.until(&["peer", "show", name], |peer| peer["link"]["up"] == true);
+        summit.until_linked(name);
+        node
+    }
+
+    /// A new builder that sends so many bytes in a second, with more for its invitation.
+    pub fn slow_builder(&self, summit: &Node, name: &str, bytes_s: &str, more: &[&str]) -> Node {
+        let line = summit.invite("avalanche", name, more);
+        let mut node = self.host(name);
+        node.join_with(&line, &["--upload-limit", bytes_s]);
+        summit.until_linked(name);
         node
     }
 }
 
 /// One host.
 pub struct Node {
-    pub dir: PathBuf,
+    host: Host,
     pub port: u16,
+    /// What it is started with.
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
-    child: Option<Child>,
-    said: Arc<Mutex<String>>,
+}
+
+impl Deref for Node {
+    type Target = Host;
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
+impl DerefMut for Node {
+    fn deref_mut(&mut self) -> &mut Host {
+        &mut self.host
+    }
 }
 
 #[allow(dead_code, reason = "each test uses some of it")]
 impl Node {
-    fn new(dir: PathBuf) -> Node {
-        Node {
-            dir,
-            port: 0,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            child: None,
-            said: Arc::default(),
-        }
+    /// A line that lets a host of this role and name in at once.
+    pub fn invite(&self, role: &str, name: &str, more: &[&str]) -> String {
+        let all = ["invite", "--role", role, "--pre-approved", "--name", name];
+        self.ok(&[&all, more].concat()).trim().to_string()
     }
 
     /// Becomes a builder with this line, and is ready.
     pub fn join(&mut self, line: &str) {
-        self.arguments = ["join", line, "--headless", "--slots", "1"]
-            .map(str::to_string)
-            .to_vec();
+        self.join_with(line, &[]);
+    }
+
+    /// The same with more on its command line.
+    pub fn join_with(&mut self, line: &str, more: &[&str]) {
+        let all = ["join", line, "--headless", "--slots", "1"];
+        self.arguments = owned(&[&all, more].concat());
         self.up();
+    }
+
+    /// From its next start on a builder like any other, which it became before.
+    pub fn serves(&mut self) {
+        self.arguments = owned(&["serve", "--slots", "1"]);
     }
 
     /// Starts the process and returns when it is ready.
     pub fn up(&mut self) {
         let ready = self.spawn();
-        if ready.recv_timeout(PATIENCE).is_err() {
-            panic!(
-                "{} is not ready: {}\n{}",
-                self.dir.display(),
-                self.said(),
-                self.log()
-            );
-        }
+        self.is_ready(&ready);
     }
 
     /// Starts the process; the channel hears its `ready` line.
-    pub fn spawn(&mut self) -> std::sync::mpsc::Receiver<String> {
-        assert!(self.child.is_none(), "it runs already");
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .unwrap();
-        let mut child = Command::new(MASSIF)
+    pub fn spawn(&mut self) -> Receiver<String> {
+        let mut command = Command::new(MASSIF);
+        command
             .args(&self.arguments)
             .arg("--dir")
-            .arg(&self.dir)
-            .envs(self.environment.iter().cloned())
-            .env("MASSIF_LOG", "massif=debug")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let out = child.stdout.take().unwrap();
-        self.child = Some(child);
-        let (send, receive) = std::sync::mpsc::channel();
-        let said = Arc::clone(&self.said);
-        said.lock().unwrap().clear();
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                {
-                    let mut said = said.lock().unwrap();
-                    said.push_str(&line);
-                    said.push('\n');
-                }
-                if line.starts_with("ready ") {
-                    // The test may have gone on.
-                    send.send(line).ok();
-                }
-            }
-        });
-        receive
+            .arg(&self.host.dir)
+            .envs(self.environment.iter().cloned());
+        self.host.start(command)
     }
 
-    /// What it printed.
-    pub fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.dir.with_extension("log")
-    }
-
-    pub fn log(&self) -> String {
-        let text = std::fs::read_to_string(self.log_path()).unwrap_or_default();
-        let skip = text.lines().count().saturating_sub(80);
-        text.lines().skip(skip).collect::<Vec<_>>().join("\n")
-    }
-
-    /// Runs a command against it.
-    pub fn run(&self, arguments: &[&str]) -> Output {
-        Command::new(MASSIF)
-            .arg("--dir")
-            .arg(&self.dir)
-            .args(arguments)
-            .env_remove("MASSIF_JOIN")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
-    }
-
-    /// Runs a command that must end with this code; all that it said.
+    /// Runs a command that must end with this code; what it printed, and what else it said when that is a failure.
     pub fn code(&self, code: i32, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "massif {arguments:?}\n{text}\n{errors}\n{}",
-            self.log()
-        );
-        if code == 0 {
-            text
-        } else {
-            format!("{text}{errors}")
+        let (text, errors) = self.ended(code, arguments);
+        match code {
+            0 => text,
+            _ => text + &errors,
         }
     }
 
@@ -283,49 +203,9 @@ impl Node {
         self.code(0, arguments)
     }
 
-    pub fn json(&self, arguments: &[&str]) -> Value {
-        let mut all = vec!["--json"];
-        all.extend(arguments);
-        let text = self.ok(&all);
-        serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("massif {arguments:?}: {error}\n{text}"))
-    }
-
-    /// Asks again and again until the answer fits; the answer.
-    pub fn until(&self, arguments: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.json(arguments);
-            if fits(&answer) {
-                return answer;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "massif {arguments:?} still says {answer:#}\n{}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// The newest job of a recipe, once it is published.
-    pub fn published(&self, recipe: &str) -> Value {
-        let jobs = self.until(&["job", "list"], |jobs| {
-            let job = jobs
-                .as_array()
-                .unwrap()
-                .iter()
-                .find(|job| job["recipe"] == recipe);
-            let state = job.and_then(|job| job["state"].as_str());
-            assert!(state != Some("failed"), "{job:#?}\n{}", self.log());
-            state == Some("published")
-        });
-        let found = jobs
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|job| job["recipe"] == recipe);
-        found.unwrap().clone()
+    /// Waits for the link of a peer.
+    pub fn until_linked(&self, name: &str) -> Value {
+        self.until(&["peer", "show", name], |peer| peer["link"]["up"] == true)
     }
 
     /// Waits until an attempt of this recipe is being built; the builder's name.
@@ -381,7 +261,7 @@ impl Node {
             assert!(
                 Instant::now() < deadline,
                 "no {kind} with {words:?}: {all:#?}\n{}",
-                self.log()
+                self.log_end()
             );
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -389,43 +269,15 @@ impl Node {
 
     /// The most memory that it ever had, in MiB.
     pub fn memory_mib(&self) -> u64 {
-        let pid = self.child.as_ref().expect("it runs").id();
+        let pid = self.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.unwrap().split_whitespace().next().unwrap();
         kib.parse::<u64>().unwrap() / 1024
     }
 
-    /// Ends it by SIGKILL.
-    pub fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    /// Ends it by SIGTERM, which must exit 0.
-    pub fn stop(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        let status = child.wait().unwrap();
-        assert!(status.success(), "{status}\n{}", self.log());
-    }
-
     pub fn log_file(&self, attempt: &str) -> PathBuf {
         self.dir.join("logs").join(format!("{attempt}.log"))
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().ok();
-            child.wait().ok();
-        }
-        if std::thread::panicking() {
-            eprintln!("log of {}:\n{}", self.dir.display(), self.log());
-        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Small {
             place.builder(&crest, "west", &[]),
         ];
         for builder in &mut builders {
-            builder.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+            builder.serves();
         }
         let mut repo = Repo::new();
         add(&mut repo, "first", "");
@@ -94,7 +94,9 @@ impl Small {
                 let builder = &mut self.builders[(which - 2) as usize];
                 match dice.roll(2) {
                     0 => builder.kill(),
-                    _ => builder.stop(),
+                    _ => {
+                        builder.stop();
+                    }
                 }
                 std::thread::sleep(pause);
                 builder.up();

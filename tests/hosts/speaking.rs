@@ -97,7 +97,7 @@ fn a_link_that_dies_every_few_seconds_costs_no_attempt_and_no_line_of_the_log() 
     for _ in 0..4 {
         crest.kill();
         crest.up();
-        crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+        crest.until_linked("east");
         std::thread::sleep(Duration::from_millis(700));
     }
     let job = crest.published("alpha");

@@ -1,30 +1,20 @@
 //! Three hosts: one decides, one publishes, one builds. Who belongs to the farm is the first one's word.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use super::building::add;
-use super::rig::{Node, PATIENCE, Place};
+use super::rig::{Node, Place};
 use crate::common::repo::Repo;
 use crate::ring::script_recipe;
 
 /// Waits until a host knows a peer, linked or not.
 fn until_linked(node: &Node, peer: &str, up: bool) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let all = node.json(&["peer", "list"]);
-        let is = all
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|one| one["name"] == peer && one["link"]["up"] == up);
-        if is {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{peer}: {all:#}\n{}", node.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    node.until(&["peer", "list"], |all| {
+        let mut all = all.as_array().unwrap().iter();
+        all.any(|one| one["name"] == peer && one["link"]["up"] == up)
+    });
 }
 
 fn stones(node: &Node) -> usize {
