@@ -39,7 +39,9 @@ pub const STONE_CONTENT_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 /// A package file: its content may be incompressible.
 pub const STONE_FILE_BYTES_MAX: u64 = STONE_CONTENT_BYTES_MAX + 4 * STONE_TABLE_BYTES_MAX;
 /// Offers of attempts that vessel fetches and checks at the same time.
-pub const FETCHES_MAX: usize = 4;
+pub const FETCHES_MAX: usize = 8;
+/// The same of one builder: others are fetched from meanwhile, however slow it is.
+pub const FETCHES_OF_BUILDER_MAX: usize = 2;
 /// Time until a fetch or a write to the served files that failed is tried again.
 pub const VESSEL_RETRY_S: u64 = 5;
 /// zstd window of the contents that we write: 32 MiB, so that neither a slot nor a client needs a package's size in memory.
@@ -192,6 +194,12 @@ pub const LINK_QUEUE_MAX: usize = 4_096;
 pub const REFUSALS_NOTED_PER_MIN: usize = 60;
 /// What a peer may do wrong on one link before the link is closed.
 pub const MISDEEDS_MAX: u32 = 20;
+/// What a builder or an operator may say first on a stream of its own: which file, or its new keys.
+pub const WISH_BYTES_MAX: usize = 16 * 1024;
+/// What a builder says of itself: slots, disks, and a few lines of evidence.
+pub const REPORT_BYTES_MAX: usize = 64 * 1024;
+/// Messages of a peer to an actor that may wait there; the next are left with the peer until the actor has heard them.
+pub const LINK_AHEAD_MAX: u32 = 16;
 /// How long a ticket lives unless said otherwise.
 pub const TICKET_S: u64 = 900;
 /// The longest life of a ticket: a month.

@@ -97,12 +97,12 @@ impl Post {
                     }
                     _ => vessel::Source::Local(avalanche::builder::out_dir(&self.dir, attempt)),
                 };
-                Some(vessel::Message::Offer {
+                Some(vessel::Message::Offer(vessel::Offer {
                     attempt,
                     builder: from,
                     artefacts,
                     from: source,
-                })
+                }))
             }
             other => {
                 tracing::warn!(?other, "not for vessel");

@@ -13,8 +13,8 @@ use super::engine::{Admission, Engine};
 use super::fetch;
 use super::rows::Ended;
 use super::{
-    Arguments, Changed, Examined, Fetched, Message, Source, Taken, Told, Unfetched, Verified,
-    examine,
+    Arguments, Changed, Examined, Fetched, Message, Offer, Source, Taken, Told, Tried, Unfetched,
+    Verified, examine,
 };
 use crate::actors::{kill_point, now};
 use crate::fault::{Fault, Kind, Result};
@@ -35,6 +35,8 @@ pub struct State {
     /// Offers that are being fetched.
     fetching: BTreeSet<AttemptId>,
     permits: Arc<Semaphore>,
+    /// Of each builder: one that sends slowly, or nothing, keeps no other waiting.
+    permits_of: BTreeMap<HostId, Arc<Semaphore>>,
     /// What will be offered to be held against what is published: by whom, and against which attempt. Lost with the
     /// process; summit gives such a comparison up after a while.
     examining: BTreeMap<AttemptId, (HostId, AttemptId)>,
@@ -65,6 +67,7 @@ impl Actor for Vessel {
             arguments,
             fetching: BTreeSet::new(),
             permits: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
+            permits_of: BTreeMap::new(),
             examining: BTreeMap::new(),
             one: Arc::new(Semaphore::new(1)),
             unsaid: Vec::new(),
@@ -135,12 +138,7 @@ impl State {
                     tracing::warn!("attempt {attempt} is still expected: {fault}");
                 }
             }
-            Message::Offer {
-                attempt,
-                builder,
-                artefacts,
-                from,
-            } => self.offer(myself, attempt, builder, artefacts, from)?,
+            Message::Offer(offer) => self.offer(myself, offer)?,
             Message::Fetched(fetched) => self.fetched(myself, *fetched).await?,
             Message::Artefacts(attempt, reply) => {
                 answer(reply, self.engine()?.artefacts(attempt));
@@ -280,16 +278,14 @@ impl State {
     fn offer(
         &mut self,
         myself: &ActorRef<Message>,
-        attempt: AttemptId,
-        builder: HostId,
-        artefacts: Vec<Artefact>,
-        from: Source,
+        offer: Offer,
     ) -> std::result::Result<(), ActorProcessingErr> {
+        let (attempt, builder) = (offer.attempt, offer.builder);
         if self.fetching.contains(&attempt) {
             return Ok(());
         }
         if is_comparison(attempt.job) {
-            return self.examine(myself, attempt, builder, artefacts, from);
+            return self.examine(myself, offer);
         }
         match self.engine()?.admit(attempt, builder)? {
             Admission::Over(ended) => self.say_end(attempt, Some(builder), ended),
@@ -313,28 +309,11 @@ impl State {
                 self.unsaid.push(Told::Builder(builder, say));
             }
             Admission::Expected(expected) => {
-                self.fetching.insert(attempt);
-                let blobs = self.arguments.blobs.clone();
+                let fetch = move |blobs: &Blobs, offer: &Offer| {
+                    fetch_and_check(blobs, &expected, &offer.artefacts, &offer.from)
+                };
                 let permits = self.permits.clone();
-                let myself = myself.clone();
-                tokio::spawn(async move {
-                    // Only a closed semaphore gives none, and nobody closes it.
-                    let _permit = permits.acquire_owned().await;
-                    let fetch = move || {
-                        let result = fetch_and_check(&blobs, &expected, &artefacts, &from);
-                        Fetched {
-                            attempt,
-                            builder,
-                            artefacts,
-                            from,
-                            result,
-                        }
-                    };
-                    match tokio::task::spawn_blocking(fetch).await {
-                        Ok(fetched) => remind(&myself, Message::Fetched(Box::new(fetched))),
-                        Err(error) => tracing::error!("fetching {attempt} broke off: {error}"),
-                    }
-                });
+                self.begin(myself, permits, offer, fetch, Message::Fetched);
             }
         }
         Ok(())
@@ -344,11 +323,9 @@ impl State {
     fn examine(
         &mut self,
         myself: &ActorRef<Message>,
-        attempt: AttemptId,
-        builder: HostId,
-        artefacts: Vec<Artefact>,
-        from: Source,
+        offer: Offer,
     ) -> std::result::Result<(), ActorProcessingErr> {
+        let (attempt, builder) = (offer.attempt, offer.builder);
         let known = self.examining.get(&attempt).copied();
         let Some((_, publication)) = known.filter(|(expected, _)| *expected == builder) else {
             let say = Say::Unexpected { attempt };
@@ -356,28 +333,45 @@ impl State {
             return Ok(());
         };
         let published = self.engine()?.artefacts(publication)?;
+        let compare = move |blobs: &Blobs, offer: &Offer| {
+            examine::examine(blobs, &offer.from, &published, &offer.artefacts)
+        };
+        let one = self.one.clone();
+        self.begin(myself, one, offer, compare, Message::Examined);
+        Ok(())
+    }
+
+    /// Fetches an offer where that may block, as soon as there is a permit of its builder's and one of all; vessel hears what
+    /// came of it.
+    fn begin<T: Send + 'static>(
+        &mut self,
+        myself: &ActorRef<Message>,
+        permits: Arc<Semaphore>,
+        offer: Offer,
+        fetch: impl FnOnce(&Blobs, &Offer) -> T + Send + 'static,
+        tell: fn(Box<Tried<T>>) -> Message,
+    ) {
+        let attempt = offer.attempt;
         self.fetching.insert(attempt);
-        let (blobs, one) = (self.arguments.blobs.clone(), self.one.clone());
-        let myself = myself.clone();
+        let of_builder = self
+            .permits_of
+            .entry(offer.builder)
+            .or_insert_with(|| Arc::new(Semaphore::new(limit::FETCHES_OF_BUILDER_MAX)))
+            .clone();
+        let (blobs, myself) = (self.arguments.blobs.clone(), myself.clone());
         tokio::spawn(async move {
-            // Only a closed semaphore gives none, and nobody closes it.
-            let _permit = one.acquire_owned().await;
-            let examine = move || {
-                let result = examine::examine(&blobs, &from, &published, &artefacts);
-                Examined {
-                    attempt,
-                    builder,
-                    artefacts,
-                    from,
-                    result,
-                }
+            // Only a closed semaphore gives none, and nobody closes these.
+            let _of_builder = of_builder.acquire_owned().await;
+            let _of_all = permits.acquire_owned().await;
+            let fetch = move || {
+                let result = fetch(&blobs, &offer);
+                Tried { offer, result }
             };
-            match tokio::task::spawn_blocking(examine).await {
-                Ok(examined) => remind(&myself, Message::Examined(Box::new(examined))),
-                Err(error) => tracing::error!("comparing {attempt} broke off: {error}"),
+            match tokio::task::spawn_blocking(fetch).await {
+                Ok(tried) => remind(&myself, tell(Box::new(tried))),
+                Err(error) => tracing::error!("fetching {attempt} broke off: {error}"),
             }
         });
-        Ok(())
     }
 
     /// Forgets what a comparison kept, when nothing is being fetched that could rely on the same bytes.
@@ -404,13 +398,8 @@ impl State {
         myself: &ActorRef<Message>,
         examined: Examined,
     ) -> std::result::Result<(), ActorProcessingErr> {
-        let Examined {
-            attempt,
-            builder,
-            artefacts,
-            from,
-            result,
-        } = examined;
+        let Tried { offer, result } = examined;
+        let (attempt, builder) = (offer.attempt, offer.builder);
         self.fetching.remove(&attempt);
         if !self.examining.contains_key(&attempt) {
             return Ok(());
@@ -445,12 +434,7 @@ impl State {
             },
             Err(fault) => {
                 tracing::warn!("attempt {attempt} is not compared yet: {fault}");
-                drop(myself.send_after(retry(), move || Message::Offer {
-                    attempt,
-                    builder,
-                    artefacts,
-                    from,
-                }));
+                drop(myself.send_after(retry(), move || Message::Offer(offer)));
                 return Ok(());
             }
         };
@@ -466,16 +450,11 @@ impl State {
         myself: &ActorRef<Message>,
         fetched: Fetched,
     ) -> std::result::Result<(), ActorProcessingErr> {
-        let Fetched {
-            attempt,
-            builder,
-            artefacts,
-            from,
-            result,
-        } = fetched;
+        let Tried { offer, result } = fetched;
+        let (attempt, builder) = (offer.attempt, offer.builder);
         self.fetching.remove(&attempt);
         let at = now().wall;
-        let files = artefacts.clone();
+        let files = offer.artefacts.clone();
         let done = match result {
             Ok(packages) => {
                 self.work(move |engine| engine.publish(attempt, builder, &files, &packages, at))
@@ -496,12 +475,7 @@ impl State {
             }
             Err(fault) => {
                 tracing::warn!("attempt {attempt} is not published yet: {fault}");
-                drop(myself.send_after(retry(), move || Message::Offer {
-                    attempt,
-                    builder,
-                    artefacts,
-                    from,
-                }));
+                drop(myself.send_after(retry(), move || Message::Offer(offer)));
             }
         }
         Ok(())

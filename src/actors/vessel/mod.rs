@@ -116,16 +116,7 @@ pub enum Message {
     Forget(AttemptId),
     /// A builder has artefacts: fetch, check, publish. Repeats are answered with what came of the first.
     /// A failure that is neither the recipe's nor final is told to nobody: the builder offers again.
-    Offer {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Who offers: must be the host that is expected.
-        builder: HostId,
-        /// What there is. Stones are published; all are kept as blobs for `job artefacts`.
-        artefacts: Vec<Artefact>,
-        /// Where to fetch from.
-        from: Source,
-    },
+    Offer(Offer),
     /// What an attempt made, as far as vessel has fetched it. Every file is a blob of the store.
     Artefacts(AttemptId, RpcReplyPort<Result<Vec<Artefact>>>),
     /// `package import`: these files become one version of the channel, whatever their sources.
@@ -171,29 +162,35 @@ pub enum Message {
     Settle,
 }
 
-/// An offer whose artefacts are blobs and checked, or why not.
+/// What a builder has of an attempt.
 #[derive(Debug)]
-pub struct Fetched {
-    attempt: AttemptId,
-    builder: HostId,
-    artefacts: Vec<Artefact>,
-    from: Source,
-    result: std::result::Result<Vec<Checked>, Unfetched>,
+pub struct Offer {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Who offers: must be the host that is expected.
+    pub builder: HostId,
+    /// What there is. Stones are published; all are kept as blobs for `job artefacts`.
+    pub artefacts: Vec<Artefact>,
+    /// Where to fetch from.
+    pub from: Source,
 }
 
-/// An offer that was held against what is published.
+/// An offer that was fetched, and what came of it.
 #[derive(Debug)]
-pub struct Examined {
-    attempt: AttemptId,
-    builder: HostId,
-    artefacts: Vec<Artefact>,
-    from: Source,
-    result: Result<examine::Report>,
+pub struct Tried<T> {
+    offer: Offer,
+    result: T,
 }
+
+/// Its artefacts are blobs and checked, or why not.
+pub type Fetched = Tried<std::result::Result<Vec<Checked>, Unfetched>>;
+
+/// It was held against what is published.
+pub type Examined = Tried<Result<examine::Report>>;
 
 /// Why an offer cannot be published.
 #[derive(Debug)]
-enum Unfetched {
+pub enum Unfetched {
     /// Another try may do.
     Later(Fault),
     /// Its packages are no good.

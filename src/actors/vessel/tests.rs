@@ -193,12 +193,12 @@ impl Rig {
 
     fn offer(&self, job: u64, dir: &Path, artefacts: &[Artefact]) {
         self.vessel
-            .cast(Message::Offer {
+            .cast(Message::Offer(super::Offer {
                 attempt: attempt(job),
                 builder: BUILDER,
                 artefacts: artefacts.to_vec(),
                 from: Source::Local(dir.to_path_buf()),
-            })
+            }))
             .unwrap();
     }
 
@@ -254,12 +254,12 @@ async fn what_a_builder_for_tests_offers_is_neither_fetched_nor_published() {
         .cast(Message::Expect(Box::new(expected)))
         .unwrap();
     rig.vessel
-        .cast(Message::Offer {
+        .cast(Message::Offer(super::Offer {
             attempt: attempt(1),
             builder: TESTER,
             artefacts: artefacts.to_vec(),
             from: Source::Local(made),
-        })
+        }))
         .unwrap();
     let said = rig.said(2).await;
     assert!(
