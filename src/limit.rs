@@ -194,6 +194,8 @@ pub const LINK_QUEUE_MAX: usize = 4_096;
 pub const REFUSALS_NOTED_PER_MIN: usize = 60;
 /// What a peer may do wrong on one link before the link is closed.
 pub const MISDEEDS_MAX: u32 = 20;
+/// The same refusal of the same key is written down once in so long.
+pub const REFUSAL_AGAIN_MS: u64 = 600_000;
 /// What a builder or an operator may say first on a stream of its own: which file, or its new keys.
 pub const WISH_BYTES_MAX: usize = 16 * 1024;
 /// What a builder says of itself: slots, disks, and a few lines of evidence.

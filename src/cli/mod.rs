@@ -63,7 +63,11 @@ pub fn main() -> ExitCode {
     };
     log::start(match &cli.verb {
         Some(Verb::Up(up)) if dash::fronts(up) => log::To::File(run::log_file(&cli.global)),
-        Some(Verb::Up(_) | Verb::Serve(_) | Verb::Join(_)) => log::To::Stderr { quiet: false },
+        Some(Verb::Up(_) | Verb::Serve(_)) => log::To::Stderr { quiet: false },
+        // A person reads the words there; in a pipe it is a host like any other.
+        Some(Verb::Join(_)) => log::To::Stderr {
+            quiet: std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        },
         Some(Verb::Dash(_)) if dash::on_terminal() => log::To::Nowhere,
         _ => log::To::Stderr { quiet: true },
     });

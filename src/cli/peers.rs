@@ -196,6 +196,13 @@ fn show_joined(joined: &JoinView, out: &Out) -> Result<()> {
     match out.style {
         Style::Json => out.value_line(joined)?,
         Style::Ids => out.line(joined.name.as_str()),
+        Style::People if joined.already => {
+            out.line(format!(
+                "this host belongs to the farm of {} already: the invitation was not used",
+                joined.host
+            ));
+            out.field("words", &joined.words);
+        }
         Style::People => {
             out.line(format!(
                 "joined {} as {} {} ({})",

@@ -12,11 +12,12 @@ use crate::admin::{Caller, Right};
 use crate::config::{Config, FILE, HostOptions};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{HostId, HostName};
-use crate::model::Role;
 use crate::model::peer::{Peer, PeerTrust, Rights};
+use crate::model::{Profile, Role};
 use crate::net::card::Card;
 use crate::net::identity::Identity;
 use crate::net::words;
+use crate::store::{Options, Store};
 
 /// What happens to a host that joins.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Starts a host in a directory that no process serves, joins, and stays until it is stopped. `tell` hears how it goes.
 pub fn join(options: HostOptions, line: String, mut tell: impl FnMut(News<'_>)) -> Result<()> {
+    check_place(&options.dir)?;
     super::runtime()?.block_on(async {
         let signals = super::Signals::hear()?;
         let host = Host::start(&options).await?;
@@ -59,6 +61,23 @@ pub fn join(options: HostOptions, line: String, mut tell: impl FnMut(News<'_>)) 
             }
         }
     })
+}
+
+/// A directory in which a farm decides does not become a builder's by a slip of the hand. `massif up` writes no configuration
+/// there, so its rows are asked.
+fn check_place(dir: &Path) -> Result<()> {
+    if dir.join(FILE).exists() || !dir.join("store").exists() {
+        return Ok(());
+    }
+    let store = Store::open(dir, &Options::default())?;
+    match store.scan::<Profile>().next() {
+        None => Ok(()),
+        Some(_) => Err(Fault::new(
+            Kind::Conflict,
+            format!("{} is the directory of a farm of its own", dir.display()),
+        )
+        .next("give the new builder a directory of its own with --dir")),
+    }
 }
 
 /// Tells how far the link to the farm is, until it stands.
@@ -159,6 +178,9 @@ pub fn card_trust_offline(
     rights: Rights,
 ) -> Result<Peer> {
     let mut config = options.config.clone();
+    if role == Role::Summit {
+        check_place(&options.dir)?;
+    }
     if !options.dir.join(FILE).exists() && role == Role::Summit {
         config.roles = vec![Role::Avalanche];
     }

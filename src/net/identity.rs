@@ -48,16 +48,21 @@ pub struct Certificate {
     pub not_after: Stamp,
 }
 
-/// The last moment of a certificate's validity, as far as it is written the way RFC 5280 wants it until 2049: a sequence
-/// of two times of 13 characters, `YYMMDDHHMMSSZ`.
-pub fn not_after(der: &[u8]) -> Option<Stamp> {
+/// The first and the last moment of a certificate's validity, as far as they are written the way RFC 5280 wants it until 2049:
+/// a sequence of two times of 13 characters, `YYMMDDHHMMSSZ`.
+pub fn validity(der: &[u8]) -> Option<(Stamp, Stamp)> {
     /// Validity: a sequence of 30 bytes that begins with a UTCTime of 13.
     const HEAD: [u8; 4] = [0x30, 0x1e, 0x17, 0x0d];
     let at = der.windows(HEAD.len()).position(|window| window == HEAD)?;
-    let second = der.get(at + HEAD.len() + 13..at + HEAD.len() + 28)?;
-    let [0x17, 0x0d, digits @ ..] = second else {
+    let times = der.get(at + HEAD.len()..at + HEAD.len() + 28)?;
+    let (first, rest) = times.split_at_checked(13)?;
+    let [0x17, 0x0d, second @ ..] = rest else {
         return None;
     };
+    Some((utc_time(first)?, utc_time(second)?))
+}
+
+fn utc_time(digits: &[u8]) -> Option<Stamp> {
     let text = std::str::from_utf8(digits).ok()?;
     let two = |at: usize| text.get(at..at + 2);
     let (day, hour) = (two(4)?, two(6)?);
@@ -411,8 +416,11 @@ mod tests {
         assert_ne!(certificates[0].der, certificates[1].der);
         for certificate in &certificates {
             let whole_s = Stamp(certificate.not_after.0 / 1_000 * 1_000);
-            assert_eq!(not_after(&certificate.der), Some(whole_s));
-            assert_eq!(not_after(&certificate.der[..40]), None);
+            let (from, until) = validity(&certificate.der).unwrap();
+            assert_eq!(until, whole_s);
+            let life_days = CERTIFICATE_DAYS + CERTIFICATE_BACK_DAYS;
+            assert_eq!(until.0 - from.0, life_days * DAY_MS);
+            assert_eq!(validity(&certificate.der[..40]), None);
             assert_eq!(host_of(&certificate.der).unwrap(), first.id());
         }
         assert!(!certificates[0].is_due(Stamp(now.0 + 19 * DAY_MS)));

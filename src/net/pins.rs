@@ -1,5 +1,6 @@
-//! The TLS side of pinning. Each verifier checks that the certificate is in its time, is signed by its own key, and that
-//! the other side has that key; the dialling side also that it is the very key it dialled.
+//! The TLS side of pinning. Each verifier checks that the certificate is signed by its own key, and that the other side has
+//! that key; the dialling side also that it is the very key it dialled, and that the certificate is in its time. The host
+//! that is dialled looks at the time when the key is proven: then it can say by how much the clocks differ, and to whom.
 
 use std::sync::Arc;
 
@@ -14,11 +15,13 @@ use rustls::{
     SignatureScheme,
 };
 
-use super::identity::host_of;
+use super::identity::{CERTIFICATE_BACK_DAYS, host_of, validity};
 use crate::id::{HostId, Stamp};
 
 /// In the error when the other side has another key.
 pub(super) const WRONG_KEY: &str = "another key than the one that was dialled";
+/// In the error when the certificate of the host that was dialled is out of its time; seconds follow.
+pub(super) const OUT_OF_TIME: &str = "out of its time, clocks apart by at least ";
 
 /// One crypto provider for everything.
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -82,6 +85,29 @@ fn check(
     rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms)
 }
 
+/// A moment as TLS has it.
+fn unix_time(at: Stamp) -> UnixTime {
+    let seconds = u64::try_from(at.0.div_euclid(1_000)).unwrap_or(0);
+    UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+}
+
+/// How many seconds the clock of whoever issued this certificate is from ours at least, when it is out of its time.
+fn apart_s(certificate: &CertificateDer<'_>, now: UnixTime) -> Option<u64> {
+    let (from, until) = validity(certificate)?;
+    let (now, from, until) = (
+        now.as_secs(),
+        unix_time(from).as_secs(),
+        unix_time(until).as_secs(),
+    );
+    // It was issued after its first moment, by the issuer's own clock.
+    let back_s = CERTIFICATE_BACK_DAYS.unsigned_abs() * 86_400;
+    match (now < from, now > until) {
+        (true, _) => Some(from - now + back_s),
+        (_, true) => Some(now - until),
+        (false, false) => None,
+    }
+}
+
 fn schemes() -> Vec<SignatureScheme> {
     vec![SignatureScheme::ED25519]
 }
@@ -113,7 +139,8 @@ impl ClientCertVerifier for ClientKeys {
         chain: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        check(certificate, chain, now).map(|()| ClientCertVerified::assertion())
+        let within = validity(certificate).map_or(now, |(from, _)| unix_time(from));
+        check(certificate, chain, within).map(|()| ClientCertVerified::assertion())
     }
     fn verify_tls12_signature(
         &self,
@@ -148,6 +175,13 @@ impl ServerCertVerifier for ServerKey {
         if !self.expected.contains(&host_of(certificate)?) {
             return Err(Error::InvalidCertificate(CertificateError::Other(
                 rustls::OtherError(Arc::new(std::io::Error::other(WRONG_KEY))),
+            )));
+        }
+        if let Some(apart_s) = apart_s(certificate, now) {
+            return Err(Error::InvalidCertificate(CertificateError::Other(
+                rustls::OtherError(Arc::new(std::io::Error::other(format!(
+                    "{OUT_OF_TIME}{apart_s} s"
+                )))),
             )));
         }
         check(certificate, chain, now).map(|()| ServerCertVerified::assertion())

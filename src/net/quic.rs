@@ -14,7 +14,7 @@ use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::sync::mpsc;
 
-use super::identity::{Identity, host_of};
+use super::identity::{Identity, host_of, validity};
 use super::pins::tls_name;
 use super::quic_explain::{explain, not_joined, unreachable, unwelcome};
 pub use super::quic_settings::Pins;
@@ -36,8 +36,10 @@ use crate::model::peer::TicketId;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
 /// Hosts that are being let in at a time; beyond half of it an address has to prove itself first.
 const STRANGERS_MAX: usize = 64;
-/// Streams of a link at a time.
-const STREAMS_MAX: u32 = 256;
+/// Streams that the host that was dialled may have on a link at a time: a log for each attempt, and files.
+const STREAMS_MAX: u32 = 2 * limit::SLOTS_MAX;
+/// The same of the host that dialled: files of its orders. What it does not read waits in our memory, four mebibytes of each.
+pub const STREAMS_OF_DIALLERS_MAX: u32 = 16;
 /// Links that wait for `accept`.
 const ACCEPTED_MAX: usize = 64;
 /// The close code of a tidy end; refusals are said in the hello's answer.
@@ -331,7 +333,7 @@ impl Endpoint {
         let (control, answer) = ask_first(address, &connection, Say::Hello(hello)).await?;
         match answer {
             Say::HelloAck(HelloAck::Welcome(hello)) => {
-                admit(&connection);
+                admit(&connection, STREAMS_MAX);
                 Ok(Link {
                     peer,
                     hello,
@@ -539,7 +541,12 @@ async fn let_in(endpoint: quinn::Endpoint, shared: Arc<Shared>, links: mpsc::Sen
                         door.refused(peer, address, &fault.to_string());
                     }
                 }
-                Err(_) => tracing::info!(%address, "a host did not finish its hello in time"),
+                Err(_) => {
+                    tracing::info!(%address, "a host did not finish its hello in time");
+                    if let Some(door) = shared.door.get() {
+                        door.refused(None, address, "it did not finish its hello in time");
+                    }
+                }
             }
         });
     }
@@ -571,30 +578,30 @@ async fn judge(
         Ok(Some(Envelope {
             seq: 1,
             say: Say::Hello(hello),
-        })) => (shared.judge)(&peer).map(|()| hello),
+        })) => (shared.judge)(&peer)
+            .and_then(|()| match out_of_time(&connection, shared) {
+                Some((from, until)) => Err(Unwelcome::OutOfTime { from, until }),
+                None => Ok(()),
+            })
+            .map(|()| hello),
         Ok(Some(Envelope {
             seq: 1,
             say: Say::Join(join),
         })) => {
-            let ours = asked_for(&connection, shared);
-            let answer = match (shared.door.get(), cover(&connection, peer, ours)) {
-                (Some(door), Ok(cover)) => {
-                    door.join(Asked {
-                        peer,
-                        from,
-                        join,
-                        cover,
-                        ours,
-                    })
-                    .await
-                }
-                _ => JoinAck::Refused {
-                    why: NoJoin::Closed,
-                    clock: (shared.hello)().clock,
-                },
+            let answer = joins(&connection, shared, (peer, from), join).await;
+            let out_of_time = match &answer {
+                JoinAck::Refused {
+                    why: NoJoin::OutOfTime { from, until },
+                    ..
+                } => Some(Unwelcome::OutOfTime {
+                    from: *from,
+                    until: *until,
+                }),
+                _ => None,
             };
             refuse(&connection, &mut control, Say::JoinAck(answer)).await;
-            return Ok(None);
+            // Every other refusal was noted by whoever decided it.
+            return out_of_time.map_or(Ok(None), |why| Err(of_peer(not_let_in(peer, &why))));
         }
         _ => Err(Unwelcome::NoHello),
     };
@@ -602,20 +609,17 @@ async fn judge(
     let hello = match verdict {
         Ok(hello) => hello,
         Err(why) => {
-            let text = super::quic_explain::refusal(&why);
+            let fault = not_let_in(peer, &why);
             let refusal = HelloAck::Refused {
                 why,
                 clock: ours.clock,
             };
             refuse(&connection, &mut control, Say::HelloAck(refusal)).await;
-            return Err(of_peer(Fault::new(
-                Kind::NotPermitted,
-                format!("key {} was refused: {text}", peer.short()),
-            )));
+            return Err(of_peer(fault));
         }
     };
     control.received = 1;
-    admit(&connection);
+    admit(&connection, STREAMS_OF_DIALLERS_MAX);
     control
         .say(Say::HelloAck(HelloAck::Welcome(ours)))
         .await
@@ -626,6 +630,53 @@ async fn judge(
         connection,
         control,
     }))
+}
+
+fn not_let_in(peer: HostId, why: &Unwelcome) -> Fault {
+    let text = super::quic_explain::refusal(why);
+    Fault::new(
+        Kind::NotPermitted,
+        format!("key {} was refused: {text}", peer.short()),
+    )
+}
+
+/// When the certificate of the other side is good, if that is not now.
+fn out_of_time(connection: &Connection, shared: &Shared) -> Option<(Stamp, Stamp)> {
+    let chain = certificates_of(connection)?;
+    let (from, until) = validity(chain.first()?)?;
+    let now = (shared.hello)().clock;
+    (now < from || now > until).then_some((from, until))
+}
+
+/// The answer to somebody who wants to join.
+async fn joins(
+    connection: &Connection,
+    shared: &Shared,
+    (peer, from): (HostId, SocketAddr),
+    join: Join,
+) -> JoinAck {
+    let clock = (shared.hello)().clock;
+    if let Some((from, until)) = out_of_time(connection, shared) {
+        let why = NoJoin::OutOfTime { from, until };
+        return JoinAck::Refused { why, clock };
+    }
+    let ours = asked_for(connection, shared);
+    match (shared.door.get(), cover(connection, peer, ours)) {
+        (Some(door), Ok(cover)) => {
+            door.join(Asked {
+                peer,
+                from,
+                join,
+                cover,
+                ours,
+            })
+            .await
+        }
+        _ => JoinAck::Refused {
+            why: NoJoin::Closed,
+            clock,
+        },
+    }
 }
 
 /// Says the last word and waits until that has arrived: closing at once would take the words back.
@@ -639,10 +690,9 @@ async fn refuse(connection: &Connection, control: &mut Control, last: Say) {
 }
 
 /// From a stranger's windows to a known host's.
-fn admit(connection: &Connection) {
+fn admit(connection: &Connection, streams: u32) {
     connection.set_receive_window(VarInt::from_u32(LINK_WINDOW_BYTES));
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_MAX));
-    connection.set_max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX));
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(streams));
 }
 
 /// The key of ours that was shown on a connection that came in.
@@ -657,12 +707,16 @@ fn asked_for(connection: &Connection, shared: &Shared) -> HostId {
     }
 }
 
+type Chain = Vec<rustls::pki_types::CertificateDer<'static>>;
+
+/// What the other side showed.
+fn certificates_of(connection: &Connection) -> Option<Box<Chain>> {
+    connection.peer_identity()?.downcast::<Chain>().ok()
+}
+
 /// The key that the other side proved to have.
 fn peer_of(connection: &Connection) -> Result<HostId> {
-    let chain = connection.peer_identity().and_then(|any| {
-        any.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>()
-            .ok()
-    });
+    let chain = certificates_of(connection);
     let first = chain.as_ref().and_then(|chain| chain.first());
     let first = first.ok_or_else(|| Fault::bug("a TLS peer without a certificate"))?;
     host_of(first).map_err(|error| {

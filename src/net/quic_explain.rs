@@ -7,6 +7,15 @@ use crate::fault::{Fault, Kind};
 use crate::id::Stamp;
 use crate::model::peer::NoEntry;
 
+/// What to do about clocks.
+const CLOCKS: &str = "set both clocks by NTP; two days between them are borne";
+
+/// The digits that follow these words.
+fn number_after(text: &str, words: &str) -> String {
+    let rest = text.split_once(words).map_or("", |(_, rest)| rest);
+    rest.chars().take_while(char::is_ascii_digit).collect()
+}
+
 /// Nobody there, or nobody who answers.
 pub(super) fn unreachable(address: SocketAddr, how: &str) -> Fault {
     Fault::new(Kind::Unreachable, format!("the host at {address} {how}"))
@@ -30,14 +39,20 @@ pub(super) fn explain(address: SocketAddr, error: &quinn::ConnectionError) -> Fa
         | quinn::ConnectionError::CidsExhausted => (0, String::new()),
     };
     let refused = |how: &str, next: &str| {
-        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}"))
-            .because(error)
-            .next(next)
+        Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next)
     };
     match code {
         _ if reason.contains(super::pins::WRONG_KEY) => refused(
             "has another key than the one expected",
             "compare its five words (`massif cert show` there); if it was set up anew, join it again",
+        ),
+        _ if reason.contains(super::pins::OUT_OF_TIME) => refused(
+            &format!(
+                "and this one have clocks that are at least {} s apart, and certificates are good for {} days",
+                number_after(&reason, super::pins::OUT_OF_TIME),
+                super::identity::CERTIFICATE_DAYS,
+            ),
+            CLOCKS,
         ),
         // no_application_protocol
         0x178 => refused(
@@ -45,10 +60,7 @@ pub(super) fn explain(address: SocketAddr, error: &quinn::ConnectionError) -> Fa
             "bring both hosts to the same version of massif",
         ),
         // certificate_expired
-        0x12d => refused(
-            "or this one has a certificate out of its time",
-            "compare both clocks; they may be two days apart",
-        ),
+        0x12d => refused("or this one has a certificate out of its time", CLOCKS),
         // bad_certificate, certificate_unknown, access_denied, certificate_required
         0x12a | 0x12e | 0x131 | 0x174 => refused(
             "did not take this host's certificate",
@@ -71,7 +83,20 @@ pub(super) fn refusal(why: &Unwelcome) -> String {
         Unwelcome::NotApproved => "nobody approved it yet".into(),
         Unwelcome::NoHello => "it did not begin with a hello".into(),
         Unwelcome::Stopping => "this host is stopping".into(),
+        Unwelcome::OutOfTime { from, until } => out_of_time(*from, *until),
     }
+}
+
+fn out_of_time(from: Stamp, until: Stamp) -> String {
+    format!("its certificate is out of its time: it is good from {from} to {until}")
+}
+
+/// The same for the host that has the certificate.
+fn certificate_refused(from: Stamp, until: Stamp, theirs: Stamp, ours: Stamp) -> String {
+    format!(
+        "refuses this host: its clock and this one are {} s apart, and this host's certificate is good from {from} to {until}",
+        apart_s(theirs, ours)
+    )
 }
 
 /// The other host did not take the ticket.
@@ -102,6 +127,9 @@ pub(super) fn not_joined(address: SocketAddr, why: &NoJoin, theirs: Stamp, ours:
             "could not record it".to_string(),
             "try again; its log says more",
         ),
+        NoJoin::OutOfTime { from, until } => {
+            (certificate_refused(*from, *until, theirs, ours), CLOCKS)
+        }
     };
     let fault = Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next);
     with_clocks(fault, theirs, ours)
@@ -127,14 +155,21 @@ pub(super) fn unwelcome(address: SocketAddr, why: &Unwelcome, theirs: Stamp, our
             "bring both hosts to the same version of massif",
         ),
         Unwelcome::Stopping => ("is stopping".to_string(), "it is dialled again by itself"),
+        Unwelcome::OutOfTime { from, until } => {
+            (certificate_refused(*from, *until, theirs, ours), CLOCKS)
+        }
     };
     let fault = Fault::new(Kind::NotPermitted, format!("the host at {address} {how}")).next(next);
     with_clocks(fault, theirs, ours)
 }
 
+fn apart_s(theirs: Stamp, ours: Stamp) -> i64 {
+    (theirs.0.saturating_sub(ours.0) / 1_000).abs()
+}
+
 /// Clocks that are far apart are often the reason.
 fn with_clocks(mut fault: Fault, theirs: Stamp, ours: Stamp) -> Fault {
-    let apart = (theirs.0.saturating_sub(ours.0) / 1_000).abs();
+    let apart = apart_s(theirs, ours);
     if apart > 60 {
         fault
             .causes

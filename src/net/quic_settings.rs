@@ -21,6 +21,10 @@ const STREAM_WINDOW_BYTES: u32 = 16 << 20;
 pub(super) const LINK_WINDOW_BYTES: u32 = 64 << 20;
 /// The same before the hello is accepted.
 const STRANGER_WINDOW_BYTES: u32 = 16 << 10;
+/// Connections whose first datagram came and that nobody looked at yet; the library's own bound is 65,536 of 10 MiB.
+const INCOMING_MAX: usize = 256;
+/// What each of them may have sent until then: a handshake has three datagrams.
+const INCOMING_BYTES_MAX: u64 = 32 << 10;
 /// Largest datagram that path discovery tries; above 6,500 segmentation offload stops working.
 const DATAGRAM_BYTES_MAX: u16 = 6_000;
 /// What the socket is asked to buffer; the kernel grants what it likes.
@@ -159,7 +163,11 @@ pub(super) fn server_config(
     tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
     let tls = QuicServerConfig::try_from(tls).map_err(|error| tls_failed(&error))?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
-    config.transport_config(transport(congestion));
+    config
+        .transport_config(transport(congestion))
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BYTES_MAX)
+        .incoming_buffer_size_total(INCOMING_BYTES_MAX * INCOMING_MAX as u64 / 4);
     Ok(config)
 }
 

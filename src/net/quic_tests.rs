@@ -177,7 +177,11 @@ async fn a_clock_two_days_off_is_fine_and_an_expired_certificate_is_not() {
         .unwrap();
     let expired = host("expired", days(31), anybody);
     let fault = refused(&expired, &crest, crest.id()).await;
-    assert!(fault.what.contains("out of its time"), "{fault}");
+    assert!(
+        fault.what.contains("its clock and this one are 26784")
+            && fault.what.contains("this host's certificate is good from"),
+        "{fault}"
+    );
 }
 
 #[tokio::test]
@@ -312,6 +316,44 @@ async fn hosts_without_a_common_version_say_so() {
         "{fault}"
     );
     assert!(fault.next.contains("the same version of massif"), "{fault}");
+}
+
+#[tokio::test]
+async fn nothing_is_sent_before_the_handshake_is_over_however_much_the_other_side_wants_it() {
+    let (crest, east) = (host("crest", NOW, anybody), host("east", NOW, anybody));
+    let own = east.shared.own();
+    let pins = Arc::new(super::super::pins::ServerKey::new(vec![crest.id()]));
+    let mut tls = rustls::ClientConfig::builder_with_provider(super::super::pins::provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(pins)
+        .with_client_auth_cert(
+            vec![own.certificates.current.der.clone()],
+            own.identity.tls_key(),
+        )
+        .unwrap();
+    tls.alpn_protocols = wire::ALPN.iter().map(|name| name.to_vec()).collect();
+    // It remembers sessions, and would begin the next with data.
+    tls.enable_early_data = true;
+    let tls = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
+    let config = quinn::ClientConfig::new(Arc::new(tls));
+    let address = crest.address().unwrap();
+    for _ in 0..2 {
+        let connecting = east
+            .endpoint
+            .connect_with(config.clone(), address, "massif")
+            .unwrap();
+        let Err(connecting) = connecting.into_0rtt() else {
+            panic!("it may send at once");
+        };
+        let connection = connecting.await.unwrap();
+        // A ticket would come with the first answer.
+        let hello = Say::Hello(hello_at("east", NOW));
+        let (_, answer) = ask_first(address, &connection, hello).await.unwrap();
+        assert!(matches!(answer, Say::HelloAck(HelloAck::Welcome(_))));
+        connection.close(VarInt::from_u32(CLOSE_DONE), b"");
+    }
 }
 
 #[tokio::test]

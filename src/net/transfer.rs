@@ -24,6 +24,8 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 const CHUNKS_TOGETHER: usize = 4;
 /// Such groups that are read before the link takes them.
 const GROUPS_AHEAD: usize = 2;
+/// What goes at a time where the owner of this host set a limit.
+const PIECE_BYTES: usize = 16 * 1024;
 /// Code of a stream that its reader does not want any more.
 const NOT_WANTED: u32 = 2;
 
@@ -43,6 +45,18 @@ impl Brake {
             bytes_per_s: bytes_per_s.filter(|bytes| *bytes > 0),
             paid: Mutex::new(None),
         }
+    }
+
+    /// The same bytes in pieces that may go one by one: several files on a slow way must all be seen to move.
+    fn pieces(&self, chunk: Bytes) -> impl Iterator<Item = Bytes> + use<> {
+        let step = match self.bytes_per_s {
+            Some(_) => PIECE_BYTES,
+            None => chunk.len().max(1),
+        };
+        let len = chunk.len();
+        (0..len)
+            .step_by(step)
+            .map(move |at| chunk.slice(at..len.min(at + step)))
     }
 
     /// Returns when so many bytes may go.
@@ -74,12 +88,17 @@ pub async fn say(send: &mut SendStream, say: Say) -> Result<()> {
 
 /// The other side's first message on a stream.
 pub async fn hear(receive: &mut RecvStream) -> Result<Say> {
+    hear_short(receive, limit::FRAME_BYTES_MAX).await
+}
+
+/// The same when it cannot be longer than this. Silence is a fault of kind `Unreachable`.
+pub async fn hear_short(receive: &mut RecvStream, bytes_max: usize) -> Result<Say> {
     let first = tokio::time::timeout(
         Duration::from_secs(limit::TRANSFER_STALL_S),
-        wire::read(receive, limit::FRAME_BYTES_MAX),
+        wire::read(receive, bytes_max),
     )
     .await
-    .map_err(|_| Fault::new(Kind::Network, "the other host did not answer in time"))??;
+    .map_err(|_| Fault::new(Kind::Unreachable, "the other host did not answer in time"))??;
     first
         .map(|envelope| envelope.say)
         .ok_or_else(|| Fault::new(Kind::Network, "the other host ended the stream at once"))
@@ -121,8 +140,10 @@ pub async fn send_from(
     });
     while let Some(group) = ready.recv().await {
         for chunk in group.chunks {
-            brake.pass(chunk.len()).await;
-            push(send, chunk).await?;
+            for piece in brake.pieces(chunk) {
+                brake.pass(piece.len()).await;
+                push(send, piece).await?;
+            }
         }
         if let Some(error) = group.failed {
             // Half a file must not look like a whole one.

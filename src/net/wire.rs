@@ -206,6 +206,13 @@ pub enum NoJoin {
     Closed,
     /// It could not be recorded there; another try may do.
     Later,
+    /// Its certificate is out of its time by the clock of the host that refuses.
+    OutOfTime {
+        /// Its first moment.
+        from: Stamp,
+        /// Its last moment.
+        until: Stamp,
+    },
 }
 
 /// Who calls.
@@ -251,6 +258,13 @@ pub enum Unwelcome {
     NoHello,
     /// This host stops.
     Stopping,
+    /// Its certificate is out of its time by the clock of the host that refuses.
+    OutOfTime {
+        /// Its first moment.
+        from: Stamp,
+        /// Its last moment.
+        until: Stamp,
+    },
 }
 
 /// A request for the bytes of one file.

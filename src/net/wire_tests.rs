@@ -217,6 +217,15 @@ fn errands() -> Vec<Say> {
         change: crate::model::PeerChange::Misbehaved,
         text: "t".into(),
     });
+    let (from, until, clock) = (Stamp(1), Stamp(2), Stamp(3));
+    all.push(Say::HelloAck(HelloAck::Refused {
+        why: Unwelcome::OutOfTime { from, until },
+        clock,
+    }));
+    all.push(Say::JoinAck(JoinAck::Refused {
+        why: NoJoin::OutOfTime { from, until },
+        clock,
+    }));
     all
 }
 

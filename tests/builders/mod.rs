@@ -5,7 +5,7 @@ mod clock;
 mod farm;
 mod limit;
 mod nspawn;
-mod other;
+pub mod other;
 mod told;
 mod verify;
 mod wide;

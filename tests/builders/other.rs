@@ -131,7 +131,7 @@ fn a_try_outlives_a_kill_of_the_farm() {
 }
 
 /// A program that keeps to what the distribution's own tool promises on its command line.
-fn stand_in(at: &Path, made: &Path, notes: &Path) {
+pub fn stand_in(at: &Path, made: &Path, notes: &Path) {
     let script = format!(
         r#"#!/bin/sh
 set -eu

@@ -178,6 +178,7 @@ fn a_line_configures_the_host_that_runs_and_a_host_belongs_to_one_farm() {
     crest.until_linked("east");
     // The same line again says what is, and uses nothing.
     let again = east.ok(&["join", &line]);
+    assert!(again.contains("belongs to the farm of"), "{again}");
     assert_eq!(words_in(&again), words_in(&said));
     assert_eq!(crest.json(&["invite", "--list"])[0]["used"], 1);
 

@@ -16,9 +16,9 @@ fn key_of(node: &Node) -> String {
 /// A stop and a start, and the link is there again.
 fn again(crest: &Node, node: &mut Node, name: &str) {
     node.stop();
-    node.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+    node.serves();
     node.up();
-    crest.until(&["peer", "show", name], |peer| peer["link"]["up"] == true);
+    crest.until_linked(name);
 }
 
 #[test]
@@ -46,27 +46,27 @@ fn new_keys_of_both_hosts_are_learnt_silently_and_survive_restarts_and_the_end_o
     let linked = links(&crest.json(&["peer", "show", "east"]));
 
     // Both at once, on a link that stands.
-    crest.ok(&["cert", "rotate", "--overlap", "12s"]);
-    east.ok(&["cert", "rotate", "--overlap", "12s"]);
+    crest.ok(&["cert", "rotate", "--overlap", "20s"]);
+    east.ok(&["cert", "rotate", "--overlap", "20s"]);
     let rotated = Instant::now();
+    // The operator learns it while the old key is good.
+    anna.ok(&["--host", &host, "status"]);
     assert_ne!((key_of(&crest), key_of(&east)), before);
     let refused = crest.run(&["cert", "rotate"]);
     assert_eq!(refused.status.code(), Some(5), "one rotation at a time");
     crest.until_event("peer_rotated", "has a new key");
     assert_eq!(links(&crest.json(&["peer", "show", "east"])), linked);
-    // The operator learns it while the old key is good.
-    anna.ok(&["--host", &host, "status"]);
 
     // Each of them restarts, while both keys are good and after that.
     again(&crest, &mut east, "east");
     crest.stop();
     crest.up();
-    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
-    std::thread::sleep(Duration::from_secs(13).saturating_sub(rotated.elapsed()));
+    crest.until_linked("east");
+    std::thread::sleep(Duration::from_secs(21).saturating_sub(rotated.elapsed()));
     again(&crest, &mut east, "east");
     crest.kill();
     crest.up();
-    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    crest.until_linked("east");
     anna.ok(&["--host", &host, "status"]);
 
     // It is the same host to everybody, and works as before.
@@ -110,15 +110,15 @@ fn a_host_that_was_away_for_the_whole_rotation_takes_the_new_key_from_the_old_on
     crest.ok(&["cert", "rotate"]);
     crest.kill();
     crest.up();
-    east.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+    east.serves();
     // And the other way round: the summit is away while its builder gets a new key.
     east.up();
-    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    crest.until_linked("east");
     crest.stop();
     east.ok(&["cert", "rotate"]);
     again_while_away(&mut east);
     crest.up();
-    crest.until(&["peer", "show", "east"], |peer| peer["link"]["up"] == true);
+    crest.until_linked("east");
     crest.until_event("peer_rotated", "has a new key");
     assert_eq!(crest.events("peer_joined").len(), 1);
 }
@@ -157,16 +157,15 @@ fn an_operator_s_key_is_replaced_and_its_hosts_learn_it_now_or_when_they_are_ask
     let first = keep_old("first");
 
     // The host is here and hears of it at once.
-    let rotated = anna.json(&["cert", "rotate", "--overlap", "2s"]);
+    let rotated = anna.json(&["cert", "rotate", "--overlap", "10s"]);
     assert_eq!(rotated["hosts"][0]["told"], true, "{rotated:#}");
-    crest.until_event("peer_rotated", "has a new key");
-    anna.ok(&["--host", host, "status"]);
     let refused = anna.run(&["cert", "rotate"]);
     assert_eq!(refused.status.code(), Some(5), "one rotation at a time");
+    crest.until_event("peer_rotated", "has a new key");
+    anna.ok(&["--host", host, "status"]);
     // After the overlap the old key is nobody's, and the new one the same person's.
-    std::thread::sleep(Duration::from_millis(2_500));
     let pin = key_of(&crest).parse().unwrap();
-    super::lying::refused(&first, crest.port, pin, "does not know this host's key");
+    super::lying::until_refused(&crest, &first, pin, "does not know this host's key");
     anna.ok(&["--host", host, "status"]);
 
     // The host is away, and hears of it when it is asked while the old key is good.

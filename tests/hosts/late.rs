@@ -37,26 +37,27 @@ fn an_attempt_that_was_lost_is_not_taken_when_its_builder_comes_with_it_after_al
         let attempt = ordered(&mut late).await.attempt;
         let _honest = place.builder(&crest, "honest", &[]);
         let job = crest.published("alpha");
-        assert_eq!(job["attempts"].as_array().unwrap().len(), 2, "{job:#}");
+        let first = &job["attempts"][0];
+        assert_eq!(
+            (&first["builder"], &first["state"]),
+            (&"late".into(), &"failed".into()),
+            "{job:#}"
+        );
         let outcome = Outcome::Built {
             artefacts: artefacts.clone(),
             usage: Usage::default(),
         };
         tell(&mut late, Role::Summit, Say::Ended { attempt, outcome }).await;
         tell(&mut late, Role::Vessel, Say::Offer { attempt, artefacts }).await;
-        crest.until(
-            &["call", "io.massif.Host.Audit", r#"{"limit": 1000}"#],
-            |answer| {
-                let events = answer["events"].as_array().unwrap().iter();
-                events
-                    .filter(|event| event["kind"] == "peer_not_taken")
-                    .count()
-                    == 2
-            },
-        );
         let key = format!("late (key {})", endpoint.id().short());
-        for event in crest.events("peer_not_taken") {
-            assert_eq!(event["actor"], key, "{event:#}");
+        let its = || {
+            let events = crest.events("peer_not_taken").into_iter();
+            events
+                .filter(|event| event["actor"] == key)
+                .collect::<Vec<_>>()
+        };
+        crest.wait("both are refused", || its().len() == 2);
+        for event in its() {
             assert!(event["text"].as_str().unwrap().contains("which is over"));
         }
         endpoint.close().await;
@@ -98,17 +99,16 @@ fn three_hosts_whose_clocks_are_two_days_apart_build_and_publish() {
         alarms.filter(|alarm| alarm["kind"] == "clock_off").count() == 2
     });
     let text = status["alarms"].to_string();
-    assert!(
-        text.contains("86400 s off") || text.contains("86399 s off"),
-        "{text}"
-    );
+    // A busy machine takes a while from reading its clock to being heard.
+    let day = |apart_s: i32| text.contains(&format!("{apart_s} s off"));
+    assert!((86_370..=86_430).any(day), "{text}");
     let peer = keep.json(&["peer", "list"]);
     assert_eq!(peer.as_array().unwrap().len(), 2, "{peer:#}");
     // Restarts do not care either, nor does a lease.
     crest.kill();
     crest.up();
     east.stop();
-    east.arguments = ["serve", "--slots", "1"].map(str::to_string).to_vec();
+    east.serves();
     east.up();
     // The order may be out before vessel has heard of it.
     add(&mut repo, "gamma", "");
@@ -142,11 +142,7 @@ fn two_hosts_from_one_backup_are_one_host_and_a_refused_stranger() {
         let status = node.json(&["status"])["alarms"].to_string();
         status.contains("another host with the same key is linked already")
     };
-    let deadline = std::time::Instant::now() + super::rig::PATIENCE;
-    while !told(&east) && !told(&twin) {
-        assert!(std::time::Instant::now() < deadline, "{}", crest.log());
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    crest.wait("one of them is told", || told(&east) || told(&twin));
     let mut repo = Repo::new();
     for name in ["alpha", "beta"] {
         repo.write(

@@ -27,6 +27,8 @@ struct Lie {
     endless: bool,
     /// The log never ends.
     endless_log: bool,
+    /// What is sent stops there, and its link stands.
+    stops_at: Option<usize>,
 }
 
 fn blob(bytes: &[u8]) -> BlobRef {
@@ -34,6 +36,15 @@ fn blob(bytes: &[u8]) -> BlobRef {
         sha256: Digest(Sha256::digest(bytes).into()),
         size: bytes.len() as u64,
     }
+}
+
+/// A report of a well builder without work, and so many bytes of evidence.
+pub fn report_with(bytes: usize) -> Say {
+    let Say::Report(mut report) = report(None) else {
+        unreachable!()
+    };
+    report.judgement.evidence = vec!["x".repeat(bytes)];
+    Say::Report(report)
 }
 
 fn report(busy: Option<AttemptId>) -> Say {
@@ -103,7 +114,11 @@ fn serve(link: &Link, lie: Lie) {
                         let ack = wire::Say::FetchAck { bytes };
                         transfer::say(&mut send, ack).await.ok();
                         let from = usize::try_from(wish.from).unwrap().min(lie.sent.len());
-                        send.write_all(&lie.sent[from..]).await.ok();
+                        let until = lie.stops_at.unwrap_or(lie.sent.len());
+                        send.write_all(&lie.sent[from.min(until)..until]).await.ok();
+                        if lie.stops_at.is_some() {
+                            send.stopped().await.ok();
+                        }
                         while lie.endless && send.write_all(&noise).await.is_ok() {}
                     }
                     Ok(wire::Say::Tail { .. }) => {
@@ -215,6 +230,17 @@ fn a_file_without_end_is_left_at_its_reported_size() {
         ..Lie::default()
     };
     told(lie, "has 100001 bytes");
+}
+
+#[test]
+fn a_file_that_stands_still_while_its_link_is_up_is_given_up() {
+    let lie = Lie {
+        claimed: vec![7; 100_000],
+        sent: vec![7; 100_000],
+        stops_at: Some(60_000),
+        ..Lie::default()
+    };
+    told(lie, "after 60000 of its 100000 bytes");
 }
 
 #[test]
@@ -333,24 +359,11 @@ fn a_builder_whose_bytes_are_refused_again_and_again_is_quarantined_and_keeps_it
 #[test]
 fn a_log_without_end_is_cut_at_what_the_order_allows() {
     let place = Place::new();
-    let mut crest = place.host("crest");
-    std::fs::create_dir_all(&crest.dir).unwrap();
+    let dir = place.host("crest").dir.clone();
+    std::fs::create_dir_all(&dir).unwrap();
     let config = "[[profile]]\nname = \"small\"\nlog_bytes_max = 65536\n";
-    std::fs::write(crest.dir.join("massif.toml"), config).unwrap();
-    let listen = format!("127.0.0.1:{}", super::rig::free_port());
-    let words = [
-        "serve",
-        "--slots",
-        "0",
-        "--listen",
-        &listen,
-        "--http",
-        "127.0.0.1:0",
-        "--poll",
-        "1s",
-    ];
-    crest.arguments = words.map(str::to_string).to_vec();
-    crest.up();
+    std::fs::write(dir.join("massif.toml"), config).unwrap();
+    let crest = place.deciding(&["serve", "--slots", "0"], "30s");
     let lie = Lie {
         endless_log: true,
         ..Lie::default()

@@ -13,17 +13,29 @@ use massif::net::wire::{self, Fetch, Hello, Unwelcome};
 
 use super::rig::{Node, Place};
 
+/// A host that dials and lets nobody in.
 pub fn endpoint(dir: &Path) -> Endpoint {
+    endpoint_for(dir, false)
+}
+
+/// A host that lets everybody in, or nobody.
+pub fn endpoint_for(dir: &Path, everybody: bool) -> Endpoint {
+    endpoint_late(dir, everybody, 3_600)
+}
+
+/// The same with a clock that is so many seconds late.
+pub fn endpoint_late(dir: &Path, everybody: bool, late_s: i64) -> Endpoint {
     let identity = Identity::open(&dir.join("keys")).unwrap();
-    let hello = || Hello {
+    let hello = move || Hello {
         name: "liar".parse().unwrap(),
         version: "0.1.0".into(),
-        clock: Stamp(now_ms() - 3_600_000),
+        clock: Stamp(now_ms() - late_s * 1_000),
     };
-    Endpoint::bind(identity, ([127, 0, 0, 1], 0).into(), hello, |_| {
-        Err(Unwelcome::UnknownKey)
-    })
-    .unwrap()
+    let judge = move |_: &HostId| match everybody {
+        true => Ok(()),
+        false => Err(Unwelcome::UnknownKey),
+    };
+    Endpoint::bind(identity, ([127, 0, 0, 1], 0).into(), hello, judge).unwrap()
 }
 
 pub fn now_ms() -> i64 {
@@ -40,16 +52,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
 }
 
 pub fn line(crest: &Node, name: &str, more: &[&str]) -> TicketLine {
-    let mut all = vec![
-        "invite",
-        "--role",
-        "avalanche",
-        "--pre-approved",
-        "--name",
-        name,
-    ];
-    all.extend(more);
-    crest.ok(&all).trim().parse().unwrap()
+    crest.invite("avalanche", name, more).parse().unwrap()
 }
 
 fn address(line: &TicketLine) -> std::net::SocketAddr {
@@ -117,6 +120,15 @@ fn a_ticket_that_is_tried_in_parallel_lets_one_in() {
     });
     assert_eq!(won, 1);
     assert_eq!(crest.json(&["peer", "list"]).as_array().unwrap().len(), 1);
+    // Each of the others is in the audit trail with its key.
+    crest.wait("the refusals", || crest.events("peer_refused").len() == 7);
+    let refused = crest.events("peer_refused").into_iter();
+    let keys: std::collections::BTreeSet<String> = refused
+        .inspect(|event| assert!(event["text"].to_string().contains("used already")))
+        .map(|event| event["actor"].to_string())
+        .collect();
+    assert_eq!(keys.len(), 7, "{keys:?}");
+    assert!(keys.iter().all(|key| key.contains("key ")), "{keys:?}");
 }
 
 #[test]
@@ -290,6 +302,21 @@ fn garbage_half_frames_and_frames_of_4_gib_end_their_link_and_nothing_else() {
     });
     is_well(&crest, memory_mib);
     crest.until_event("peer_misbehaved", "broke the protocol");
+    let events = crest.events("peer_misbehaved");
+    let key = format!(
+        "(key {})",
+        crest.json(&["peer", "show", "noise"])["id"]
+            .as_str()
+            .unwrap()
+            .get(..12)
+            .unwrap()
+    );
+    assert!(
+        events
+            .iter()
+            .all(|event| event["actor"].to_string().contains(&key)),
+        "{key}: {events:#?}"
+    );
 }
 
 #[test]
@@ -309,10 +336,8 @@ fn strangers_with_unknown_keys_cost_a_line_in_the_audit_trail() {
                 "{fault}"
             );
             assert!(
-                fault
-                    .causes
-                    .iter()
-                    .any(|cause| cause.contains("3600 s apart") || cause.contains("3599 s apart")),
+                fault.causes.iter().any(|cause| (3_599..3_660)
+                    .any(|apart_s| cause.contains(&format!("{apart_s} s apart")))),
                 "{fault:?}"
             );
         }
@@ -322,6 +347,74 @@ fn strangers_with_unknown_keys_cost_a_line_in_the_audit_trail() {
     let events = crest.events("peer_refused");
     assert_eq!(events[0]["actor"], format!("key {}", id.short()));
     is_well(&crest, memory_mib);
+}
+
+#[test]
+fn a_certificate_that_ran_out_is_refused_by_its_key_with_the_distance_of_the_clocks() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let line = line(&crest, "old", &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let id = runtime().block_on(async {
+        let endpoint = endpoint(dir.path());
+        joined(&endpoint, &line).await;
+        endpoint.close().await;
+        // Its clock stood still for 31 days, and it does not look at ours.
+        let late = endpoint_late(dir.path(), false, 31 * 86_400);
+        let refused = late.connect(address(&line), line.pin).await;
+        let fault = refused.err().unwrap();
+        assert!(
+            fault.what.contains("its clock and this one are 26784"),
+            "{fault}"
+        );
+        let refused = late.join(address(&line), line.pin, line.ticket, line.secret);
+        let fault = refused.await.err().unwrap();
+        assert!(
+            fault.what.contains("this host's certificate is good from"),
+            "{fault}"
+        );
+        late.id()
+    });
+    // The same of the same key is one line.
+    crest.wait("a refusal", || crest.events("peer_refused").len() == 1);
+    for event in crest.events("peer_refused") {
+        assert_eq!(event["actor"], format!("old (key {})", id.short()));
+        let text = event["text"].as_str().unwrap();
+        assert!(
+            text.contains("its certificate is out of its time"),
+            "{text}"
+        );
+    }
+    let tickets = crest.json(&["invite", "--list"]);
+    assert_eq!(
+        (&tickets[0]["used"], &tickets[0]["wrong"]),
+        (&1.into(), &0.into())
+    );
+}
+
+#[test]
+fn a_revoked_key_is_cut_off_within_a_second_and_refused_from_then_on() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let line = line(&crest, "gone", &[]);
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let endpoint = endpoint(dir.path());
+        joined(&endpoint, &line).await;
+        let link = link(&endpoint, &line).await;
+        crest.ok(&["peer", "revoke", "gone"]);
+        let cut = tokio::time::timeout(Duration::from_secs(1), link.connection.closed()).await;
+        let why = cut.expect("it is still there").to_string();
+        assert!(why.contains("its key was revoked by uid"), "{why}");
+        endpoint.close().await;
+    });
+    refused(
+        dir.path(),
+        crest.port,
+        line.pin,
+        "its key was revoked by uid",
+    );
+    crest.until_event("peer_refused", "its key was revoked");
 }
 
 #[test]
@@ -351,12 +444,31 @@ fn two_hosts_with_one_key_do_not_undo_each_other() {
         }
     });
     crest.until_event("peer_misbehaved", "has the same key");
+    for event in crest.events("peer_misbehaved") {
+        assert!(
+            event["actor"].to_string().contains("east (key "),
+            "{event:#}"
+        );
+    }
     let link = crest.json(&["peer", "show", "east"])["link"].clone();
     assert_eq!(
         (&link["up"], &link["reconnects"]),
         (&true.into(), &0.into()),
         "{link:#}"
     );
+}
+
+/// Waits until whoever has the key of this directory is refused with these words.
+pub fn until_refused(crest: &Node, dir: &Path, pin: HostId, words: &str) {
+    crest.wait(words, || {
+        runtime().block_on(async {
+            let endpoint = endpoint(dir);
+            let tried = endpoint.connect(([127, 0, 0, 1], crest.port).into(), pin);
+            let is_refused = matches!(tried.await, Err(fault) if fault.what.contains(words));
+            endpoint.close().await;
+            is_refused
+        })
+    });
 }
 
 /// Whoever has the key of this directory is refused with these words.

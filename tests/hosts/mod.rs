@@ -2,6 +2,8 @@
 
 pub mod blame;
 mod building;
+mod causes;
+mod flood;
 mod fuzz;
 mod joining;
 mod keys;
@@ -14,4 +16,5 @@ pub mod rig;
 mod scenarios;
 mod speaking;
 mod third;
+mod tool;
 mod transfers;

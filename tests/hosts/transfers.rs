@@ -3,14 +3,19 @@
 use std::time::{Duration, Instant};
 
 use super::building::check_all;
+use super::lying::{endpoint, endpoint_for};
 use super::relay::{Relay, Weather};
 use super::rig::{Node, Place};
 use crate::common::repo::Repo;
 use crate::ring::script_recipe;
 
 /// A recipe that installs so many MiB that no compression makes smaller.
-fn add(repo: &mut Repo, name: &str, mib: u32) {
-    let recipe = script_recipe(name, 1, "");
+pub fn add(repo: &mut Repo, name: &str, mib: u32) {
+    add_slow(repo, name, mib, "");
+}
+
+fn add_slow(repo: &mut Repo, name: &str, mib: u32, extra: &str) {
+    let recipe = script_recipe(name, 1, extra);
     let line = format!(
         "    dd if=/dev/urandom of=%(installroot)%(datadir)/{name}/large bs=1M count={mib}\n"
     );
@@ -28,27 +33,7 @@ fn fetching(crest: &Node, recipe: &str) {
 fn a_builder_sends_no_faster_than_its_owner_allows() {
     let place = Place::new();
     let crest = place.summit("30s");
-    let line = crest.ok(&[
-        "invite",
-        "--role",
-        "avalanche",
-        "--pre-approved",
-        "--name",
-        "slow",
-    ]);
-    let mut slow = place.host("slow");
-    slow.arguments = [
-        "join",
-        line.trim(),
-        "--headless",
-        "--slots",
-        "1",
-        "--upload-limit",
-        "2000000",
-    ]
-    .map(str::to_string)
-    .to_vec();
-    slow.up();
+    let slow = place.slow_builder(&crest, "slow", "2000000", &[]);
     let mut repo = Repo::new();
     add(&mut repo, "alpha", 8);
     repo.commit("Add alpha");
@@ -64,34 +49,36 @@ fn a_builder_sends_no_faster_than_its_owner_allows() {
 }
 
 #[test]
+fn the_slot_takes_the_next_job_while_the_packages_of_the_last_are_fetched() {
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let slow = place.slow_builder(&crest, "slow", "2000000", &[]);
+    let mut repo = Repo::new();
+    for name in ["alpha", "beta"] {
+        add_slow(&mut repo, name, 12, "build       : |\n    sleep 3\n");
+    }
+    repo.commit("Add both");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.until(&["job", "list"], |jobs| {
+        let is = |state: &str| {
+            let mut jobs = jobs.as_array().unwrap().iter();
+            jobs.any(|job| job["state"] == state)
+        };
+        is("publishing") && is("building")
+    });
+    for name in ["alpha", "beta"] {
+        crest.published(name);
+    }
+    check_all(&crest, &[&slow]);
+}
+
+#[test]
 fn a_transfer_is_taken_up_again_when_its_link_or_the_host_that_fetches_goes() {
     let place = Place::new();
     let mut crest = place.summit("30s");
     let relay = Relay::to(crest.port, 3);
     let through = relay.address.to_string();
-    let line = crest.ok(&[
-        "invite",
-        "--role",
-        "avalanche",
-        "--pre-approved",
-        "--name",
-        "far",
-        "--address",
-        &through,
-    ]);
-    let mut far = place.host("far");
-    far.arguments = [
-        "join",
-        line.trim(),
-        "--headless",
-        "--slots",
-        "1",
-        "--upload-limit",
-        "2000000",
-    ]
-    .map(str::to_string)
-    .to_vec();
-    far.up();
+    let far = place.slow_builder(&crest, "far", "2000000", &["--address", &through]);
     let mut repo = Repo::new();
     add(&mut repo, "alpha", 16);
     repo.commit("Add alpha");
@@ -103,15 +90,13 @@ fn a_transfer_is_taken_up_again_when_its_link_or_the_host_that_fetches_goes() {
     std::thread::sleep(Duration::from_millis(700));
     relay.cut(false);
     let parts = crest.dir.join("blobs/new");
-    let deadline = Instant::now() + super::rig::PATIENCE;
     let some = |entry: std::fs::DirEntry| entry.metadata().is_ok_and(|meta| meta.len() > 1 << 20);
-    while !std::fs::read_dir(&parts).unwrap().flatten().any(some) {
-        assert!(Instant::now() < deadline, "nothing arrives");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    crest.wait("nothing arrives", || {
+        std::fs::read_dir(&parts).unwrap().flatten().any(some)
+    });
     crest.kill();
     crest.up();
-    crest.until(&["peer", "show", "far"], |peer| peer["link"]["up"] == true);
+    crest.until_linked("far");
     relay.weather(Weather {
         lost_permille: 20,
         jitter: Duration::from_millis(10),
@@ -119,9 +104,8 @@ fn a_transfer_is_taken_up_again_when_its_link_or_the_host_that_fetches_goes() {
         ..Weather::default()
     });
     let job = crest.published("alpha");
-    let log = std::fs::read_to_string(crest.dir.with_extension("log")).unwrap();
     assert!(
-        log.contains("goes on at byte"),
+        crest.log().contains("goes on at byte"),
         "what was there was fetched again"
     );
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
@@ -135,7 +119,7 @@ fn a_file_of_20_gib_goes_on_at_any_byte_and_shares_its_link_with_small_ones() {
     const SIZE: u64 = 20 << 30;
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     super::lying::runtime().block_on(async {
-        let (here, there) = (endpoint(from.path()), endpoint(to.path()));
+        let (here, there) = (endpoint_for(from.path(), true), endpoint(to.path()));
         let address = here.address().unwrap();
         let (out, came) = tokio::join!(there.connect(address, here.id()), here.accept());
         let (out, came) = (out.unwrap(), came.unwrap());
@@ -177,15 +161,4 @@ fn a_file_of_20_gib_goes_on_at_any_byte_and_shares_its_link_with_small_ones() {
         }
         there.close().await;
     });
-}
-
-fn endpoint(dir: &std::path::Path) -> massif::net::quic::Endpoint {
-    let identity = massif::net::identity::Identity::open(&dir.join("keys")).unwrap();
-    let hello = || massif::net::wire::Hello {
-        name: "host".parse().unwrap(),
-        version: "0.1.0".into(),
-        clock: massif::id::Stamp(super::lying::now_ms()),
-    };
-    massif::net::quic::Endpoint::bind(identity, ([127, 0, 0, 1], 0).into(), hello, |_| Ok(()))
-        .unwrap()
 }

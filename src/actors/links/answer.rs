@@ -18,7 +18,7 @@ use crate::limit;
 use crate::model::peer::{Peer, PeerTrust, Rights, Ticket};
 use crate::model::{PeerState, Role};
 use crate::net::card::{ADDRESS_BYTES_MAX, ADDRESSES_MAX, Card, TicketLine};
-use crate::net::identity::not_after;
+use crate::net::identity::validity;
 use crate::net::words;
 
 /// Whether this call is about peers.
@@ -105,6 +105,7 @@ pub async fn answer(links: &Links, caller: &Caller, call: Call) -> Result<Reply>
                     role: joined.role.as_str().into(),
                     trust: joined.trust.as_str().into(),
                     approved: joined.approved,
+                    already: joined.already,
                     words: joined.words,
                 },
             })
@@ -234,7 +235,7 @@ fn ticket_view(ticket: &Ticket, at: Stamp) -> TicketView {
 fn certificate_until(connection: &quinn::Connection) -> Option<Stamp> {
     let shown = connection.peer_identity()?;
     let chain = shown.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>();
-    not_after(chain.ok()?.first()?)
+    Some(validity(chain.ok()?.first()?)?.1)
 }
 
 impl Links {

@@ -58,6 +58,8 @@ impl LinkSource {
         let receive = self.runtime.block_on(asked).map_err(|fault| {
             let kind = match fault.kind {
                 Kind::NotFound => io::ErrorKind::NotFound,
+                // Its link stands, and it says nothing.
+                Kind::Unreachable => io::ErrorKind::TimedOut,
                 _ => io::ErrorKind::ConnectionReset,
             };
             io::Error::new(kind, fault.to_string())
@@ -172,15 +174,19 @@ impl Links {
         mut send: SendStream,
         mut receive: RecvStream,
     ) -> Result<()> {
-        let wish = match transfer::hear(&mut receive).await {
+        let Some(row) = self.peer(&peer).filter(|row| row.is_approved()) else {
+            return Ok(());
+        };
+        let bytes_max = match row.role {
+            Role::Summit | Role::Vessel => limit::FRAME_BYTES_MAX,
+            Role::Avalanche | Role::Operator => limit::WISH_BYTES_MAX,
+        };
+        let wish = match transfer::hear_short(&mut receive, bytes_max).await {
             Ok(wish) => wish,
             Err(fault) => {
                 self.misbehaved(peer, &format!("broke the protocol: {fault}"));
                 return Err(fault);
             }
-        };
-        let Some(row) = self.peer(&peer).filter(|row| row.is_approved()) else {
-            return Ok(());
         };
         match (wish, row.role) {
             (wire::Say::Follow { known }, Role::Summit) if self.0.roles.contains(&Role::Vessel) => {

@@ -88,6 +88,8 @@ struct Inner {
     serial: AtomicU64,
     stop: CancellationToken,
     noted: Mutex<Noted>,
+    /// Why a key was not let in when that was written down last, and when.
+    refused: Mutex<BTreeMap<HostId, (String, u64)>>,
     dialling: Mutex<BTreeSet<HostId>>,
     /// Files that vessel may fetch from here.
     offered: Mutex<HashMap<Digest, PathBuf>>,
@@ -131,11 +133,12 @@ struct Past {
     heard_ms: Option<u64>,
 }
 
-/// How many refusals were written down in this minute.
+/// How many refusals were written down in this minute. Strangers are counted apart: they must not hide what a peer does.
 #[derive(Debug, Default)]
 struct Noted {
     minute: u64,
-    count: usize,
+    of_peers: usize,
+    of_strangers: usize,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -205,6 +208,7 @@ impl Links {
             serial: AtomicU64::new(0),
             stop,
             noted: Mutex::default(),
+            refused: Mutex::default(),
             dialling: Mutex::default(),
             offered: Mutex::default(),
             served: Mutex::default(),
@@ -394,13 +398,21 @@ impl Links {
     /// As `note`, for what strangers and bad peers can cause: so much in a minute and no more.
     pub fn note_refusal(&self, change: PeerChange, host: Option<HostId>, name: &str, text: String) {
         let minute = now().mono_ms / 60_000;
+        let is_peer = host.is_some_and(|host| self.peer(&host).is_some());
         {
             let mut noted = locked(&self.0.noted);
             if noted.minute != minute {
-                *noted = Noted { minute, count: 0 };
+                *noted = Noted {
+                    minute,
+                    ..Noted::default()
+                };
             }
-            noted.count += 1;
-            if noted.count > limit::REFUSALS_NOTED_PER_MIN {
+            let count = match is_peer {
+                true => &mut noted.of_peers,
+                false => &mut noted.of_strangers,
+            };
+            *count += 1;
+            if *count > limit::REFUSALS_NOTED_PER_MIN {
                 tracing::debug!(name, text, "one of too many to be written down");
                 return;
             }
@@ -408,6 +420,24 @@ impl Links {
         let (links, name) = (self.clone(), name.to_string());
         let who = host.map_or(Who::Farm, Who::Key);
         tokio::spawn(async move { links.note(who, change, host, &name, text).await });
+    }
+
+    /// Whether this was written down of that key a moment ago: a host that was revoked goes on knocking.
+    fn is_noted(&self, key: HostId, why: &str) -> bool {
+        let now_ms = now().mono_ms;
+        let mut all = locked(&self.0.refused);
+        if let Some((known, at_ms)) = all.get(&key)
+            && known == why
+            && now_ms.saturating_sub(*at_ms) < limit::REFUSAL_AGAIN_MS
+        {
+            return true;
+        }
+        // Strangers make keys as they like.
+        if all.len() >= limit::PEERS_MAX {
+            all.clear();
+        }
+        all.insert(key, (why.to_string(), now_ms));
+        false
     }
 
     fn note_deed(&self, peer: HostId, change: PeerChange, what: &str) {

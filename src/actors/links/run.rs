@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Links, Live, locked, resolve, tickets};
-use crate::actors::now;
+use crate::actors::post::names;
 use crate::actors::vessel::rows::{ExpectedRow, ReceiptRow};
+use crate::actors::{desk, now, summit, vessel};
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{AttemptId, HostId};
+use crate::id::{AttemptId, HostId, JobId};
 use crate::limit;
 use crate::model::peer::Peer;
 use crate::model::{Attempt, AttemptState, Outcome, PeerChange, Role, Say};
@@ -38,6 +39,9 @@ impl Door for AtDoor {
                 .peer(&peer)
                 .is_some_and(|row| matches!(row.state, crate::model::PeerState::Waiting))
         }) {
+            return;
+        }
+        if peer.is_some_and(|peer| self.0.is_noted(peer, why)) {
             return;
         }
         let known = peer.and_then(|peer| self.0.name_of(&peer));
@@ -327,11 +331,19 @@ impl Links {
 
     /// Hears what the peer says until the link is over; why it is.
     async fn listen(&self, live: &Arc<Live>, peer: HostId, mut listener: Listener) -> String {
+        let mut ahead = 0;
         loop {
             let heard = listener.hear().await;
             live.heard_ms.store(now().mono_ms, Ordering::Relaxed);
             match heard {
-                Ok(Some(wire::Say::Ring { to, say })) => self.ring(live, peer, to, *say),
+                Ok(Some(wire::Say::Ring { to, say })) => {
+                    self.ring(live, peer, to, *say);
+                    ahead += 1;
+                    if ahead >= limit::LINK_AHEAD_MAX {
+                        ahead = 0;
+                        has_heard(to).await;
+                    }
+                }
                 Ok(Some(wire::Say::Ping)) => {
                     live.to.try_send(wire::Say::Pong).ok();
                 }
@@ -399,6 +411,18 @@ impl Links {
         {
             return self.misbehaved(peer, "reports more slots than a builder has");
         }
+        // The newest of each builder is kept.
+        if let Say::Report(report) = &say
+            && !postcard::to_stdvec(report)
+                .is_ok_and(|bytes| bytes.len() <= limit::REPORT_BYTES_MAX)
+        {
+            return self.misbehaved(peer, "reports more than there is to say of a builder");
+        }
+        if let Say::Renew { attempts } = &say
+            && attempts.len() > limit::SLOTS_MAX as usize
+        {
+            return self.misbehaved(peer, "renews more attempts than a builder has slots");
+        }
         let from_vessel = self.peer(&peer).is_some_and(|row| row.role == Role::Vessel);
         if from_vessel && matches!(say, Say::Published { .. }) {
             return self.deliver_when_seen(peer, say);
@@ -454,6 +478,33 @@ impl Links {
             }
         }
         self.post().deliver(peer, to, say);
+    }
+}
+
+/// Waits until an actor of this host has heard what it was told so far: mailboxes have no bound of their own, and what comes
+/// faster than it is heard stays with the peer.
+async fn has_heard(actor: Role) {
+    let nobodys = JobId(0);
+    match actor {
+        Role::Summit => {
+            let asked = desk::ask(names::SUMMIT, |reply| {
+                summit::Msg::TryIsOver(nobodys, reply)
+            });
+            // An actor that does not run has no mailbox that could grow.
+            drop(asked.await);
+        }
+        Role::Vessel => {
+            let attempt = AttemptId {
+                job: nobodys,
+                try_no: 0,
+            };
+            let asked = desk::ask(names::VESSEL, |reply| {
+                vessel::Message::Artefacts(attempt, reply)
+            });
+            drop(asked.await);
+        }
+        // Orders come from the host that this one serves.
+        Role::Avalanche | Role::Operator => {}
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct JoinedFarm {
     pub role: Role,
     pub trust: PeerTrust,
     pub approved: bool,
+    /// It belonged to that farm before.
+    pub already: bool,
     pub words: String,
 }
 
@@ -196,6 +198,7 @@ impl Links {
                 role: line.role,
                 trust: known.trust,
                 approved: true,
+                already: true,
                 words: known.words.clone(),
             });
         }
@@ -231,6 +234,7 @@ impl Links {
             role,
             trust,
             approved,
+            already: false,
             words,
         })
     }
@@ -246,9 +250,12 @@ pub(super) async fn ask_to_join(
         // The inviting host decides by its own clock; two days are what clocks may be apart.
         return Err(Fault::new(
             Kind::NotPermitted,
-            format!("this invitation ran out at {}", line.until),
+            format!(
+                "this invitation ran out at {}, and by the clock of this host it is {now}",
+                line.until
+            ),
         )
-        .next("ask for a new one: `massif invite` there"));
+        .next("set this host's clock, or ask for a new one: `massif invite` there"));
     }
     let mut last = Fault::new(Kind::Usage, "the invitation has no address")
         .next("make it with `massif invite --address HOST:PORT`");

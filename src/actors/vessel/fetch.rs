@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -16,6 +17,9 @@ use crate::store::{Blobs, NewBlob};
 const COPY_BYTES: usize = 256 * 1024;
 /// How often a broken transfer of one file is taken up again before the offer fails for now.
 const RESUMES_MAX: u32 = 5;
+
+/// How long nothing of a file may come while the link to its builder stands: two stalls.
+const STANDSTILL: Duration = Duration::from_secs(2 * limit::TRANSFER_STALL_S - 1);
 
 /// SHA-256 and size of what a file holds from here on.
 pub fn hash_file(mut file: File) -> io::Result<BlobRef> {
@@ -155,17 +159,36 @@ fn fetch_one(blobs: &Blobs, from: &Source, artefact: &Artefact) -> Result<NewBlo
         tracing::info!("{} goes on at byte {left}", artefact.name);
     }
     let mut resumes = 0;
+    let mut moved = Instant::now();
     loop {
-        match copy(from, artefact, &mut new) {
+        match copy(from, artefact, &mut new, &mut moved) {
             Ok(()) if left > 0 && new.so_far() != artefact.blob => {
                 // What an earlier process left was wrong; that is nobody's lie.
                 (new, left) = (blobs.begin()?, 0);
             }
             Ok(()) => break,
             Err(Broken::Read(error))
+                if error.kind() == io::ErrorKind::TimedOut && moved.elapsed() >= STANDSTILL =>
+            {
+                // Its link stands, or this would be another error: it is told apart from a builder that is away for hours.
+                return Err(Fault::new(
+                    Kind::Builder,
+                    format!(
+                        "nothing of {} came for {} s, after {} of its {} bytes",
+                        artefact.name,
+                        moved.elapsed().as_secs(),
+                        new.so_far().size,
+                        artefact.blob.size
+                    ),
+                ));
+            }
+            Err(Broken::Read(error))
                 if resumes < RESUMES_MAX && error.kind() != io::ErrorKind::NotFound =>
             {
                 resumes += 1;
+                if error.kind() != io::ErrorKind::TimedOut {
+                    moved = Instant::now();
+                }
                 tracing::info!("{} resumed: {error}", artefact.name);
             }
             Err(Broken::Read(error)) => return Err(unfetched(artefact, &error)),
@@ -208,7 +231,12 @@ enum Broken {
 }
 
 /// Copies from where `new` stands to the end, and no byte more than was reported and one.
-fn copy(from: &Source, artefact: &Artefact, new: &mut NewBlob) -> std::result::Result<(), Broken> {
+fn copy(
+    from: &Source,
+    artefact: &Artefact,
+    new: &mut NewBlob,
+    moved: &mut Instant,
+) -> std::result::Result<(), Broken> {
     let offset = new.so_far().size;
     let left = (artefact.blob.size + 1).saturating_sub(offset);
     let mut from = from
@@ -222,6 +250,7 @@ fn copy(from: &Source, artefact: &Artefact, new: &mut NewBlob) -> std::result::R
             Ok(got) => {
                 let bytes = buffer.get(..got).unwrap_or_default();
                 new.write_all(bytes).map_err(Broken::Write)?;
+                *moved = Instant::now();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Broken::Read(error)),

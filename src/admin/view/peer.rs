@@ -116,6 +116,8 @@ views! {
         pub trust: String,
         /// Nobody has to approve any more.
         pub approved: bool,
+        /// It belonged to that farm before, and the invitation was not used.
+        pub already: bool,
         /// Five words: the same on both screens.
         pub words: String,
     }
