@@ -2,6 +2,7 @@
 
 mod admin;
 mod builders;
+mod cached;
 mod common;
 mod dash;
 mod examples;
@@ -12,6 +13,7 @@ mod native;
 mod order;
 mod owed;
 mod proof;
+mod proven;
 mod restart;
 mod ring;
 mod sandbox;

@@ -499,6 +499,71 @@ fn what_a_level_is_worth_is_measured_in_turns_kept_and_told_with_what_it_cannot_
 }
 
 #[test]
+fn the_recipes_of_a_project_are_measured_and_shown_as_text_json_and_a_picture() {
+    let mut repo = Repo::new();
+    let work = "workload    : |\n    true\n";
+    for (name, more) in [("aaa", work), ("bbb", work), ("ccc", "")] {
+        repo.write(
+            &format!("{}/{name}/stone.yaml", &name[..1]),
+            script_recipe(name, 1, more),
+        );
+    }
+    repo.commit("Add three");
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    for name in ["aaa", "bbb", "ccc"] {
+        farm.published(name);
+    }
+    let of = ["compare", "--isa", "--project", "test"];
+    let with = |more: &[&'static str]| [&of[..], more].concat();
+    assert_eq!(farm.json(&of), serde_json::json!([]));
+    let picture = farm.dir().join("../all.svg");
+    let mut measure = with(&[
+        "--top",
+        "2",
+        "--measure",
+        "--levels",
+        "x86_64",
+        "--runs",
+        "2",
+    ]);
+    measure.extend(["--svg", picture.to_str().unwrap()]);
+    let made = farm.json(&measure);
+    let names: Vec<&str> = made
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["recipe"].as_str().unwrap())
+        .collect();
+    assert!(
+        names.len() == 2 && names.contains(&"aaa") && names.contains(&"bbb"),
+        "{made:#}"
+    );
+    assert!(
+        made.as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["state"] == "done")
+    );
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    assert!(
+        svg.contains("aaa x86_64") && svg.contains("bbb x86_64"),
+        "{svg}"
+    );
+    let table = farm.ok(&with(&["--top", "50"]));
+    assert!(table.contains("aaa") && table.contains("bbb"), "{table}");
+    // Those are known; what cannot be measured is said and keeps nobody.
+    let said = farm.run(&with(&["--measure", "--levels", "x86_64", "--runs", "2"]));
+    let errors = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.success(), "{errors}");
+    assert!(
+        errors.contains("ccc") && errors.contains("neither a workload nor a check"),
+        "{errors}"
+    );
+    assert!(!errors.contains("aaa"), "{errors}");
+}
+
+#[test]
 fn a_workload_that_fails_or_never_ends_is_given_up_and_the_recipe_is_to_blame() {
     let mut repo = Repo::new();
     add(

@@ -194,6 +194,8 @@ impl Rig {
                     .unwrap_or_default()
             }),
             cancel: self.cancel.clone(),
+            cache: None,
+            cache_seen: Arc::new(|_| {}),
             state_dir,
         }
     }

@@ -13,11 +13,11 @@ use crate::hosts::rig::{Node, Place};
 use crate::ring::script_recipe;
 
 /// A recipe whose package says a word that a liar replaces.
-fn honest(name: &str, extra: &str) -> String {
+pub fn honest(name: &str, extra: &str) -> String {
     script_recipe(name, 1, extra).replace("echo release", "echo honest release")
 }
 
-fn add(repo: &mut Repo, name: &str, text: String) {
+pub fn add(repo: &mut Repo, name: &str, text: String) {
     repo.write(&format!("{}/{name}/stone.yaml", &name[..1]), text);
     repo.commit(&format!("Add {name}"));
 }
@@ -162,7 +162,16 @@ fn idle_builders_compare_by_themselves_and_give_way_to_real_work() {
 }
 
 /// The packed recipe among the blobs of a host.
-fn packed_recipe(dir: &Path) -> (String, Vec<u8>) {
+pub fn packed_recipe(dir: &Path) -> (String, Vec<u8>) {
+    packed_with(dir, "")
+}
+
+/// The same of the recipe with these words in it.
+fn packed_with(dir: &Path, words: &str) -> (String, Vec<u8>) {
+    let has = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes);
+        text.contains(words)
+    };
     for shard in std::fs::read_dir(dir.join("blobs")).unwrap().flatten() {
         for blob in std::fs::read_dir(shard.path())
             .into_iter()
@@ -172,7 +181,7 @@ fn packed_recipe(dir: &Path) -> (String, Vec<u8>) {
             let mut bytes = Vec::new();
             let mut file = std::fs::File::open(blob.path()).unwrap();
             file.read_to_end(&mut bytes).unwrap();
-            if bytes.starts_with(b"stone.yaml\0") {
+            if bytes.starts_with(b"stone.yaml\0") && has(&bytes) {
                 let shard = shard.file_name().into_string().unwrap();
                 let rest = blob.file_name().into_string().unwrap();
                 return (format!("{shard}/{rest}"), bytes);
@@ -183,7 +192,7 @@ fn packed_recipe(dir: &Path) -> (String, Vec<u8>) {
 }
 
 /// Makes a builder lie: what it has under the hash of a recipe is another one.
-fn lies(node: &Node, (name, bytes): &(String, Vec<u8>)) {
+pub fn lies(node: &Node, (name, bytes): &(String, Vec<u8>)) {
     let path: PathBuf = node.dir.join("blobs").join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, instead(bytes, b"echo lyings")).unwrap();
@@ -199,7 +208,7 @@ fn instead(bytes: &[u8], command: &[u8; 11]) -> Vec<u8> {
 }
 
 /// Whether all these builders are here and fit.
-fn here(builders: &Value, names: &[&str]) -> bool {
+pub fn here(builders: &Value, names: &[&str]) -> bool {
     names.iter().all(|name| {
         let mut all = builders.as_array().unwrap().iter();
         all.any(|one| one["name"] == *name && one["verdict"] == "fit")
@@ -276,6 +285,81 @@ fn of_three_builders_the_one_that_lies_is_found_and_what_it_published_is_built_a
     crest.ok(&["builder", "release", "liar"]);
     let freed = crest.json(&["builder", "show", "liar"]);
     assert_eq!(freed["proof"]["convicted_by"], Value::Null, "{freed:#}");
+    crest.ok(&["store", "check"]);
+}
+
+#[test]
+fn a_builder_that_lies_one_time_in_twenty_is_found() {
+    let mut repo = Repo::new();
+    let names: Vec<String> = (1..=20).map(|number| format!("pack{number:02}")).collect();
+    for name in &names {
+        repo.write(&format!("p/{name}/stone.yaml"), honest(name, ""));
+    }
+    repo.commit("Add twenty");
+    let recipe = {
+        let farm = Farm::start();
+        farm.ok(&["project", "add", "test", &repo.url()]);
+        farm.published("pack13");
+        packed_with(farm.dir(), "pack13")
+    };
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let liar = place.builder(&crest, "liar", &[]);
+    lies(&liar, &recipe);
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    for name in &names {
+        crest.published(name);
+    }
+    let _east = place.builder(&crest, "east", &[]);
+    let _west = place.builder(&crest, "west", &[]);
+    crest.until(&["builder", "list"], |all| {
+        here(all, &["liar", "east", "west"])
+    });
+    crest.ok(&["channel", "policy", "main", "--compare-idle", "on"]);
+    crest.until_event("builder_convicted", "wrong alone about pack13");
+    for (name, convicted) in [("liar", true), ("east", false), ("west", false)] {
+        let shown = crest.json(&["builder", "show", name]);
+        assert_eq!(
+            shown["proof"]["convicted_by"].is_u64(),
+            convicted,
+            "{shown:#}"
+        );
+    }
+}
+
+#[test]
+fn a_comparison_goes_to_a_builder_of_another_owner_if_there_is_one() {
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", honest("alpha", ""));
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let _east = place.builder(&crest, "east", &[]);
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.published("alpha");
+    let _west = place.builder(&crest, "west", &[]);
+    let _north = place.builder(&crest, "north", &["--trust", "test"]);
+    let _south = place.builder(&crest, "south", &[]);
+    for (name, owner) in [("east", "anna"), ("west", "anna"), ("north", "ben")] {
+        let said = crest.ok(&["builder", "owner", name, owner]);
+        assert!(said.contains(owner), "{said}");
+    }
+    crest.ok(&["builder", "owner", "south", "anna"]);
+    crest.until(&["builder", "list"], |all| {
+        here(all, &["east", "west", "north", "south"])
+    });
+    let shown = crest.json(&["builder", "show", "north"]);
+    assert_eq!(shown["proof"]["owner"], "ben", "{shown:#}");
+    let made = crest.json(&["compare", "alpha"]);
+    assert_eq!(made["builder"], "north", "{made:#}");
+    let long = "x".repeat(200);
+    assert!(
+        crest
+            .code(2, &["builder", "owner", "north", &long])
+            .contains("100 bytes")
+    );
+    crest.ok(&["builder", "owner", "north", ""]);
+    let shown = crest.json(&["builder", "show", "north"]);
+    assert_eq!(shown["proof"]["owner"], Value::Null, "{shown:#}");
     crest.ok(&["store", "check"]);
 }
 

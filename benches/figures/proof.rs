@@ -1,17 +1,22 @@
-//! Comparing two builds of a package set: `cargo bench --bench figures -- proof`. `MASSIF_SET_MIB` sets its size; 1,024 unless
-//! given.
+//! Comparing two builds of a package set, what idle builders do, and the noise of the comparison of levels:
+//! `cargo bench --bench figures -- proof`. `MASSIF_SET_MIB` sets the size of the set, 1,024 unless given; `MASSIF_NOISE` how often
+//! the same level is measured against itself, 5 unless given: each takes about a minute and a half.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use massif::fault::Result;
 use massif::id::{Arch, ContentHash, Digest};
 use massif::model::{Artefact, ArtefactKind, BlobRef};
 use massif::stone::{LayoutEntry, Meta, Node, UniqueFile, package};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+
+use super::ring;
+use super::table::Table;
 
 const MIB: u64 = 1024 * 1024;
 /// Bytes of one package's content, and of one of its files.
@@ -125,11 +130,160 @@ fn status_kib(name: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
+fn given(name: &str, default: u64) -> u64 {
+    let text = std::env::var(name).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 pub fn run() {
-    let mib: u64 = std::env::var("MASSIF_SET_MIB")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1_024);
+    let mut table = Table::of("proof");
+    sets(&mut table);
+    farm(&mut table);
+    table.finish();
+}
+
+/// A recipe with these phases.
+fn recipe(name: &str, phases: &str) -> String {
+    format!(
+        "name: {name}\nversion: \"1\"\nrelease: 1\nhomepage: https://example.invalid\nlicense: MIT\nsummary: a figure\n\
+description: |\n    A figure.\n{phases}install: |\n    %install_dir %(installroot)%(datadir)/{name}\n    echo {name} > %(installroot)%(datadir)/{name}/content\n"
+    )
+}
+
+fn commit(repo: &Path, name: &str, phases: &str) {
+    let dir = repo.join("x").join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("stone.yaml"), recipe(name, phases)).unwrap();
+    for arguments in [&["add", "."][..], &["commit", "-q", "-m", name]] {
+        ring::git(repo, arguments);
+    }
+}
+
+fn json(dir: &Path, arguments: &[&str]) -> Value {
+    let mut all = vec!["--json"];
+    all.extend(arguments);
+    serde_json::from_str(&ring::ask(dir, &all)).unwrap()
+}
+
+/// Asks until the answer fits, for ten minutes at most.
+fn until(dir: &Path, arguments: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let answer = json(dir, arguments);
+        if fits(&answer) {
+            return answer;
+        }
+        assert!(began.elapsed() < Duration::from_secs(600), "{answer:#}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn stamp_ms(value: &Value) -> i64 {
+    let stamp: massif::id::Stamp = value.as_str().unwrap().parse().unwrap();
+    stamp.0
+}
+
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    i64::try_from(now.unwrap().as_millis()).unwrap()
+}
+
+fn published(dir: &Path, name: &str) -> Value {
+    until(dir, &["job", "list"], |jobs| {
+        let mut all = jobs.as_array().unwrap().iter();
+        all.any(|job| job["recipe"] == name && job["state"] == "published")
+    });
+    json(dir, &["job", "show", name])
+}
+
+/// When the farm recorded something of this kind about a job, in milliseconds.
+fn recorded_ms(dir: &Path, kind: &str, job: &Value) -> i64 {
+    let all = json(dir, &["call", "io.massif.Host.Audit", r#"{"limit": 1000}"#]);
+    let mut all = all["events"].as_array().unwrap().iter();
+    let found = all.rfind(|event| event["kind"] == kind && event["job"] == *job);
+    stamp_ms(&found.unwrap()["at"])
+}
+
+/// A farm with one slot: from the end of its work to a comparison, from real work to its slot, and a level against itself.
+fn farm(table: &mut Table) {
+    let place = tempfile::tempdir().unwrap();
+    let (dir, repo) = (place.path().join("farm"), place.path().join("repo"));
+    std::fs::create_dir_all(&repo).unwrap();
+    ring::git(&repo, &["init", "-q", "-b", "main"]);
+    let slow = "build: |\n    for i in $(seq 20); do echo $i; sleep 0.5; done\n";
+    commit(&repo, "slow", slow);
+    let (child, _) = ring::up_with(&dir, &["--slots", "1", "--poll", "1s"]);
+    ring::ask(&dir, &["project", "add", "figures", repo.to_str().unwrap()]);
+    ring::ask(&dir, &["channel", "policy", "main", "--compare-idle", "on"]);
+    let (mut idle_ms, mut way_ms): (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
+    let mut last = published(&dir, "slow");
+    for at in 0..5 {
+        let compared = |all: &Value, recipe: &str| {
+            let slot = &all[0]["slots"][0];
+            let text = slot["recipe"].as_str().unwrap_or_default();
+            text.starts_with(recipe) && text.ends_with("(compared)")
+        };
+        until(&dir, &["builder", "list"], |all| compared(all, ""));
+        idle_ms.push(now_ms() - stamp_ms(&last["attempts"][0]["ended"]));
+        // That one takes ten seconds, and never has them.
+        until(&dir, &["builder", "list"], |all| {
+            compared(all, "slow") && all[0]["slots"][0]["phase"] == "build"
+        });
+        let name = format!("real{at}");
+        commit(&repo, &name, "");
+        last = published(&dir, &name);
+        let id = &last["id"];
+        way_ms.push(recorded_ms(&dir, "accepted", id) - recorded_ms(&dir, "assigned", id));
+    }
+    let worst = |all: &[i64]| all.iter().copied().max().unwrap_or(0) as f64 / 1000.0;
+    table.row(
+        "idle to a comparison that was begun, the slowest of 5",
+        format!("{:.1} s", worst(&idle_ms)),
+        "5 s",
+    );
+    table.row(
+        "real work to the slot of a comparison, the slowest of 5",
+        format!("{:.2} s", worst(&way_ms)),
+        "1 s",
+    );
+    ring::ask(
+        &dir,
+        &["channel", "policy", "main", "--compare-idle", "off"],
+    );
+    against_itself(table, &dir, &repo);
+    ring::stop(child);
+}
+
+/// The same level against itself, with a workload of about two seconds.
+fn against_itself(table: &mut Table, dir: &Path, repo: &Path) {
+    let times = given("MASSIF_NOISE", 5);
+    if times == 0 {
+        return;
+    }
+    let phases = "build: |\n    printf 'int main(void) { unsigned long i, s = 0; for (i = 0; i < 900000000UL; i++) { s += i * i; __asm__ volatile(\"\" : \"+r\"(s)); } return s == 42; }\\n' > work.c\n    ${CC} ${CFLAGS} ${LDFLAGS} -o work work.c\nworkload: |\n    ./work\n";
+    commit(repo, "work", phases);
+    published(dir, "work");
+    let (mut near, mut silent, mut worst) = (0, 0, 0.0_f64);
+    for _ in 0..times {
+        let made = json(dir, &["compare", "--isa", "work", "--levels", "x86_64"]);
+        let level = &made["levels"][1];
+        let ratio = level["ratio"].as_f64().unwrap_or(0.0);
+        worst = worst.max((ratio - 1.0).abs());
+        if (ratio - 1.0).abs() <= 0.02 {
+            near += 1;
+        } else if level["verdict"] == "cannot_tell" {
+            silent += 1;
+        }
+    }
+    table.row(
+        "the same level against itself, 2 s of work, 12 runs",
+        format!("{near} of {times} within 1 ± 0.02, {silent} more say that they cannot tell; the farthest {worst:.3} off"),
+        "95 of 100, or it says so",
+    );
+}
+
+fn sets(table: &mut Table) {
+    let mib = given("MASSIF_SET_MIB", 1_024);
     let dir = tempfile::tempdir().unwrap();
     let packages = mib.div_ceil(PACKAGE_MIB);
     let each = PACKAGE_MIB.min(mib);
@@ -158,21 +312,30 @@ pub fn run() {
     // What the peak is counted from.
     std::fs::write("/proc/self/clear_refs", "5").ok();
     let before_kib = status_kib("VmRSS");
-    for (name, other) in [("the same", 0), ("other metadata", 1), ("a bit in each", 2)] {
+    for (name, other) in [
+        ("the same", 0),
+        ("of other metadata", 1),
+        ("one bit off in each package", 2),
+    ] {
         let began = Instant::now();
         let found = massif::compare::compare(&sets[0], &sets[other], &open).unwrap();
         let took_s = began.elapsed().as_secs_f64();
         let both = if other == 0 { 1.0 } else { 2.0 };
-        println!(
-            "compared with {name}: {took_s:.2} s, {:.2} x the hash of what is read ({}, {} differences)",
-            took_s / (hashed_s * both),
-            found.level.as_str(),
-            found.differences.len()
+        table.row(
+            &format!("a set of {mib} MiB compared with one that is {name}"),
+            format!(
+                "{took_s:.2} s, {:.2} x the hash of what is read ({}, {} differences)",
+                took_s / (hashed_s * both),
+                found.level.as_str(),
+                found.differences.len()
+            ),
+            "the disk's or hash's speed",
         );
     }
     let peak_kib = status_kib("VmHWM").saturating_sub(before_kib);
-    println!(
-        "peak of memory above the start: {:.1} MiB (bar 64)",
-        peak_kib as f64 / 1024.0
+    table.row(
+        "memory of those comparisons above the start",
+        format!("{:.1} MiB at most", peak_kib as f64 / 1024.0),
+        "64 MiB",
     );
 }

@@ -13,6 +13,11 @@ pub fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 pub fn up(dir: &Path) -> (Child, Duration) {
+    up_with(dir, &[])
+}
+
+/// The same with more arguments.
+pub fn up_with(dir: &Path, more: &[&str]) -> (Child, Duration) {
     let began = Instant::now();
     let mut child = Command::new(MASSIF)
         .args([
@@ -25,6 +30,7 @@ pub fn up(dir: &Path) -> (Child, Duration) {
             "--dir",
         ])
         .arg(dir)
+        .args(more)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -58,7 +64,7 @@ pub fn ask(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn git(dir: &Path, arguments: &[&str]) {
+pub fn git(dir: &Path, arguments: &[&str]) {
     let done = Command::new("git")
         .arg("-C")
         .arg(dir)

@@ -426,12 +426,36 @@ fn tell(event: &Event, names: &Names) -> Told {
             };
             let text = match policy.require_match {
                 0 => format!("{}: {idle}", policy.channel),
+                1 => format!(
+                    "{}: {idle}; another builder must come to the same before publication",
+                    policy.channel
+                ),
                 more => format!(
-                    "{}: {idle}; {more} matches before publication",
+                    "{}: {idle}; {more} other builders must come to the same before publication",
                     policy.channel
                 ),
             };
             plain("proof_policy_set", &policy.channel, text)
+        }
+        Event::CacheSet { rule } => {
+            let text = match rule.program {
+                Some(program) => format!(
+                    "builds for {} use {} where it is, with {} MiB in each slot",
+                    rule.profile,
+                    program.as_str(),
+                    rule.bytes_max >> 20
+                ),
+                None => format!("builds for {} use no compiler cache", rule.profile),
+            };
+            plain("compiler_cache_set", &rule.profile, text)
+        }
+        Event::OwnerSet { owner } => {
+            let name = names.of(&owner.host);
+            let text = match owner.owner.is_empty() {
+                true => format!("{name} is nobody's machine in particular"),
+                false => format!("{name} is a machine of {}", owner.owner),
+            };
+            plain("builder_owner_set", &name, text)
         }
         Event::RiseRuleSet { rule } => plain(
             "rise_rule_set",

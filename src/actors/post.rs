@@ -75,6 +75,7 @@ impl Post {
     fn for_vessel(&self, from: HostId, say: Say) -> Option<vessel::Message> {
         match say {
             Say::Expect(expectation) => Some(vessel::Message::Expect(expectation)),
+            Say::Stage(expectation) => Some(vessel::Message::Stage(expectation)),
             Say::Forget { attempt } => Some(vessel::Message::Forget(attempt)),
             Say::Open { channel, arch } => {
                 // Nobody waits for the answer: it is seen in the channel.

@@ -623,6 +623,14 @@ methods! {
         after: u32,
     } -> RiseReply;
 
+    /// Says whose machine a builder is: comparisons prefer a builder of another owner.
+    BuilderOwner: Admin {
+        /// Its name, or the start of its id.
+        name: String,
+        /// A person or a group; empty: nobody in particular.
+        owner: String,
+    } -> BuilderProof;
+
     /// What comparisons say of a builder.
     BuilderProofShow: View {
         /// Its name, or the start of its id.
@@ -688,12 +696,14 @@ methods! {
         id: u64,
     } -> OneComparison;
 
-    /// Says what is compared in a channel without being asked.
+    /// Says what is compared in a channel without being asked, and before something is published there.
     ChannelPolicy: Admin {
         /// Its name.
         channel: String,
         /// Builders with nothing to do rebuild what is published there and compare; null: as it is.
         compare_idle: Option<bool>,
+        /// So many other builders must come to the same before anything is published there; null: as it is.
+        require_match: Option<u32>,
     } -> ChannelPolicyReply;
 
     /// What is compared in a channel without being asked.

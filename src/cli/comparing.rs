@@ -11,9 +11,7 @@ use super::out::{Out, Style, Table, Tone, cell, plain};
 use super::show::{self, count, moment};
 use super::text;
 use crate::admin::summit;
-use crate::admin::view::{
-    BuildView, BuilderView, CauseView, ComparisonView, DifferenceView, RecipeProofView,
-};
+use crate::admin::view::{BuildView, BuilderView, ComparisonView, DifferenceView, RecipeProofView};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::ProfileName;
 
@@ -170,7 +168,10 @@ fn list(found: &summit::Comparisons, out: &Out) -> Result<Verdict> {
                 };
                 let why = match &one.fault {
                     Some(fault) => fault.what.clone(),
-                    None => one.text.clone().unwrap_or_else(|| causes_text(&one.causes)),
+                    None => one
+                        .text
+                        .clone()
+                        .unwrap_or_else(|| show::causes(&one.causes)),
                 };
                 table.row([
                     plain(one.id),
@@ -195,14 +196,6 @@ fn list(found: &summit::Comparisons, out: &Out) -> Result<Verdict> {
         }
     }
     Ok(Verdict::Done)
-}
-
-fn causes_text(causes: &[CauseView]) -> String {
-    let words = causes.iter().map(|cause| match cause.count {
-        1 => cause.cause.replace('_', " "),
-        many => format!("{} ({many})", cause.cause.replace('_', " ")),
-    });
-    words.collect::<Vec<_>>().join(", ")
 }
 
 fn print(view: &ComparisonView, out: &Out) -> Result<()> {
@@ -246,7 +239,7 @@ fn print(view: &ComparisonView, out: &Out) -> Result<()> {
                 (word, None) => word.unwrap_or_default().replace('_', " "),
             };
             out.field("together", together);
-            out.field("causes", causes_text(&view.causes));
+            out.field("causes", show::causes(&view.causes));
             for difference in &view.differences {
                 out.field("differs", difference_text(difference));
             }
@@ -332,20 +325,8 @@ pub(super) async fn builder(host: &Host, view: &BuilderView, out: &Out) -> Resul
         Style::People => {
             super::machines::show_builder(view, out);
             let score = &proof.score;
-            let mut words = vec![matches(score.matches)];
-            for (number, word) in [
-                (score.wrong, "wrong alone"),
-                (score.undecided, "undecided"),
-                (score.varies, "of recipes that vary"),
-            ] {
-                if number > 0 {
-                    words.push(format!("{number} {word}"));
-                }
-            }
-            if let Some(last) = score.last_match {
-                words.push(format!("the last at {}", moment(last)));
-            }
-            out.field("compared", words.join(", "));
+            out.field("compared", show::builder_score(score));
+            out.field("owner", proof.owner.as_deref().unwrap_or_default());
             if view.trust == "test" && proof.rises_after > 0 {
                 let have = score.matches;
                 let next = match have >= u64::from(proof.rises_after) {
@@ -417,26 +398,11 @@ pub(super) fn of_recipe(proof: &RecipeProofView, out: &Out) {
     if proof.comparisons.is_empty() {
         return;
     }
-    let score = &proof.score;
-    let mut words = vec![matches(score.matches)];
-    if score.wrong > 0 {
-        words.push(format!("a builder was wrong alone in {}", score.wrong));
-    }
-    if score.undecided > 0 {
-        words.push(format!("{} undecided", score.undecided));
-    }
-    out.field("compared", words.join(", "));
+    out.field("compared", show::recipe_score(&proof.score));
     if proof.varies {
         out.field("reproducible", "no: it comes out differently each time");
     }
-    out.field("differs by", causes_text(&proof.causes));
+    out.field("differs by", show::causes(&proof.causes));
     let ids: Vec<String> = proof.comparisons.iter().map(ToString::to_string).collect();
     out.field("comparisons", ids.join(" "));
-}
-
-fn matches(number: u64) -> String {
-    match number {
-        1 => "1 match".into(),
-        many => format!("{many} matches"),
-    }
 }

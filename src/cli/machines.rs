@@ -23,6 +23,21 @@ pub(super) async fn builder(host: &Host, builder: &args::Builder, out: &Out) -> 
             let builder = host.ask(&ask).await?.builder;
             return super::comparing::builder(host, &builder, out).await;
         }
+        args::Builder::Owner { name, owner } => {
+            let ask = summit::BuilderOwner {
+                name: name.clone(),
+                owner: owner.clone(),
+            };
+            let reply = host.ask(&ask).await?;
+            match out.style {
+                Style::Json => out.value(&reply)?,
+                Style::Ids | Style::People => out.line(match &reply.proof.owner {
+                    Some(owner) => format!("{name} is a machine of {owner}"),
+                    None => format!("{name} is nobody's machine in particular"),
+                }),
+            }
+            return Ok(Verdict::Done);
+        }
         args::Builder::Rise { after } => {
             let reply = host.ask(&summit::BuilderRise { after: *after }).await?;
             match out.style {
@@ -178,6 +193,9 @@ pub(super) fn show_builder(builder: &BuilderView, out: &Out) {
                 builder.parked
             ),
         );
+    }
+    for cache in &builder.caches {
+        out.field("cache", show::cache(cache));
     }
     if let Some(means) = &builder.confined_by {
         out.field("slots by", means);

@@ -71,16 +71,21 @@ pub(super) async fn channel(host: &Host, channel: &args::Channel, out: &Out) -> 
                 )),
             }
         }
-        args::Channel::Policy { name, compare_idle } => {
-            let reply = match compare_idle {
-                Some(word) => {
+        args::Channel::Policy {
+            name,
+            compare_idle,
+            require_match,
+        } => {
+            let reply = match (compare_idle, require_match) {
+                (Some(_), _) | (_, Some(_)) => {
                     let ask = summit::ChannelPolicy {
                         channel: name.clone(),
-                        compare_idle: Some(word == "on"),
+                        compare_idle: compare_idle.as_ref().map(|word| word == "on"),
+                        require_match: *require_match,
                     };
                     host.ask(&ask).await?
                 }
-                None => {
+                (None, None) => {
                     let ask = summit::ChannelPolicyShow {
                         channel: name.clone(),
                     };
@@ -99,6 +104,17 @@ pub(super) async fn channel(host: &Host, channel: &args::Channel, out: &Out) -> 
                     };
                     out.field("channel", reply.policy.channel.as_str());
                     out.field("compare idle", words);
+                    let needed = match reply.policy.require_match {
+                        0 => "0: what one builder made is published".into(),
+                        1 => "1: published is what another builder comes to too".into(),
+                        more => {
+                            format!("{more}: published is what so many other builders come to too")
+                        }
+                    };
+                    out.field("require match", needed);
+                    if let Some(lacks) = &reply.policy.lacks {
+                        out.field("but", lacks);
+                    }
                 }
             }
         }

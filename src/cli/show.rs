@@ -3,7 +3,8 @@
 use super::out::Tone;
 use super::text;
 use crate::admin::view::{
-    AttemptView, FaultView, HoldView, JobState, JobView, ReasonView, ReleaseView,
+    AttemptView, CacheView, CauseView, FaultView, HoldView, JobState, JobView, ReasonView,
+    ReleaseView, ScoreView,
 };
 use crate::fault::Fault;
 use crate::id::Stamp;
@@ -152,5 +153,77 @@ pub(super) fn accuracy(known: &crate::admin::view::AccuracyView) -> String {
     format!(
         "{} builds so far, nine of ten within a factor of {:.2}, the middle one took {:.2} of what was predicted",
         known.builds, known.factor_p90, known.middle
+    )
+}
+
+fn matches(number: u64) -> String {
+    match number {
+        1 => "1 match".into(),
+        many => format!("{many} matches"),
+    }
+}
+
+/// What comparisons say of a builder, in a line.
+pub(crate) fn builder_score(score: &ScoreView) -> String {
+    let mut words = vec![matches(score.matches)];
+    for (number, word) in [
+        (score.wrong, "wrong alone"),
+        (score.undecided, "undecided"),
+        (score.varies, "of recipes that vary"),
+    ] {
+        if number > 0 {
+            words.push(format!("{number} {word}"));
+        }
+    }
+    if let Some(last) = score.last_match {
+        words.push(format!("the last at {}", moment(last)));
+    }
+    words.join(", ")
+}
+
+/// What comparisons say of a recipe, in a line.
+pub(crate) fn recipe_score(score: &ScoreView) -> String {
+    let mut words = vec![matches(score.matches)];
+    if score.wrong > 0 {
+        words.push(format!("a builder was wrong alone in {}", score.wrong));
+    }
+    if score.undecided > 0 {
+        words.push(format!("{} undecided", score.undecided));
+    }
+    words.join(", ")
+}
+
+/// Causes of differences, in a line.
+pub(crate) fn causes(causes: &[CauseView]) -> String {
+    let words = causes.iter().map(|cause| match cause.count {
+        1 => cause.cause.replace('_', " "),
+        many => format!("{} ({many})", cause.cause.replace('_', " ")),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// What a compiler cache of a builder did, in a line.
+pub(crate) fn cache(cache: &CacheView) -> String {
+    if !cache.present {
+        let program = &cache.program;
+        return format!(
+            "{program} for {}: its build roots do not have it",
+            cache.profile
+        );
+    }
+    let served = match cache.hit_rate {
+        Some(rate) => format!(
+            "served {:.0} % of {} compilations",
+            rate * 100.0,
+            cache.hits + cache.misses
+        ),
+        None => "nothing was compiled".into(),
+    };
+    let bytes = cache.bytes.map_or_else(|| "?".into(), text::bytes);
+    format!(
+        "{} for {}: {served}, {bytes} of {}",
+        cache.program,
+        cache.profile,
+        text::bytes(cache.bytes_max)
     )
 }

@@ -104,6 +104,10 @@ fn profile_of(add: &args::ProfileAdd) -> Result<ProfileView> {
         remotes,
         phase_s_max: add.phase_timeout.map(|time| time.as_secs()),
         log_bytes_max: limit::LOG_BYTES_MAX,
+        compiler_cache: add.compiler_cache.clone(),
+        compiler_cache_bytes: add
+            .compiler_cache_mib
+            .map(|mib| mib.saturating_mul(1 << 20)),
     })
 }
 
@@ -135,6 +139,15 @@ fn show_profile(profile: &ProfileView, out: &Out) -> Result<Verdict> {
                     .unwrap_or_default(),
             );
             out.field("log limit", text::bytes(profile.log_bytes_max));
+            if let (Some(program), Some(bytes)) =
+                (&profile.compiler_cache, profile.compiler_cache_bytes)
+            {
+                let room = text::bytes(bytes);
+                out.field(
+                    "cache",
+                    format!("{program}, {room} in each slot of a builder"),
+                );
+            }
         }
     }
     Ok(Verdict::Done)

@@ -103,20 +103,30 @@ fn sense_of(verb: &Verb, words: &[String]) -> Sense {
             _ => change(Right::Operate),
         },
         Verb::Builder(args::Builder::List { .. } | args::Builder::Show { .. }) => Sense::Looks,
-        Verb::Builder(args::Builder::Rise { .. }) => change(Right::Admin),
+        Verb::Builder(args::Builder::Rise { .. } | args::Builder::Owner { .. }) => {
+            change(Right::Admin)
+        }
         Verb::Builder(_) => change(Right::Operate),
         Verb::Compare(wish) => match &wish.what {
             Some(args::Compared::Show { out: Some(_), .. }) => change(Right::View),
             Some(_) => Sense::Looks,
-            None if wish.isa && wish.package.is_none() && wish.svg.is_none() => Sense::Looks,
+            None if wish.isa && wish.package.is_none() && wish.svg.is_none() && !wish.measure => {
+                Sense::Looks
+            }
             None if wish.no_wait => change(Right::Operate),
             None => Sense::Elsewhere("it waits for a build: add --no-wait"),
         },
         Verb::Channel(args::Channel::Rollback { .. }) => change(Right::Operate),
-        Verb::Channel(args::Channel::Policy {
-            compare_idle: Some(_),
-            ..
-        }) => change(Right::Admin),
+        Verb::Channel(
+            args::Channel::Policy {
+                compare_idle: Some(_),
+                ..
+            }
+            | args::Channel::Policy {
+                require_match: Some(_),
+                ..
+            },
+        ) => change(Right::Admin),
         Verb::Channel(_) => Sense::Looks,
         Verb::Package(args::Package::Import { .. }) => change(Right::Admin),
         Verb::Package(_) => Sense::Looks,

@@ -11,9 +11,16 @@ use super::out::{Out, Style, Table, Tone, cell, plain};
 use crate::admin::summit;
 use crate::admin::view::{MeasurementView, RecipeLevelView, WorthView};
 use crate::fault::{Fault, Kind, Result};
+use crate::net::admin::Client;
+
+/// Measurements of many recipes that are under way at a time: each takes a whole builder, and the next ones wait there.
+const AT_A_TIME: usize = 4;
 
 pub(super) async fn isa(host: &Host, wish: &args::Compare, out: &Out) -> Result<Verdict> {
     let Some(recipe) = &wish.package else {
+        if wish.measure {
+            measure_missing(host, wish, out).await?;
+        }
         let ask = summit::IsaList {
             project: wish.project.clone(),
             recipe: None,
@@ -26,13 +33,7 @@ pub(super) async fn isa(host: &Host, wish: &args::Compare, out: &Out) -> Result<
         list(&found, out)?;
         return Ok(Verdict::Done);
     };
-    let ask = summit::IsaMeasure {
-        recipe: recipe.clone(),
-        levels: wish.levels.clone(),
-        runs: wish.runs,
-        on: wish.on.clone(),
-    };
-    let begun = host.ask(&ask).await?;
+    let begun = host.ask(&wanted(wish, recipe)).await?;
     if wish.no_wait {
         match out.style {
             Style::Json => out.value(&begun)?,
@@ -69,6 +70,93 @@ pub(super) async fn isa(host: &Host, wish: &args::Compare, out: &Out) -> Result<
         "done" => Verdict::Done,
         _ => Verdict::Negative,
     })
+}
+
+fn wanted(wish: &args::Compare, recipe: &str) -> summit::IsaMeasure {
+    summit::IsaMeasure {
+        recipe: recipe.to_owned(),
+        levels: wish.levels.clone(),
+        runs: wish.runs,
+        on: wish.on.clone(),
+    }
+}
+
+/// Published recipes of a project that were not measured as they are published now, by name.
+async fn missing(client: &mut Client, wish: &args::Compare) -> Result<Vec<String>> {
+    let list = summit::IsaList {
+        project: wish.project.clone(),
+        recipe: None,
+        limit: Some(u32::try_from(crate::limit::ADMIN_PAGE_ROWS_MAX).unwrap_or(u32::MAX)),
+    };
+    let known = client.call(&list).await?.measurements;
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let ask = summit::RecipeList {
+            project: wish.project.clone(),
+            text: None,
+            faulty: None,
+            after,
+            limit: None,
+        };
+        let page = client.call(&ask).await?;
+        for recipe in page.recipes {
+            let Some(is) = recipe.published else { continue };
+            let release = format!("{}-{}-{}", is.version, is.release, is.build_release);
+            let measured = known.iter().any(|one| {
+                one.recipe == recipe.name && one.release == release && one.state != "failed"
+            });
+            if !measured {
+                found.push(recipe.name.to_string());
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Has what is missing measured, some at a time; what cannot be measured is said and is no failure of the others.
+async fn measure_missing(host: &Host, wish: &args::Compare, out: &Out) -> Result<()> {
+    let mut client = host.connect().await?;
+    let mut left = missing(&mut client, wish).await?;
+    left.truncate(wish.top.map_or(usize::MAX, |top| top as usize));
+    left.reverse();
+    let say = |text: String| {
+        if out.style == Style::People {
+            eprintln!("massif: {text}");
+        }
+    };
+    let mut under_way: Vec<u64> = Vec::new();
+    loop {
+        while (wish.no_wait || under_way.len() < AT_A_TIME)
+            && let Some(recipe) = left.pop()
+        {
+            match client.call(&wanted(wish, &recipe)).await {
+                Ok(begun) => under_way.push(begun.id),
+                Err(fault) => say(format!("{recipe} is not measured: {}", fault.what)),
+            }
+        }
+        if under_way.is_empty() || wish.no_wait {
+            return Ok(());
+        }
+        let mut still = Vec::new();
+        for id in under_way {
+            let one = client.call(&summit::IsaShow { id }).await?.measurement;
+            match &one.fault {
+                _ if !one.over => still.push(id),
+                Some(fault) => say(format!("{} is not measured: {}", one.recipe, fault.what)),
+                None => say(format!(
+                    "{} is measured; {} are left",
+                    one.recipe,
+                    left.len()
+                )),
+            }
+        }
+        under_way = still;
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn tone(level: &WorthView) -> Tone {

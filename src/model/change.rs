@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::alarm::{Alarm, AlarmKey};
 use super::built_with::BuiltWith;
+use super::cache::CacheRule;
 use super::farm::Farm;
 use super::isa::Measurement;
 use super::job::{Attempt, Job};
@@ -51,6 +52,8 @@ pub struct Change {
     pub built_with: Vec<BuiltWith>,
     /// Forgotten.
     pub built_with_gone: Vec<AttemptId>,
+    /// New or changed.
+    pub caches: Vec<CacheRule>,
     /// New.
     pub alarms: Vec<Alarm>,
     /// Gone.
@@ -84,6 +87,7 @@ impl Change {
         self.builder_stops.extend(later.builder_stops);
         self.built_with.extend(later.built_with);
         self.built_with_gone.extend(later.built_with_gone);
+        self.caches.extend(later.caches);
         self.alarms.extend(later.alarms);
         self.alarms_gone.extend(later.alarms_gone);
         self.proof.append(later.proof);
@@ -106,6 +110,9 @@ impl Farm {
         for profile in change.profiles {
             self.profiles.insert(profile.name.clone(), profile);
         }
+        let caches = change.caches.into_iter();
+        self.caches
+            .extend(caches.map(|rule| (rule.profile.clone(), rule)));
         for name in change.profiles_gone {
             self.profiles.remove(&name);
         }

@@ -337,6 +337,16 @@ pub enum Event {
         /// What it was about; empty: the farm.
         subject: String,
     },
+    /// Somebody decided whether builds for a profile use a compiler cache.
+    CacheSet {
+        /// The whole rule.
+        rule: super::cache::CacheRule,
+    },
+    /// Somebody said whose machine a builder is.
+    OwnerSet {
+        /// Whose.
+        owner: super::proof::HostOwner,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

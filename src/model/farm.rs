@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::alarm::{Alarm, AlarmKey};
 use super::built_with::BuiltWith;
+use super::cache::CacheRule;
 pub use super::change::Change;
 use super::event::{Event, Recorded, Then};
 use super::isa::Measurement;
@@ -60,6 +61,10 @@ pub struct Farm {
     pub convictions: BTreeMap<HostId, Conviction>,
     /// What a builder for tests needs before it may rise.
     pub rise_rule: RiseRule,
+    /// Compiler caches that profiles ask for.
+    pub caches: BTreeMap<ProfileName, CacheRule>,
+    /// Whose machines builders are, where an operator said so.
+    pub owners: BTreeMap<HostId, String>,
     /// Profiles that hold only what is chosen for them, and the one below each.
     pub layers: BTreeMap<ProfileName, ProfileName>,
     /// What is chosen.
@@ -187,6 +192,7 @@ impl Farm {
             | Event::BaseDeclared { .. }
             | Event::PolicySet { .. }
             | Event::LimitSet { .. }
+            | Event::CacheSet { .. }
             | Event::RecipeHeld { .. }
             | Event::RecipeReleased { .. } => self.weigh_declared(recorded),
             Event::Observed { measures } => self.weigh_measured(measures),
@@ -200,6 +206,7 @@ impl Farm {
             Event::Compared { .. }
             | Event::ProofPolicySet { .. }
             | Event::RiseRuleSet { .. }
+            | Event::OwnerSet { .. }
             | Event::Convicted { .. } => self.weigh_proof(&recorded.event),
             Event::LayerSet { .. } | Event::LevelChosen { .. } | Event::LevelDropped { .. } => {
                 self.weigh_level(&recorded.event)
@@ -298,6 +305,13 @@ impl Farm {
                 });
             }
             Event::ProfileSet { profile } => change.profiles.push(profile.as_ref().clone()),
+            Event::CacheSet { rule } => {
+                let known = self.caches.get(&rule.profile);
+                if known == Some(rule) || known.is_none() && rule.program.is_none() {
+                    return Err(Refusal::Repeat);
+                }
+                change.caches.push(rule.clone());
+            }
             Event::ProfileRemoved { name } => {
                 let profile = self.profiles.get(name);
                 profile.ok_or_else(|| Refusal::Unknown {

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod built_with;
+pub mod cache;
 pub mod catalog;
 pub mod change;
 pub mod event;
@@ -34,6 +35,6 @@ pub use order::{
 pub use peer::{Peer, PeerState, PeerTrust, Rights, Ticket};
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
 pub use project::{BasePackage, Policy, Project, Rebuild, RecipeLimit, Tip};
-pub use proof::{Comparison, Conviction, ProofPolicy, RiseRule};
+pub use proof::{Comparison, Conviction, HostOwner, ProofPolicy, RiseRule};
 pub use say::{BuilderReport, Expectation, Glance, Role, Say, Vitals};
 pub use who::{Blame, Hold, Who};

@@ -188,21 +188,32 @@ impl Peer {
                     | Say::Confined { .. }
                     | Say::Processor { .. }
                     | Say::Shares { .. }
+                    | Say::Caches { .. }
             ),
             (Role::Avalanche, Role::Vessel) => matches!(say, Say::Offer { .. }),
-            (Role::Vessel, Role::Summit) => {
-                matches!(say, Say::Published { .. } | Say::Rejected { .. })
-            }
+            (Role::Vessel, Role::Summit) => matches!(
+                say,
+                Say::Published { .. }
+                    | Say::Rejected { .. }
+                    | Say::Staged { .. }
+                    | Say::Examined { .. }
+            ),
             (Role::Vessel, Role::Avalanche) => {
                 matches!(say, Say::Receipt { .. } | Say::Unexpected { .. })
             }
-            (Role::Summit, Role::Vessel) => {
-                matches!(say, Say::Expect(_) | Say::Forget { .. } | Say::Open { .. })
-            }
+            (Role::Summit, Role::Vessel) => matches!(
+                say,
+                Say::Expect(_)
+                    | Say::Stage(_)
+                    | Say::Forget { .. }
+                    | Say::Open { .. }
+                    | Say::Examine { .. }
+            ),
             (Role::Summit, Role::Avalanche) => matches!(
                 say,
                 Say::Build(_)
                     | Say::BuildWith { .. }
+                    | Say::BuildCached { .. }
                     | Say::Measure { .. }
                     | Say::Cancel { .. }
                     | Say::Heard { .. }

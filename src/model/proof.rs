@@ -23,8 +23,12 @@ pub const DIFFERENCES_KEPT: usize = 10;
 pub const EVIDENCE_MAX: usize = 8;
 /// The attempts of comparisons are of jobs from here on: above any real one, below those that are tried.
 const FIRST: u64 = 1 << 61;
+/// Bytes of the name of a builder's owner.
+pub const OWNER_BYTES_MAX: usize = 100;
 /// Bytes of one text of a difference.
 const TEXT_BYTES_MAX: usize = 120;
+/// Matches that a channel may ask for before publication: more builders of one kind no farm has.
+pub const REQUIRE_MATCH_MAX: u32 = 8;
 
 /// Whether this is the number of a comparison.
 pub fn is_comparison(job: JobId) -> bool {
@@ -245,7 +249,7 @@ pub struct ProofPolicy {
     pub channel: ChannelName,
     /// Builders with nothing to do rebuild what is published there.
     pub idle: bool,
-    /// Hosts beside the first that must come to the same before anything is published; not used unless above 0.
+    /// Hosts beside the first that must come to the same before anything is published; 0: none.
     pub require_match: u32,
 }
 
@@ -267,6 +271,15 @@ pub struct Conviction {
 pub struct RiseRule {
     /// So many; 0: a person decides without any.
     pub matches: u32,
+}
+
+/// Whose machine a builder is, where an operator said so: comparisons prefer a builder of another owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostOwner {
+    /// The builder.
+    pub host: HostId,
+    /// A person or a group; empty: nobody in particular.
+    pub owner: String,
 }
 
 /// What all opinions about one publication say together.
@@ -387,6 +400,8 @@ pub struct ProofChange {
     pub convictions_gone: Vec<HostId>,
     /// Another one.
     pub rise_rule: Option<RiseRule>,
+    /// New or changed.
+    pub owners: Vec<HostOwner>,
 }
 
 impl ProofChange {
@@ -406,6 +421,7 @@ impl ProofChange {
         self.convictions.extend(later.convictions);
         self.convictions_gone.extend(later.convictions_gone);
         self.rise_rule = later.rise_rule.or(self.rise_rule);
+        self.owners.extend(later.owners);
     }
 }
 
@@ -443,6 +459,14 @@ impl Farm {
         self.convictions
             .extend(convictions.map(|one| (one.builder, one)));
         self.rise_rule = change.rise_rule.unwrap_or(self.rise_rule);
+        let owners = change.owners.into_iter();
+        self.owners
+            .extend(owners.map(|owner| (owner.host, owner.owner)));
+    }
+
+    /// Whose machine a host is; empty: nobody in particular.
+    pub fn owner_of(&self, host: &HostId) -> &str {
+        self.owners.get(host).map_or("", String::as_str)
     }
 
     /// The kept comparisons of one publication, the first one first.
@@ -462,6 +486,27 @@ impl Farm {
     ) -> Option<Judgement> {
         let all: Vec<&Comparison> = self.comparisons_of(publication).chain(more).collect();
         judge_all(&all)
+    }
+
+    /// Hosts beside the first that must come to the same before anything is published in a channel.
+    pub fn matches_needed(&self, channel: &ChannelName) -> usize {
+        let policy = self.proof_policies.get(channel);
+        policy.map_or(0, |policy| policy.require_match as usize)
+    }
+
+    /// Hosts beside its builder that always came to the same as an attempt, without those that were wrong alone.
+    pub fn agreed(&self, attempt: AttemptId) -> BTreeSet<HostId> {
+        let mut agree = BTreeSet::new();
+        let mut differ = BTreeSet::new();
+        for one in self.comparisons_of(attempt) {
+            let same = one.finding.published == one.finding.rebuilt;
+            let side = if same { &mut agree } else { &mut differ };
+            side.insert(one.builder);
+            differ.insert(one.publisher);
+        }
+        let counts = |host: &HostId| !differ.contains(host) && !self.convictions.contains_key(host);
+        agree.retain(counts);
+        agree
     }
 
     /// Every compared publication with its judgement.
@@ -562,6 +607,12 @@ impl Farm {
                 }
                 change.proof.rise_rule = Some(*rule);
             }
+            Event::OwnerSet { owner } => {
+                if self.owner_of(&owner.host) == owner.owner {
+                    return Err(Refusal::Repeat);
+                }
+                change.proof.owners.push(owner.clone());
+            }
             Event::Convicted { conviction, hold } => {
                 if self.convictions.contains_key(&conviction.builder) {
                     return Err(Refusal::Repeat);
@@ -628,6 +679,64 @@ mod tests {
         // Two hosts that may not publish do not outvote one that may.
         check(&[(1, 1), (11, 2), (12, 2)], Judgement::Undecided);
         check(&[(1, 1), (11, 2), (12, 2), (2, 2)], wrong(1));
+    }
+
+    #[test]
+    fn only_others_that_always_came_to_the_same_agree_and_none_that_was_convicted() {
+        let attempt = AttemptId {
+            job: JobId(1),
+            try_no: 1,
+        };
+        let host = |byte: u8| HostId([byte; 32]);
+        let mut farm = Farm::default();
+        // (publisher, rebuilder, content of each)
+        for (id, builder, theirs) in [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 3, 2), (5, 4, 1)] {
+            let finding = Finding {
+                level: Level::Same,
+                artefacts: 1,
+                same: 1,
+                bytes: 1,
+                differences: Vec::new(),
+                unlisted: 0,
+                causes: Vec::new(),
+                published: Digest([1; 32]),
+                rebuilt: Digest([theirs; 32]),
+            };
+            let comparison = Comparison {
+                id,
+                attempt,
+                publication: attempt,
+                target: Target {
+                    project: "p".parse().unwrap(),
+                    recipe: "r".parse().unwrap(),
+                    profile: "f".parse().unwrap(),
+                },
+                release: "1-1-1".into(),
+                channel: "main".parse().unwrap(),
+                publisher: host(1),
+                builder: host(builder),
+                trusted: true,
+                began: Stamp(1),
+                by: Who::Farm,
+                finding,
+                evidence: Vec::new(),
+            };
+            farm.comparisons.insert(id, std::sync::Arc::new(comparison));
+        }
+        assert_eq!(farm.agreed(attempt), BTreeSet::from([host(2), host(4)]));
+        let conviction = Conviction {
+            builder: host(4),
+            comparison: 9,
+            publication: attempt,
+            at: Stamp(1),
+        };
+        farm.convictions.insert(host(4), conviction);
+        assert_eq!(farm.agreed(attempt), BTreeSet::from([host(2)]));
+        let other = AttemptId {
+            try_no: 2,
+            ..attempt
+        };
+        assert!(farm.agreed(other).is_empty());
     }
 
     #[test]

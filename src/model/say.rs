@@ -256,6 +256,25 @@ pub enum Say {
         /// What one slot's processes may take; `None`: not known.
         slot_memory_bytes: Option<u64>,
     },
+    /// Summit to avalanche: build this, and use a compiler cache if there is one.
+    BuildCached {
+        /// The order.
+        order: Box<BuildOrder>,
+        /// Which.
+        cache: super::cache::CacheSpec,
+    },
+    /// Avalanche to summit: my compiler caches. May be lost.
+    Caches {
+        /// All of them.
+        caches: Vec<super::cache::CacheState>,
+    },
+    /// Summit to vessel: this will be offered. Fetch, check and keep it; it is published when `Expect` follows.
+    Stage(Box<Expectation>),
+    /// Vessel to summit: that is here, and can be held against what others make of it.
+    Staged {
+        /// The attempt.
+        attempt: AttemptId,
+    },
 }
 
 /// An index that the distribution's own tool takes packages from.

@@ -10,11 +10,12 @@ use crate::id::{
     AttemptId, ChannelName, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName,
     RecipeName,
 };
+use crate::model::cache::CacheRule;
 use crate::model::isa::Measurement;
 use crate::model::level::ChoiceKey;
 use crate::model::{
     Alarm, Attempt, BasePackage, BuildOrder, BuilderStop, BuiltWith, Change, Choice, Comparison,
-    Conviction, Farm, Hold, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy,
+    Conviction, Farm, Hold, HostOwner, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy,
     RecipeLimit, RiseRule, Usage,
 };
 
@@ -183,10 +184,6 @@ impl Row for Comparison {
     fn key(&self) -> u64 {
         self.id
     }
-    fn blobs(&self) -> Vec<Digest> {
-        let kept = self.evidence.iter();
-        kept.map(|artefact| artefact.blob.sha256).collect()
-    }
 }
 
 impl Row for ProofPolicy {
@@ -203,6 +200,24 @@ impl Row for RiseRule {
     const SHAPE: u8 = 1;
     type Key = ();
     fn key(&self) {}
+}
+
+impl Row for CacheRule {
+    const TREE: &'static str = "cache_rule";
+    const SHAPE: u8 = 1;
+    type Key = ProfileName;
+    fn key(&self) -> ProfileName {
+        self.profile.clone()
+    }
+}
+
+impl Row for HostOwner {
+    const TREE: &'static str = "host_owner";
+    const SHAPE: u8 = 1;
+    type Key = HostId;
+    fn key(&self) -> HostId {
+        self.host
+    }
 }
 
 impl Row for Conviction {
@@ -420,6 +435,12 @@ pub fn writes(change: &Change) -> WriteSet {
     change.proof.rise_rule.iter().for_each(|row| {
         set.put(row);
     });
+    change.caches.iter().for_each(|row| {
+        set.put(row);
+    });
+    change.proof.owners.iter().for_each(|row| {
+        set.put(row);
+    });
     for builder in &change.proof.convictions_gone {
         set.delete::<Conviction>(builder);
     }
@@ -499,6 +520,12 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<RiseRule>() {
         change.proof.rise_rule = Some(row?);
+    }
+    for row in store.scan::<CacheRule>() {
+        change.caches.push(row?);
+    }
+    for row in store.scan::<HostOwner>() {
+        change.proof.owners.push(row?);
     }
     for row in store.scan::<Conviction>() {
         change.proof.convictions.push(row?);

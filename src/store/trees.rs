@@ -66,8 +66,9 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
 pub fn known() -> Vec<Tree> {
     use super::farm::{AttemptUsage, KnownHost, OrderRow, RecipeHold};
     use crate::model::{
-        Alarm, Attempt, BasePackage, BuilderStop, BuiltWith, Choice, Comparison, Conviction, Job,
-        Layer, Measures, Policy, Profile, Project, ProofPolicy, RecipeLimit, RiseRule,
+        Alarm, Attempt, BasePackage, BuilderStop, BuiltWith, Choice, Comparison, Conviction,
+        HostOwner, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy, RecipeLimit,
+        RiseRule,
     };
     vec![
         Tree::of::<events::EventRow>(),
@@ -86,6 +87,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<ProofPolicy>(),
         Tree::of::<Conviction>(),
         Tree::of::<RiseRule>(),
+        Tree::of::<HostOwner>(),
+        Tree::of::<crate::model::cache::CacheRule>(),
         Tree::of::<Layer>(),
         Tree::of::<Choice>(),
         Tree::of::<crate::model::isa::Measurement>(),

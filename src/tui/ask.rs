@@ -4,8 +4,8 @@
 use crate::admin::Right;
 use crate::admin::summit::JobPage;
 use crate::admin::view::{
-    ChangeView, ChannelVersionView, ChannelView, ConeView, EventView, JobView, PackageView,
-    PastView, RecipeDetail, RecipeView, WhyView,
+    BuilderProofView, ChangeView, ChannelVersionView, ChannelView, ConeView, EventView, JobView,
+    PackageView, PastView, RecipeDetail, RecipeProofView, RecipeView, WhyView,
 };
 use crate::id::{JobId, RecipeName, Seq, VersionId};
 
@@ -28,6 +28,8 @@ pub enum Question {
     Recipes,
     /// One recipe with its history.
     Recipe(String),
+    /// What comparisons say of a builder.
+    Builder(String),
     /// All channels.
     Channels,
     /// A channel's newest versions, and its packages.
@@ -145,7 +147,11 @@ pub enum Reply {
         detail: Option<Box<RecipeDetail>>,
         /// Its commits.
         changes: Vec<ChangeView>,
+        /// What comparisons say of it, when the host can tell.
+        proof: Option<Box<RecipeProofView>>,
     },
+    /// Of [`Question::Builder`]; none: the host cannot tell.
+    Builder(Option<Box<BuilderProofView>>),
     /// Of [`Question::Channels`].
     Channels(Vec<ChannelView>),
     /// Of [`Question::Channel`].

@@ -439,17 +439,26 @@ async fn ask(client: &mut Client, question: &Question) -> Result<Reply> {
             let shown = client
                 .call(&summit::RecipeShow { name: name.clone() })
                 .await?;
+            let proof = summit::RecipeProofShow { name: name.clone() };
             let ask = summit::RecipeHistory {
                 name,
                 limit: Some(20),
             };
             // A page without history is better than none.
             let changes = client.call(&ask).await.map(|page| page.changes);
+            let proof = client.call(&proof).await.map(|found| found.proof);
             Reply::Recipe {
                 recipe: Box::new(shown.recipe),
                 detail: shown.detail.map(Box::new),
                 changes: changes.unwrap_or_default(),
+                proof: proof.ok().map(Box::new),
             }
+        }
+        Question::Builder(name) => {
+            let ask = summit::BuilderProofShow { name: name.clone() };
+            // A host that only builds cannot tell, and its page is there all the same.
+            let proof = client.call(&ask).await.map(|found| found.proof);
+            Reply::Builder(proof.ok().map(Box::new))
         }
         Question::Channels => Reply::Channels(client.call(&vessel::ChannelList {}).await?.channels),
         Question::Channel(name) => {

@@ -145,6 +145,7 @@ impl Page {
         match self {
             Page::Recipes => Some(Question::Recipes),
             Page::Recipe(name) => Some(Question::Recipe(name.clone())),
+            Page::Builder(name) => Some(Question::Builder(name.clone())),
             Page::Repository => Some(Question::Channels),
             Page::Channel(name) | Page::Packages(name) => Some(Question::Channel(name.clone())),
             Page::Job(job) => Some(Question::Job(*job)),
@@ -154,7 +155,6 @@ impl Page {
             Page::Farm
             | Page::Queue
             | Page::Builders
-            | Page::Builder(_)
             | Page::Version(..)
             | Page::Events
             | Page::Event(_)

@@ -102,7 +102,7 @@ impl App {
         match (&self.past, &sheet.page) {
             (Some(past), Page::Why(thing)) => Some(Question::PastWhy(past.seq, thing.clone())),
             // All that is known of it is in the snapshot of that moment.
-            (Some(_), Page::Job(_)) => None,
+            (Some(_), Page::Job(_) | Page::Builder(_)) => None,
             (_, page) => page.question(),
         }
     }

@@ -230,7 +230,9 @@ pub fn builders(situation: Situation) -> Vec<BuilderView> {
             "disks": [{"path": "/var/lib/massif", "free_bytes": free, "total_bytes": 480_000_000_000_u64, "free_inodes": 31_000_000,
                 "full_in_s": if verdict == "low" { json!(540.0) } else { Value::Null }}],
             "arch": "x86_64", "levels": ["x86_64"], "features": [], "cores": 16, "memory_total_bytes": 64_000_000_000_u64, "memory_free_bytes": 41_000_000_000_u64,
-            "pressure_cpu": 0.12, "pressure_memory": 0.0, "pressure_io": 0.03, "load": 14.2, "reclaimed_bytes": 0, "parked": 0, "temperature_c": null, "history": history(free),
+            "pressure_cpu": 0.12, "pressure_memory": 0.0, "pressure_io": 0.03, "load": 14.2, "reclaimed_bytes": 0, "parked": 0, "temperature_c": null,
+            "caches": [{"profile": "default", "program": "ccache", "present": true, "hits": 412, "misses": 88, "hit_rate": 0.824, "bytes": 1_200_000_000_u64, "bytes_max": 5_368_709_120_u64}],
+            "history": history(free),
         })
     };
     let rows = [
@@ -593,7 +595,17 @@ pub fn answer(situation: Situation, question: &Question) -> Result<Reply> {
             changes: vec![from(
                 json!({"commit": "0123456789abcdef0123456789abcdef01234567", "author": "Ann", "at": at(200), "title": "nano: update to 8.4", "body": ""}),
             )],
+            proof: Some(Box::new(from(json!({
+                "levels": [{"profile": "v3", "isa": "x86_64-v3x", "by": "ann", "since": at(900), "why": "a third faster", "measurement": 12, "ratio": 1.31, "low": 1.29, "high": 1.33, "verdict": "faster"}],
+                "score": {"matches": 8, "wrong": 1, "undecided": 0, "varies": 0, "last_match": at(600)},
+                "varies": false, "causes": [{"cause": "build_id", "count": 2, "recipes": ["nano"]}], "comparisons": [7, 5],
+            })))),
         },
+        Question::Builder(_) if empty => Reply::Builder(None),
+        Question::Builder(_) => Reply::Builder(Some(Box::new(from(json!({
+            "score": {"matches": 41, "wrong": 0, "undecided": 1, "varies": 2, "last_match": at(600)},
+            "convicted_by": null, "convicted_at": null, "rises_after": 0, "owner": "Ann", "unproven": [],
+        }))))),
         Question::Channels if empty => Reply::Channels(Vec::new()),
         Question::Channels => Reply::Channels(vec![from(json!({
             "name": "main", "version": 13, "packages": 1_904, "size": 6_200_000_000_u64, "streams": {"volatile": 13, "stable": 9},

@@ -96,6 +96,54 @@ pub fn stone_in(dir: &std::path::Path) -> std::path::PathBuf {
 }
 
 #[test]
+fn what_is_published_on_another_host_is_compared_there() {
+    let place = Place::new();
+    let crest = place.summit_alone("30s");
+    let keep = place.vessel(&crest, "keep");
+    let east = place.builder(&crest, "east", &[]);
+    until_linked(&east, "keep", true);
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", "");
+    let dated = script_recipe("dated", 1, "").replace(
+        "echo release",
+        "date --rfc-3339=ns > %(installroot)%(datadir)/dated/when ; echo release",
+    );
+    repo.write("d/dated/stone.yaml", dated);
+    repo.commit("Add both");
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.published("alpha");
+    crest.published("dated");
+    let west = place.builder(&crest, "west", &["--trust", "test"]);
+    until_linked(&west, "keep", true);
+    let made = crest.json(&["compare", "alpha"]);
+    assert_eq!(
+        (&made["builder"], &made["level"], &made["judgement"]),
+        (&"west".into(), &"same".into(), &"match".into()),
+        "{made:#}"
+    );
+    let output = crest.run(&["--json", "compare", "dated"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let made: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(made["level"], "files", "{made:#}");
+    // Both sides come from the host that publishes.
+    let out = crest.dir.with_file_name("both");
+    let id = made["id"].to_string();
+    crest.ok(&["compare", "show", &id, "--out", out.to_str().unwrap()]);
+    let count = |side: &str| std::fs::read_dir(out.join(side)).unwrap().count();
+    assert!(count("published") > 0 && count("published") == count("rebuilt"));
+    // A channel may ask for a match there too.
+    crest.ok(&["channel", "policy", "main", "--require-match", "1"]);
+    add(&mut repo, "gamma", "");
+    repo.commit("Add gamma");
+    crest.published("gamma");
+    let list = crest.json(&["compare", "list", "--recipe", "gamma"]);
+    assert_eq!(list["comparisons"][0]["judgement"], "match", "{list:#}");
+    for node in [&crest, &keep] {
+        node.ok(&["store", "check"]);
+    }
+}
+
+#[test]
 fn what_the_owner_asks_of_summit_is_done_on_the_host_that_publishes() {
     let place = Place::new();
     let crest = place.summit_alone("30s");

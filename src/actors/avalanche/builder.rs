@@ -20,6 +20,7 @@ use crate::build::upstream::Upstreams;
 use crate::build::watch::Rules;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, HostId, HostName};
+use crate::model::cache::CacheSpec;
 use crate::model::say::ToolSpec;
 use crate::model::{
     Blame, BlobRef, BuildOrder, Executor, Glance, InputFrom, IsaLevel, Measures, Outcome,
@@ -64,6 +65,8 @@ pub struct Job {
     pub tool: Option<ToolSpec>,
     /// Nothing is made: levels are measured.
     pub measure: Option<Turns>,
+    /// The compiler cache that it may use.
+    pub cache: Option<CacheSpec>,
 }
 
 /// Levels whose workload is run in turns.
@@ -200,9 +203,14 @@ pub fn start(to: ActorRef<Msg>, tools: Arc<Tools>, job: Job) -> Watch {
     let cancel = CancellationToken::new();
     let attempt = job.order.attempt;
     let (their_seen, their_cancel) = (seen.clone(), cancel.clone());
+    let seer = to.clone();
+    let cache_seen: native::CacheSeen = Arc::new(move |state| {
+        // An avalanche that is gone counts anew.
+        seer.cast(Msg::CacheSeen(Box::new(state))).ok();
+    });
     let task = tokio::spawn(async move {
         // A panic in the executor is this host's failure, never the recipe's, and must free the slot.
-        let build = tokio::spawn(run(tools, job, their_seen, their_cancel));
+        let build = tokio::spawn(run(tools, (job, cache_seen), their_seen, their_cancel));
         let (outcome, measures) = match build.await {
             Ok(ended) => ended,
             Err(error) => {
@@ -257,12 +265,12 @@ impl Told {
 
 async fn run(
     tools: Arc<Tools>,
-    job: Job,
+    (job, cache_seen): (Job, native::CacheSeen),
     seen: Arc<Mutex<Seen>>,
     cancel: CancellationToken,
 ) -> (Outcome, Measures) {
     let (attempt, began) = (job.order.attempt, Instant::now());
-    let (outcome, mut told) = run_timed(tools, job, seen, cancel).await;
+    let (outcome, mut told) = run_timed(tools, (job, cache_seen), seen, cancel).await;
     // Native stages count from the end of the fetch, which was before there was a log.
     let took_ms = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     let ours: u64 = told.phases.iter().map(|phase| phase.took_ms).sum();
@@ -282,7 +290,7 @@ async fn run(
 
 async fn run_timed(
     tools: Arc<Tools>,
-    mut job: Job,
+    (mut job, cache_seen): (Job, native::CacheSeen),
     seen: Arc<Mutex<Seen>>,
     cancel: CancellationToken,
 ) -> (Outcome, Told) {
@@ -362,6 +370,8 @@ async fn run_timed(
         git: tools.git.clone(),
         blob: Arc::new(move |digest| blobs.path(&digest)),
         cancel: cancel.clone(),
+        cache: job.cache,
+        cache_seen,
     };
     if let Some(turns) = job.measure {
         let hear = |event| note(&seen, event);

@@ -107,6 +107,10 @@ pub fn reclaim(caches: &Caches, wanted: u64, known: &BTreeSet<AttemptId>) -> Res
         freed += reclaim_place(dir, "mirrors", wanted - freed, now)?;
     }
     if freed < wanted {
+        // What is asked of these is only compiled once more.
+        freed += reclaim_place(dir, "caches", wanted - freed, now)?;
+    }
+    if freed < wanted {
         let half = Keep {
             bytes: caches.keep.bytes / 2,
             logs: caches.keep.logs / 2,

@@ -2,6 +2,7 @@
 //! Sole writer of the tree `taken`.
 
 pub mod builder;
+mod caching;
 mod clock;
 pub mod disk;
 pub mod gauge;
@@ -17,6 +18,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use tokio::sync::watch;
 
 use self::builder::{Bounds, Job, Watch};
+use self::caching::How;
 use self::disk::Caches;
 use self::gauge::Look;
 use self::share::{choose, distinct};
@@ -24,8 +26,8 @@ use super::post::Post;
 use crate::fault::{Fault, Kind, Result};
 use crate::health::{Floors, Judgement, Sample, Verdict};
 use crate::id::{Arch, AttemptId, Digest, HostId, HostName};
+use crate::model::cache::CacheState;
 use crate::model::isa;
-use crate::model::say::ToolSpec;
 use crate::model::{
     Artefact, Blame, BuildOrder, BuilderReport, Executor, IsaLevel, Measures, Outcome, Role, Say,
     Usage, Vitals,
@@ -55,6 +57,8 @@ pub enum Msg {
     },
     /// Say again that this attempt can be fetched, if nobody has confirmed it.
     OfferAgain(AttemptId),
+    /// What a compiler cache did in a build.
+    CacheSeen(Box<CacheState>),
     /// A host can be spoken to (again).
     PeerUp(HostId),
     /// Time passed. Carries the number of the alarm that it comes from: an older one than the present counts for nothing.
@@ -136,6 +140,7 @@ pub struct State {
     vitals: Vitals,
     room: room::Room,
     moments: super::moments::Moments,
+    compiler_caches: Vec<CacheState>,
     clock: clock::Clock,
     /// Whether anything is built: the gauge looks more often then.
     busy: watch::Sender<bool>,
@@ -186,6 +191,7 @@ impl Actor for Avalanche {
             vitals: Vitals::default(),
             room: room::Room::default(),
             moments: super::moments::Moments::default(),
+            compiler_caches: Vec::new(),
             clock: clock::Clock::default(),
             busy: watch::Sender::new(false),
         };
@@ -228,6 +234,7 @@ impl Actor for Avalanche {
             Msg::Works(reply) => {
                 reply.send(state.works()).ok();
             }
+            Msg::CacheSeen(seen) => state.cache_seen(*seen),
             Msg::Artefacts(attempt, reply) => {
                 // The asker may be gone; there is nothing to repair then.
                 reply.send(state.artefacts(attempt)).ok();
@@ -363,18 +370,21 @@ impl State {
     ) -> std::result::Result<(), ActorProcessingErr> {
         match say {
             Say::Build(order) if from == self.args.summit => {
-                self.ordered(me, *order, None, None).await?
+                self.ordered(me, *order, How::default()).await?
+            }
+            Say::BuildCached { order, cache } if from == self.args.summit => {
+                self.ordered(me, *order, How::cached(cache)).await?
             }
             Say::BuildWith { order, tool } if from == self.args.summit => {
-                self.ordered(me, *order, Some(*tool), None).await?
+                self.ordered(me, *order, How::with_tool(*tool)).await?
             }
             Say::Measure {
                 order,
                 levels,
                 runs,
             } if from == self.args.summit => {
-                let turns = builder::Turns { levels, runs };
-                self.ordered(me, *order, None, Some(turns)).await?
+                let how = How::measured(builder::Turns { levels, runs });
+                self.ordered(me, *order, how).await?
             }
             Say::Cancel { attempt, why } if from == self.args.summit => {
                 self.cancel(attempt, &why).await?
@@ -406,8 +416,7 @@ impl State {
         &mut self,
         me: &ActorRef<Msg>,
         order: BuildOrder,
-        tool: Option<ToolSpec>,
-        measure: Option<builder::Turns>,
+        how: How,
     ) -> std::result::Result<(), ActorProcessingErr> {
         let attempt = order.attempt;
         if let Some(row) = self.taken.get(&attempt) {
@@ -421,7 +430,7 @@ impl State {
             }
             return Ok(());
         }
-        let free = match &measure {
+        let free = match &how.measure {
             Some(turns) => self
                 .can_measure(turns)
                 .and_then(|()| self.free_slots(&order)),
@@ -475,8 +484,9 @@ impl State {
                 .args
                 .bounds
                 .times(slots.len(), self.sample.memory_total_bytes),
-            tool,
-            measure,
+            tool: how.tool,
+            measure: how.measure,
+            cache: how.cache,
         };
         let recipe = job.order.recipe.to_string();
         let brief = owner::Brief::of(&job.order);
@@ -744,6 +754,7 @@ impl State {
                 let features = self.args.features.clone();
                 let say = Say::Processor { features };
                 self.args.post.say(summit, Role::Summit, say);
+                self.tell_caches();
             }
             self.reported = Some(report);
             self.renewed_ms = now_ms.max(1);

@@ -95,6 +95,7 @@ impl State {
             reclaimed_bytes: self.vitals.reclaimed_bytes,
             parked: self.vitals.parked,
             confined_by: Some(self.args.tools.confine.means()),
+            caches: crate::actors::summit::view::cache_views(&self.compiler_caches),
             history: self.moments.views(),
         }
     }

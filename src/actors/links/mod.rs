@@ -304,7 +304,10 @@ impl Links {
             return;
         };
         match &say {
-            Say::Build(order) | Say::BuildWith { order, .. } | Say::Measure { order, .. } => {
+            Say::Build(order)
+            | Say::BuildWith { order, .. }
+            | Say::BuildCached { order, .. }
+            | Say::Measure { order, .. } => {
                 let inputs = order.inputs.iter().map(|input| input.sha256);
                 let files = inputs.chain([order.recipe_tar.sha256]).collect();
                 let mut orders = locked(&self.0.orders);

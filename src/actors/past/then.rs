@@ -373,6 +373,7 @@ impl Then {
             confined_by: None,
             levels: Vec::new(),
             features: Vec::new(),
+            caches: Vec::new(),
             history: Vec::new(),
         })
     }

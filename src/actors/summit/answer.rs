@@ -42,7 +42,10 @@ impl State {
             }
             Call::RecipeList(ask) => ask.reply(&self.recipes(ask)),
             Call::ProfileList(ask) => ask.reply(&Profiles {
-                profiles: self.farm.profiles.values().map(Into::into).collect(),
+                profiles: {
+                    let all = self.farm.profiles.values();
+                    all.map(|profile| self.profile_view(profile)).collect()
+                },
             }),
             Call::ProfileShow(ask) => {
                 let found = self
@@ -55,7 +58,7 @@ impl State {
                     super::lookup::unknown("profile", &ask.name, known, "massif profile list")
                 })?;
                 ask.reply(&Profile {
-                    profile: profile.into(),
+                    profile: self.profile_view(profile),
                 })
             }
             Call::JobList(ask) => ask.reply(&self.jobs(ask)?),
@@ -125,6 +128,7 @@ impl State {
             | Call::BuilderRelease(_)
             | Call::BuilderRebuild(_)
             | Call::BuilderRise(_)
+            | Call::BuilderOwner(_)
             | Call::ChannelPolicy(_)
             | Call::Compare(_)
             | Call::IsaMeasure(_)

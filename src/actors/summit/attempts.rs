@@ -71,7 +71,11 @@ impl State {
             Say::Glanced { attempt, .. } if self.holds(from, attempt) => {
                 self.ward_said(from, say).await?
             }
-            Say::Vitals(_) | Say::Confined { .. } | Say::Processor { .. } | Say::Shares { .. } => {
+            Say::Vitals(_)
+            | Say::Confined { .. }
+            | Say::Processor { .. }
+            | Say::Shares { .. }
+            | Say::Caches { .. } => {
                 self.ward_said(from, say).await?;
             }
             Say::Accepted { attempt }
@@ -159,6 +163,7 @@ impl State {
                 }
                 crate::actors::kill_point("summit:published-recorded");
             }
+            Say::Staged { attempt } if from == self.vessel() => self.staged(attempt),
             Say::Rejected {
                 attempt,
                 blame,
@@ -245,7 +250,7 @@ impl State {
             .filter_map(|job| self.farm.live_attempt(*job));
         let lost: Vec<(AttemptId, HostId)> = busy
             .filter(|attempt| attempt.state == AttemptState::Built)
-            .filter(|attempt| attempt.builder != self.args.own)
+            .filter(|attempt| attempt.builder != self.args.own && !self.is_staged(attempt.id))
             .filter(|attempt| {
                 let heard_ms = self.builders.get(&attempt.builder).map(|b| b.heard_ms);
                 now_ms.saturating_sub(heard_ms.unwrap_or(0)) > patience_ms
@@ -607,6 +612,7 @@ impl State {
             self.refresh_builder(id, Some(format!("not heard of for {} s", ms / 1000)));
         }
         self.tend_trials().await?;
+        self.tend_proven();
         self.tend_comparisons();
         self.tend_builders().await
     }
@@ -692,17 +698,22 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Rejected { attempt, .. }
         | Say::Examine { attempt, .. }
         | Say::Examined { attempt, .. }
+        | Say::Staged { attempt }
         | Say::Glanced { attempt, .. } => Some(*attempt),
         Say::Measured(measures) => Some(measures.attempt),
-        Say::BuildWith { order, .. } | Say::Measure { order, .. } => Some(order.attempt),
+        Say::BuildWith { order, .. }
+        | Say::BuildCached { order, .. }
+        | Say::Measure { order, .. } => Some(order.attempt),
         Say::Build(_)
         | Say::Expect(_)
+        | Say::Stage(_)
         | Say::Report(_)
         | Say::Renew { .. }
         | Say::Vitals(_)
         | Say::Confined { .. }
         | Say::Processor { .. }
         | Say::Shares { .. }
+        | Say::Caches { .. }
         | Say::Terms { .. }
         | Say::Open { .. } => None,
     }

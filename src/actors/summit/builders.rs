@@ -14,6 +14,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::health::Verdict;
 use crate::id::{AttemptId, HostId, JobId, RecipeName, Stamp};
 use crate::limit;
+use crate::model::cache::{CACHES_MAX, CacheState};
 use crate::model::{
     AttemptState, Blame, BuilderReport, Event, Farm, Glance, Hold, JobState, Measures, Outcome,
     Role, Say, StopKind, Target, Then, Usage, Vitals, Who,
@@ -65,6 +66,8 @@ pub struct Wards {
     pub vitals: BTreeMap<HostId, Vitals>,
     /// What their slots have: cores in all, each counted once, and bytes of memory of one slot.
     pub shares: BTreeMap<HostId, (u32, Option<u64>)>,
+    /// Their compiler caches.
+    pub caches: BTreeMap<HostId, Vec<CacheState>>,
     /// How they keep their slots to their share.
     pub means: BTreeMap<HostId, String>,
     /// What the processor of each builder can do.
@@ -120,6 +123,10 @@ impl State {
                 features.truncate(FEATURES_MAX);
                 features.retain(|feature| feature.len() <= FEATURE_BYTES_MAX);
                 self.wards.features.insert(from, features);
+            }
+            Say::Caches { mut caches } => {
+                caches.truncate(CACHES_MAX);
+                self.wards.caches.insert(from, caches);
             }
             Say::Shares {
                 cores,

@@ -72,7 +72,8 @@ impl State {
         for host in ready {
             let found = candidates.iter().position(|one| {
                 let profile = &one.publication.target.profile;
-                one.suits(&host, fit_for.get(profile).unwrap_or(&nobody))
+                let fit = fit_for.get(profile).unwrap_or(&nobody);
+                one.suits(&host, fit) && !self.suits_another_owner(one, &host, fit, &idle)
             });
             if let Some(at) = found {
                 let publication = candidates.remove(at).publication;
@@ -84,6 +85,20 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Whether this is rather for a builder of another owner than the publisher's, which is idle too.
+    fn suits_another_owner(
+        &self,
+        one: &Candidate,
+        host: &HostId,
+        fit: &BTreeSet<HostId>,
+        idle: &BTreeSet<HostId>,
+    ) -> bool {
+        let owner = self.farm.owner_of(&one.publication.publisher);
+        let other = |id: &HostId| self.farm.owner_of(id) != owner;
+        let could = |id: &&HostId| other(id) && fit.contains(*id) && !one.said.contains(*id);
+        !other(host) && idle.iter().any(|id| could(&id))
     }
 
     /// Whether a comparison is under way, or may begin by itself.

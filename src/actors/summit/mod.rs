@@ -24,6 +24,7 @@ mod pack;
 pub mod plan;
 pub mod proof;
 mod proof_view;
+mod proven;
 mod published;
 pub mod reader;
 pub mod reconcile;

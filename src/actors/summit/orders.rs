@@ -7,7 +7,8 @@ use super::reader::Repo;
 use super::state::{Done, State};
 use super::{Args, Msg};
 use crate::fault::{Fault, Kind, Result};
-use crate::id::AttemptId;
+use crate::id::{AttemptId, HostId};
+use crate::model::cache::CacheSpec;
 use crate::model::proof::is_comparison;
 use crate::model::say::{Repository, ToolSpec};
 use crate::model::{
@@ -245,20 +246,34 @@ impl State {
             arch: order.profile.arch,
             channel: order.profile.channel.clone(),
         };
-        self.args.post.say(
-            self.vessel(),
-            Role::Vessel,
-            Say::Expect(Box::new(expectation)),
-        );
+        self.say_expected(expectation);
         crate::actors::kill_point("summit:expected");
         if known.state != AttemptState::Built {
-            let say = self.order_said(order);
+            let say = self.with_cache(self.order_said(order), known.builder);
             self.args.post.say(known.builder, Role::Avalanche, say);
         } else {
             // Its builder repeats its offer by itself.
             tracing::debug!(%attempt, "built already; vessel was told what to expect");
         }
         Ok(())
+    }
+
+    /// The same with the compiler cache that its profile asks for. What is built to be compared never gets one.
+    fn with_cache(&self, say: Say, builder: HostId) -> Say {
+        let Say::Build(order) = say else { return say };
+        let rule = self.farm.caches.get(&order.profile.name);
+        match rule.and_then(|rule| Some((rule.program?, rule.bytes_max))) {
+            Some((program, bytes_max)) => {
+                let trust = self.args.post.trust_of(builder);
+                let cache = CacheSpec {
+                    program,
+                    trust,
+                    bytes_max,
+                };
+                Say::BuildCached { order, cache }
+            }
+            None => Say::Build(order),
+        }
     }
 
     /// An order as its builder is told: the distribution's own tool resolves by itself, so it is told where.

@@ -58,7 +58,7 @@ pub(super) enum Standing {
 pub(super) struct Running {
     pub(super) attempt: AttemptId,
     pub(super) publication: Publication,
-    order: Option<BuildOrder>,
+    pub(super) order: Option<BuildOrder>,
     pub(super) on: Option<HostId>,
     pub(super) by: Who,
     /// A person asked for it.
@@ -98,6 +98,8 @@ pub struct Proofs {
     pub(super) look_at_ms: u64,
     /// When orders that nobody will need are next looked for.
     pub(super) forget_at_ms: Option<u64>,
+    /// What vessel keeps until others have made the same.
+    pub(super) staged: BTreeMap<AttemptId, super::proven::Stage>,
 }
 
 impl State {
@@ -110,12 +112,6 @@ impl State {
         asked: bool,
         isa: Option<Turns>,
     ) -> Result<u64> {
-        if self.vessel() != self.args.own && isa.is_none() {
-            let what = "what is published lies on another host, and comparisons need it here";
-            return Err(
-                Fault::new(Kind::Operator, what).next("let the host that decides publish too")
-            );
-        }
         if self.proofs.running.len() >= REMEMBERED {
             let over = self.proofs.running.iter().find(|(_, one)| one.is_over());
             let over = over.map(|(id, _)| *id);
@@ -299,7 +295,7 @@ impl State {
     }
 
     /// Hosts that said what a publication comes to; the publisher is the first.
-    fn opined(&self, publication: &Publication) -> Vec<HostId> {
+    pub(super) fn opined(&self, publication: &Publication) -> Vec<HostId> {
         let mut said = vec![publication.publisher];
         let others = self.farm.comparisons_of(publication.attempt);
         said.extend(others.map(|comparison| comparison.builder));
@@ -345,7 +341,11 @@ impl State {
         } else if fit.iter().any(|id| *id != running.publication.publisher) {
             fit.retain(|id| *id != running.publication.publisher);
         }
-        fit.sort_by_key(|id| self.args.post.trust_of(*id) != PeerTrust::Trusted);
+        let owner = self.farm.owner_of(&running.publication.publisher);
+        fit.sort_by_key(|id| {
+            let same = self.farm.owner_of(id) == owner;
+            (same, self.args.post.trust_of(*id) != PeerTrust::Trusted)
+        });
         if let Some(busy) = fit.first() {
             why = format!("all slots of builder {} are busy", self.host_name(busy));
         }
@@ -570,6 +570,7 @@ impl State {
         if let Some(host) = convicted {
             self.take_all_away(host).await?;
         }
+        self.tend_proven();
         Ok(())
     }
 

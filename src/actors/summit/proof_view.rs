@@ -6,8 +6,9 @@ use super::proof::{Running, Standing};
 use super::state::{Done, State};
 use crate::admin::Caller;
 use crate::admin::summit::{
-    BuilderProof, BuilderRebuild, BuilderRise, Builds, ChannelPolicy, ChannelPolicyReply, Compare,
-    CompareList, Comparing, Comparisons, OneComparison, RecipeProof, RiseReply,
+    BuilderOwner, BuilderProof, BuilderRebuild, BuilderRise, Builds, ChannelPolicy,
+    ChannelPolicyReply, Compare, CompareList, Comparing, Comparisons, OneComparison, RecipeProof,
+    RiseReply,
 };
 use crate::admin::view::{
     BuilderProofView, CauseView, ChannelPolicyView, ComparisonView, DifferenceView, EvidenceView,
@@ -15,7 +16,9 @@ use crate::admin::view::{
 };
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, ChannelName, HostId};
-use crate::model::proof::{Cause, Comparison, Judgement, ProofPolicy, Score};
+use crate::model::proof::{
+    Cause, Comparison, HostOwner, Judgement, OWNER_BYTES_MAX, ProofPolicy, REQUIRE_MATCH_MAX, Score,
+};
 use crate::model::{Event, JobState, Refusal, RiseRule, Target};
 
 /// Rows of a list unless asked for more.
@@ -304,6 +307,29 @@ impl State {
         })
     }
 
+    /// `builder owner NAME OWNER`.
+    pub async fn builder_owner(
+        &mut self,
+        caller: &Caller,
+        wish: &BuilderOwner,
+    ) -> Done<Result<BuilderProof>> {
+        let host = match self.locate_builder(&wish.name) {
+            Ok(host) => host,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let owner = wish.owner.trim().to_string();
+        if owner.len() > OWNER_BYTES_MAX || owner.chars().any(char::is_control) {
+            let what = format!("an owner's name has {OWNER_BYTES_MAX} bytes at most, in one line");
+            return Ok(Err(Fault::new(Kind::Usage, what)));
+        }
+        let owner = HostOwner { host, owner };
+        let event = Event::OwnerSet { owner };
+        Ok(match self.record_one(caller.who(), event).await? {
+            Ok(()) | Err(Refusal::Repeat) => self.builder_proof(&wish.name),
+            Err(refusal) => Err(super::state::refused(&refusal)),
+        })
+    }
+
     /// What comparisons say of a builder.
     pub fn builder_proof(&self, name: &str) -> Result<BuilderProof> {
         let builder = self.locate_builder(name)?;
@@ -314,6 +340,9 @@ impl State {
                 convicted_by: conviction.map(|conviction| conviction.comparison),
                 convicted_at: conviction.map(|conviction| conviction.at),
                 rises_after: self.farm.rise_rule.matches,
+                owner: Some(self.farm.owner_of(&builder))
+                    .filter(|owner| !owner.is_empty())
+                    .map(str::to_string),
                 unproven: self.unproven(builder),
             },
         })
@@ -343,6 +372,8 @@ impl State {
             policy: ChannelPolicyView {
                 channel: channel.clone(),
                 compare_idle: policy.is_some_and(|policy| policy.idle),
+                require_match: policy.map_or(0, |policy| policy.require_match),
+                lacks: self.too_few(channel),
             },
         }
     }
@@ -376,11 +407,24 @@ impl State {
             idle: wish
                 .compare_idle
                 .unwrap_or(known.is_some_and(|known| known.idle)),
-            require_match: known.map_or(0, |known| known.require_match),
+            require_match: wish
+                .require_match
+                .unwrap_or(known.map_or(0, |known| known.require_match)),
         };
+        if policy.require_match > REQUIRE_MATCH_MAX {
+            let what = format!(
+                "{} matches are more than any farm has",
+                policy.require_match
+            );
+            let next = format!("ask for 0 to {REQUIRE_MATCH_MAX}");
+            return Ok(Err(Fault::new(Kind::Usage, what).next(next)));
+        }
         let event = Event::ProofPolicySet { policy };
         Ok(match self.record_one(caller.who(), event).await? {
-            Ok(()) | Err(Refusal::Repeat) => Ok(self.policy_view(&channel)),
+            Ok(()) | Err(Refusal::Repeat) => {
+                self.tend_proven();
+                Ok(self.policy_view(&channel))
+            }
             Err(refusal) => Err(super::state::refused(&refusal)),
         })
     }

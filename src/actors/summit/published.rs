@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::state::State;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, ChannelName, HostId, Stamp};
-use crate::model::{AttemptState, Target};
+use crate::model::{Attempt, AttemptState, Target};
 
 /// Time between two looks for orders that nobody needs any more.
 const FORGET_ORDERS_MS: u64 = 600_000;
@@ -28,9 +28,18 @@ impl State {
         let AttemptState::Published { channel, .. } = &row.state else {
             return None;
         };
-        let job = self.farm.jobs.get(&attempt.job)?;
+        self.publication_in(row, channel)
+    }
+
+    /// What an attempt published in a channel, or will.
+    pub(super) fn publication_in(
+        &self,
+        row: &Attempt,
+        channel: &ChannelName,
+    ) -> Option<Publication> {
+        let job = self.farm.jobs.get(&row.id.job)?;
         Some(Publication {
-            attempt,
+            attempt: row.id,
             target: job.target.clone(),
             release: format!("{}-{}-{}", job.version, job.release, row.build_release),
             channel: channel.clone(),

@@ -9,17 +9,53 @@ use crate::admin::summit::{
     Build, Builds, Call, Job as JobReply, JobCancel, JobHold, JobRaise, Ordered,
     Profile as ProfileReply, ProfileAdd, Project as ProjectReply, ProjectAdd, ProjectPolicy,
 };
-use crate::admin::view::BuildView;
+use crate::admin::view::{BuildView, ProfileView};
 use crate::admin::{Caller, Method, Reply};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{ChannelName, JobId, ProjectName, RecipeName, Stamp};
-use crate::model::{Because, Event, Hold, JobState, Policy, Reading, Rebuild, Target, Who};
+use crate::model::cache::{CACHE_BYTES, CACHE_BYTES_MIN, CacheProgram, CacheRule};
+use crate::model::{
+    Because, Event, Executor, Hold, JobState, Policy, Profile, Reading, Rebuild, Target, Who,
+};
 
 /// Shares beyond this are no longer shares.
 const WEIGHT_MAX: u32 = 1_000;
 
 pub(super) fn who(caller: &Caller) -> Who {
     caller.who()
+}
+
+/// What a profile says of a compiler cache.
+fn cache_rule(view: &ProfileView, executor: Executor) -> Result<CacheRule> {
+    let wrong = |what: String, next: &str| Err(Fault::new(Kind::Usage, what).next(next));
+    let program = match view.compiler_cache.as_deref() {
+        None | Some("none") => None,
+        Some("ccache") => Some(CacheProgram::Ccache),
+        Some(other) => {
+            let what = format!("{other} cannot be used as a compiler cache");
+            return wrong(
+                what,
+                "use ccache: it needs no process that outlives a phase",
+            );
+        }
+    };
+    if program.is_some() && executor == Executor::Boulder {
+        let what = "boulder keeps compiler caches of its own".to_string();
+        return wrong(
+            what,
+            "leave --compiler-cache out, or use the native executor",
+        );
+    }
+    let bytes_max = view.compiler_cache_bytes.unwrap_or(CACHE_BYTES);
+    if bytes_max < CACHE_BYTES_MIN {
+        let what = format!("{bytes_max} bytes are no cache");
+        return wrong(what, "give it 64 MiB at least");
+    }
+    Ok(CacheRule {
+        profile: view.name.clone(),
+        program,
+        bytes_max,
+    })
 }
 
 impl State {
@@ -109,6 +145,10 @@ impl State {
             }
             Call::BuilderRebuild(wish) => {
                 let done = self.builder_rebuild(caller, wish).await?;
+                done.and_then(|done| wish.reply(&done))
+            }
+            Call::BuilderOwner(wish) => {
+                let done = self.builder_owner(caller, wish).await?;
                 done.and_then(|done| wish.reply(&done))
             }
             Call::BuilderRise(wish) => {
@@ -268,6 +308,17 @@ impl State {
         }
     }
 
+    /// A profile with what belongs to it.
+    pub(super) fn profile_view(&self, profile: &Profile) -> ProfileView {
+        let rule = self.farm.caches.get(&profile.name);
+        let rule = rule.and_then(|rule| Some((rule.program?, rule.bytes_max)));
+        ProfileView {
+            compiler_cache: rule.map(|(program, _)| program.as_str().into()),
+            compiler_cache_bytes: rule.map(|(_, bytes)| bytes),
+            ..profile.into()
+        }
+    }
+
     async fn profile_add(
         &mut self,
         caller: &Caller,
@@ -289,6 +340,10 @@ impl State {
                 over,
             },
         }));
+        events.push(match cache_rule(&wish.profile, profile.executor) {
+            Ok(rule) => Event::CacheSet { rule },
+            Err(fault) => return Ok(Err(fault)),
+        });
         let events = events.into_iter().map(|event| (who(caller), event));
         for answer in self.record(events.collect()).await? {
             match answer {
@@ -301,7 +356,7 @@ impl State {
         self.channels.clear();
         self.channels_moved();
         Ok(Ok(ProfileReply {
-            profile: (&profile).into(),
+            profile: self.profile_view(&profile),
         }))
     }
 

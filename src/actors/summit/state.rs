@@ -385,6 +385,8 @@ impl State {
             | Event::IsaMeasured { .. }
             | Event::ProofPolicySet { .. }
             | Event::RiseRuleSet { .. }
+            | Event::OwnerSet { .. }
+            | Event::CacheSet { .. }
             | Event::AlarmRaised { .. }
             | Event::AlarmLifted { .. }
             | Event::Peer { .. } => {}

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::state::{Done, State};
 use crate::admin::view::{
-    AlarmView, AttemptView, BuilderView, DiskView, FaultView, HoldView, JobState as StateView,
-    JobView, ProjectView, RecipeView, ReleaseView, SlotView, WaitView,
+    AlarmView, AttemptView, BuilderView, CacheView, DiskView, FaultView, HoldView,
+    JobState as StateView, JobView, ProjectView, RecipeView, ReleaseView, SlotView, WaitView,
 };
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{HostId, JobId, ProjectName, Stamp};
+use crate::model::cache::CacheState;
 use crate::model::{
     Alarm, Attempt, AttemptState, Blame, Entry, Hold, Job, JobState, Reading, Target, Who,
 };
@@ -83,6 +84,24 @@ pub fn level_words(arch: crate::id::Arch, levels: &[crate::model::IsaLevel]) -> 
         .collect()
 }
 
+/// Compiler caches as the interface shows them.
+pub fn cache_views(caches: &[CacheState]) -> Vec<CacheView> {
+    let view = |cache: &CacheState| {
+        let all = cache.hits + cache.misses;
+        CacheView {
+            profile: cache.profile.to_string(),
+            program: cache.program.as_str().into(),
+            present: cache.present,
+            hits: cache.hits,
+            misses: cache.misses,
+            hit_rate: (all > 0).then(|| cache.hits as f64 / all as f64),
+            bytes: cache.bytes,
+            bytes_max: cache.bytes_max,
+        }
+    };
+    caches.iter().map(view).collect()
+}
+
 /// A job as its row tells it: priority and estimate are for whoever knows the rest of the farm.
 pub fn job_row(
     job: &Job,
@@ -151,9 +170,16 @@ impl State {
         let state = state_word(job.state);
         if job.state != JobState::Open {
             let over = job.fault.as_ref().filter(|_| job.state == JobState::Failed);
-            let waits = over.map(|fault| WaitView {
+            let failed = over.map(|fault| WaitView {
                 kind: "failed".into(),
                 text: fault.to_string(),
+            });
+            let waits = failed.or_else(|| {
+                let awaited = self.awaited(job)?;
+                Some(WaitView {
+                    kind: "match".into(),
+                    text: awaited.text,
+                })
             });
             return (state, waits.into_iter().collect());
         }
@@ -423,6 +449,7 @@ impl State {
             reclaimed_bytes: vitals.map_or(0, |vitals| vitals.reclaimed_bytes),
             parked: vitals.map_or(0, |vitals| vitals.parked),
             confined_by: self.wards.means.get(id).cloned(),
+            caches: cache_views(self.wards.caches.get(id).map_or(&[], Vec::as_slice)),
             history: self.moments(id),
         })
     }
@@ -498,6 +525,18 @@ impl State {
                     since: None,
                 });
             }
+        }
+        for policy in self.farm.proof_policies.values() {
+            alarms.extend(self.too_few(&policy.channel).map(|text| AlarmView {
+                kind: "channel_too_few_builders".into(),
+                subject: Some(policy.channel.to_string()),
+                text: format!("nothing is published in channel {}: {text}", policy.channel),
+                next: format!(
+                    "massif invite --role avalanche brings a builder; massif channel policy {} --require-match asks for fewer",
+                    policy.channel
+                ),
+                since: None,
+            }));
         }
         for alarm in &mut alarms {
             let subject = alarm.subject.clone().unwrap_or_default();

@@ -171,6 +171,11 @@ impl State {
                     )
                 });
                 view.summary = format!("{label} is {}{place}", state.as_str());
+                if let Some(awaited) = self.awaited(job) {
+                    view.summary = format!("{label} is built and kept: {}", awaited.text);
+                    let told = reason("match", awaited.text, awaited.whose, &awaited.next);
+                    view.reasons.push(told);
+                }
                 let now = crate::actors::now();
                 self.foresee(job.id, &mut view, now);
                 (view.start_p50_s, view.start_p90_s) = (None, None);

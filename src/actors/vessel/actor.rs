@@ -40,6 +40,8 @@ pub struct State {
     /// What will be offered to be held against what is published: by whom, and against which attempt. Lost with the
     /// process; summit gives such a comparison up after a while.
     examining: BTreeMap<AttemptId, (HostId, AttemptId)>,
+    /// What is kept and not published until summit says so. Lost with the process; summit says it again.
+    staging: BTreeMap<AttemptId, Expectation>,
     /// One comparison at a time, beside what is published.
     one: Arc<Semaphore>,
     /// What is said once the files are served.
@@ -69,6 +71,7 @@ impl Actor for Vessel {
             permits: Arc::new(Semaphore::new(limit::FETCHES_MAX)),
             permits_of: BTreeMap::new(),
             examining: BTreeMap::new(),
+            staging: BTreeMap::new(),
             one: Arc::new(Semaphore::new(1)),
             unsaid: Vec::new(),
             is_settling: false,
@@ -120,6 +123,7 @@ impl State {
                 answer(reply, opened);
             }
             Message::Expect(expected) => self.expect(myself, expected).await?,
+            Message::Stage(expected) => self.stage(*expected).await?,
             Message::Examine {
                 attempt,
                 builder,
@@ -133,13 +137,18 @@ impl State {
                 self.drop_evidence(myself, attempt).await?;
             }
             Message::Forget(attempt) => {
+                self.staging.remove(&attempt);
                 let forgotten = self.work(move |engine| engine.forget(attempt)).await?;
                 if let Err(fault) = forgotten {
                     tracing::warn!("attempt {attempt} is still expected: {fault}");
                 }
+                if self.engine()?.is_kept(attempt)? {
+                    self.drop_evidence(myself, attempt).await?;
+                }
             }
             Message::Offer(offer) => self.offer(myself, offer)?,
             Message::Fetched(fetched) => self.fetched(myself, *fetched).await?,
+            Message::Kept(fetched) => self.kept(myself, *fetched).await?,
             Message::Artefacts(attempt, reply) => {
                 answer(reply, self.engine()?.artefacts(attempt));
             }
@@ -262,14 +271,102 @@ impl State {
         myself: &ActorRef<Message>,
         expected: Box<Expectation>,
     ) -> std::result::Result<(), ActorProcessingErr> {
-        let attempt = expected.attempt;
+        let (attempt, builder) = (expected.attempt, expected.builder);
         let wanted = (*expected).clone();
         match self.work(move |engine| engine.expect(wanted)).await? {
-            Ok(None) => {}
+            Ok(None) => {
+                self.staging.remove(&attempt);
+                let kept = self.engine()?.artefacts(attempt)?;
+                if !kept.is_empty() {
+                    // All of it is here, so nothing is read from there: its builder need not be.
+                    let from = Source::Local(self.arguments.dir.clone());
+                    let offer = Offer {
+                        attempt,
+                        builder,
+                        artefacts: kept,
+                        from,
+                    };
+                    self.offer(myself, offer)?;
+                }
+            }
             Ok(Some(ended)) => self.say_end(attempt, None, ended),
             Err(fault) => {
                 tracing::warn!("cannot record what attempt {attempt} may publish: {fault}");
                 drop(myself.send_after(retry(), || Message::Expect(expected)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What this attempt offers is kept, and published when it is expected.
+    async fn stage(
+        &mut self,
+        expected: Expectation,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let attempt = expected.attempt;
+        match self.work(move |engine| engine.unexpect(attempt)).await? {
+            Ok(Some(ended)) => {
+                self.say_end(attempt, None, ended);
+                return Ok(());
+            }
+            Ok(None) => {}
+            Err(fault) => {
+                // Summit says it again.
+                tracing::warn!("attempt {attempt} is not kept yet: {fault}");
+                return Ok(());
+            }
+        }
+        let is_earlier = |id: &AttemptId| id.job == attempt.job && id.try_no < attempt.try_no;
+        self.staging.retain(|id, _| !is_earlier(id));
+        self.staging.insert(attempt, expected);
+        if !self.engine()?.artefacts(attempt)?.is_empty() {
+            self.unsaid.push(Told::Summit(Say::Staged { attempt }));
+        }
+        Ok(())
+    }
+
+    /// What is to be kept was fetched and checked.
+    async fn kept(
+        &mut self,
+        myself: &ActorRef<Message>,
+        fetched: Fetched,
+    ) -> std::result::Result<(), ActorProcessingErr> {
+        let Tried { offer, result } = fetched;
+        let (attempt, builder) = (offer.attempt, offer.builder);
+        self.fetching.remove(&attempt);
+        let Some(expected) = self.staging.get(&attempt).cloned() else {
+            // It may be published by now, or is not wanted any more: it is looked at anew.
+            remind(myself, Message::Offer(offer));
+            return Ok(());
+        };
+        let artefacts = offer.artefacts.clone();
+        let done = match result {
+            Ok(_) => {
+                let keep = move |engine: &mut Engine| engine.keep(attempt, &artefacts);
+                self.work(keep).await?.map(|()| None)
+            }
+            Err(Unfetched::Final(fault)) => {
+                let reject = move |engine: &mut Engine| {
+                    engine.expect(expected)?;
+                    engine.reject(attempt, builder, &[], fault).map(Some)
+                };
+                self.work(reject).await?
+            }
+            Err(Unfetched::Later(fault)) => Err(fault),
+        };
+        match done {
+            Ok(None) => self.unsaid.push(Told::Summit(Say::Staged { attempt })),
+            Ok(Some(Admission::Over(ended))) => {
+                self.staging.remove(&attempt);
+                self.say_end(attempt, Some(builder), ended);
+            }
+            Ok(Some(Admission::Unexpected | Admission::Expected(_))) => {
+                let say = Say::Unexpected { attempt };
+                self.unsaid.push(Told::Builder(builder, say));
+            }
+            Err(fault) => {
+                tracing::warn!("attempt {attempt} is not kept yet: {fault}");
+                drop(myself.send_after(retry(), move || Message::Offer(offer)));
             }
         }
         Ok(())
@@ -287,7 +384,14 @@ impl State {
         if is_comparison(attempt.job) {
             return self.examine(myself, offer);
         }
-        match self.engine()?.admit(attempt, builder)? {
+        let staged = self.staging.get(&attempt);
+        let staged = staged.filter(|expected| expected.builder == builder);
+        let keeps = staged.is_some();
+        let admission = match staged {
+            Some(expected) => Admission::Expected(expected.clone()),
+            None => self.engine()?.admit(attempt, builder)?,
+        };
+        match admission {
             Admission::Over(ended) => self.say_end(attempt, Some(builder), ended),
             Admission::Unexpected => {
                 let say = Say::Unexpected { attempt };
@@ -308,12 +412,19 @@ impl State {
                 let say = Say::Unexpected { attempt };
                 self.unsaid.push(Told::Builder(builder, say));
             }
+            Admission::Expected(_) if keeps && self.engine()?.is_kept(attempt)? => {
+                self.unsaid.push(Told::Summit(Say::Staged { attempt }));
+            }
             Admission::Expected(expected) => {
                 let fetch = move |blobs: &Blobs, offer: &Offer| {
                     fetch_and_check(blobs, &expected, &offer.artefacts, &offer.from)
                 };
                 let permits = self.permits.clone();
-                self.begin(myself, permits, offer, fetch, Message::Fetched);
+                let tell = match keeps {
+                    true => Message::Kept,
+                    false => Message::Fetched,
+                };
+                self.begin(myself, permits, offer, fetch, tell);
             }
         }
         Ok(())

@@ -209,6 +209,20 @@ impl Engine {
         Ok(None)
     }
 
+    /// The attempt may not publish for now; what came of it, if it is over already.
+    pub fn unexpect(&mut self, attempt: AttemptId) -> Result<Option<Ended>> {
+        if let Some(receipt) = self.store.get::<ReceiptRow>(&attempt)? {
+            return Ok(Some(receipt.ended));
+        }
+        self.forget(attempt).map(|()| None)
+    }
+
+    /// Whether files of this attempt are kept that nobody decided about.
+    pub fn is_kept(&self, attempt: AttemptId) -> Result<bool> {
+        let is_over = self.store.get::<ReceiptRow>(&attempt)?.is_some();
+        Ok(!is_over && !self.artefacts(attempt)?.is_empty())
+    }
+
     /// The attempt will not be offered.
     pub fn forget(&mut self, attempt: AttemptId) -> Result<()> {
         if self.expected.contains_key(&attempt) {

@@ -112,6 +112,8 @@ pub enum Message {
     /// Summit, before it sends the order: this attempt may publish. Of an attempt that is published or rejected
     /// already, summit is told so again.
     Expect(Box<Expectation>),
+    /// Summit: fetch and check what this attempt will offer, and keep it until it is expected or forgotten.
+    Stage(Box<Expectation>),
     /// Summit: this attempt will not be offered any more; if it is, its builder hears `Unexpected`.
     Forget(AttemptId),
     /// A builder has artefacts: fetch, check, publish. Repeats are answered with what came of the first.
@@ -156,6 +158,8 @@ pub enum Message {
     Examined(Box<Examined>),
     /// vessel to itself: an offer was fetched and checked.
     Fetched(Box<Fetched>),
+    /// vessel to itself: the same of one that is kept for now.
+    Kept(Box<Fetched>),
     /// vessel to itself: files to import are blobs now, and checked.
     Taken(Box<Taken>),
     /// vessel to itself: look again at what could not be written.

@@ -233,6 +233,7 @@ fn text(told: &Told) -> String {
         }) => {
             format!("{attempt} rejected, {blame}: {}", why.what)
         }
+        Told::Summit(Say::Staged { attempt }) => format!("{attempt} staged"),
         Told::Builder(_, Say::Receipt { attempt }) => format!("{attempt} receipt"),
         Told::Builder(_, Say::Unexpected { attempt }) => format!("{attempt} unexpected"),
         other => format!("{other:?}"),
@@ -324,6 +325,61 @@ async fn an_offer_is_published_once_however_often_it_is_made() {
     let rig = Rig::start(dir.path()).await;
     rig.vessel.cast(Message::Expect(expected)).unwrap();
     assert_eq!(rig.said(1).await, ["1.1 published 2"]);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_staged_is_kept_over_a_restart_until_it_is_expected_or_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |job: u64| dir.path().join(format!("attempts/{job}.1"));
+    let rig = Rig::start(dir.path()).await;
+    rig.open().await.unwrap();
+    let stage = |rig: &Rig, job: u64, source: &str| {
+        let expected = Box::new(expectation(job, source, 3, 1));
+        rig.vessel.cast(Message::Stage(expected)).unwrap();
+    };
+    let nano = [make_stone(&made(1), &meta("nano", "nano", 3, 1))];
+    stage(&rig, 1, "nano");
+    rig.offer(1, &made(1), &nano);
+    assert_eq!(rig.said(1).await, ["1.1 staged"]);
+    rig.offer(1, &made(1), &nano);
+    assert_eq!(rig.said(1).await, ["1.1 staged"]);
+    // Another one, which is not wanted after all; and one that is no good.
+    let vim = [make_stone(&made(2), &meta("vim", "vim", 3, 1))];
+    stage(&rig, 2, "vim");
+    rig.offer(2, &made(2), &vim);
+    assert_eq!(rig.said(1).await, ["2.1 staged"]);
+    rig.vessel.cast(Message::Forget(attempt(2))).unwrap();
+    let gone = rig.ask(|reply| Message::Artefacts(attempt(2), reply)).await;
+    assert_eq!(gone.unwrap(), []);
+    assert!(
+        !Blobs::open(dir.path())
+            .unwrap()
+            .contains(&vim[0].blob.sha256)
+    );
+    stage(&rig, 3, "ed");
+    let wrong = [make_stone(&made(3), &meta("other", "other", 3, 1))];
+    rig.offer(3, &made(3), &wrong);
+    let said = rig.said(2).await;
+    assert!(said[0].starts_with("3.1 rejected"), "{said:?}");
+    assert_eq!(said[1], "3.1 receipt");
+    // Nothing of it is published, and it is there after a restart without its builder.
+    let view = rig.view.borrow().clone();
+    assert_eq!(view.channels[&main_channel()].packages.len(), 0);
+    rig.stop().await;
+    fs::remove_dir_all(made(1)).unwrap();
+    let rig = Rig::start(dir.path()).await;
+    stage(&rig, 1, "nano");
+    assert_eq!(rig.said(1).await, ["1.1 staged"]);
+    let expected = Box::new(expectation(1, "nano", 3, 1));
+    rig.vessel.cast(Message::Expect(expected.clone())).unwrap();
+    assert_eq!(rig.said(2).await, ["1.1 published 2", "1.1 receipt"]);
+    // What is published is not forgotten, and not staged again.
+    rig.vessel.cast(Message::Forget(attempt(1))).unwrap();
+    rig.vessel.cast(Message::Stage(expected)).unwrap();
+    assert_eq!(rig.said(1).await, ["1.1 published 2"]);
+    let kept = rig.ask(|reply| Message::Artefacts(attempt(1), reply)).await;
+    assert_eq!(kept.unwrap().len(), 1);
     rig.stop().await;
 }
 

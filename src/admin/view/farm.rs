@@ -279,6 +279,10 @@ views! {
         pub phase_s_max: Option<u64>,
         /// Bytes that a log takes before only its tail is kept.
         pub log_bytes_max: u64,
+        /// The compiler cache that its builds use where the build root has it: `ccache`; null: none.
+        pub compiler_cache: Option<String>,
+        /// Bytes that it may take in each slot of a builder; null: the program's own default.
+        pub compiler_cache_bytes: Option<u64>,
     }
 
     /// An index that dependencies may come from.
@@ -319,6 +323,8 @@ impl From<&Profile> for ProfileView {
                 .collect(),
             phase_s_max: profile.phase_s_max,
             log_bytes_max: profile.log_bytes_max,
+            compiler_cache: None,
+            compiler_cache_bytes: None,
         }
     }
 }

@@ -146,8 +146,30 @@ views! {
         pub parked: u64,
         /// By what means its slots are kept to their share, and why not by better ones; null: it did not say.
         pub confined_by: Option<String>,
+        /// Its compiler caches, as far as profiles ask for them and builds of them ran since its start.
+        pub caches: Vec<CacheView>,
         /// How it was lately, the oldest first.
         pub history: Vec<MomentView>,
+    }
+
+    /// A compiler cache of a builder, counted since the builder's start.
+    pub struct CacheView {
+        /// Whose builds it serves.
+        pub profile: String,
+        /// `ccache`.
+        pub program: String,
+        /// The build roots of this profile have the program.
+        pub present: bool,
+        /// Compilations that it served.
+        pub hits: u64,
+        /// Those that it could not serve.
+        pub misses: u64,
+        /// Part of all that it served, 0 to 1; null: there were none.
+        pub hit_rate: Option<f64>,
+        /// Bytes that it takes; null: not known.
+        pub bytes: Option<u64>,
+        /// What it may take, in each slot.
+        pub bytes_max: u64,
     }
 
     /// A builder at one moment.

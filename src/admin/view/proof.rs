@@ -132,6 +132,8 @@ views! {
         pub convicted_at: Option<Stamp>,
         /// Matches that a builder for tests needs before a person may let it build for publication.
         pub rises_after: u32,
+        /// Whose machine it is, where an operator said so.
+        pub owner: Option<String>,
         /// What it published since its last match and what is published still, the newest first.
         pub unproven: Vec<MadeView>,
     }
@@ -274,5 +276,9 @@ views! {
         pub channel: ChannelName,
         /// Builders with nothing to do rebuild what is published there and compare.
         pub compare_idle: bool,
+        /// So many other builders must come to the same before anything is published there; 0: none.
+        pub require_match: u32,
+        /// Why the farm cannot do that now; null: it can.
+        pub lacks: Option<String>,
     }
 }

@@ -2,6 +2,7 @@
 //! recipe in one sandbox session, splits, collects and writes the artefacts. It decides nothing and keeps no state.
 
 mod blame;
+mod cached;
 mod flags;
 pub(super) mod log;
 pub mod measure;
@@ -24,6 +25,7 @@ use crate::build::watch::Rules;
 use crate::fault::Fault;
 use crate::id::{AttemptId, Digest};
 use crate::model::Glance;
+use crate::model::cache::{CacheSpec, CacheState};
 use crate::model::measure::PhaseTime;
 use crate::model::order::{Artefact, BuildOrder, Usage};
 use crate::model::who::Blame;
@@ -166,7 +168,14 @@ pub struct BuildContext {
     pub blob: BlobPath,
     /// Ends the build when cancelled.
     pub cancel: CancellationToken,
+    /// The compiler cache that it may use.
+    pub cache: Option<CacheSpec>,
+    /// Hears what that did.
+    pub cache_seen: CacheSeen,
 }
+
+/// Who hears what a compiler cache did in a build.
+pub type CacheSeen = Arc<dyn Fn(CacheState) + Send + Sync>;
 
 impl BuildContext {
     /// Where the artefacts of the attempt lie.

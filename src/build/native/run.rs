@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::blame::{End, Ended, cancelled, missing};
+use super::cached::Cached;
 use super::log::{self, Log};
 use super::prepare::{self, Places};
 use super::{BuildContext, BuildEvent, Built, Events, Failure, LANDMARK, Stage, package};
@@ -49,6 +50,8 @@ pub(super) struct Run<'a> {
     pub(super) usage: Usage,
     /// What the scripts depend on, once it is known what the compiler refuses.
     pub(super) fitted: Option<Setting>,
+    /// The compiler cache that it uses.
+    pub(super) cached: Option<Cached>,
 }
 
 /// Whether an event shows that something moved: a count of bytes that stands still is none.
@@ -182,6 +185,7 @@ impl<'a> Run<'a> {
             phases: Vec::new(),
             usage: Usage::default(),
             fitted: None,
+            cached: None,
         }
     }
 }
@@ -257,6 +261,7 @@ impl Run<'_> {
     async fn whole(&mut self) -> Ended<Vec<crate::model::order::Artefact>> {
         let places = Places::make(self.ctx)?;
         let (recipe, mut scripts, held) = self.prepare(&places).await?;
+        self.cached = self.cache(&places, &held.root)?;
         let (mut session, reader) = Session::start_in(
             self.spec(&places, &held, recipe.options.networking),
             self.group.clone(),
@@ -287,6 +292,7 @@ impl Run<'_> {
             }
         };
         let (worked, ()) = futures_util::future::join(work, reading).await;
+        self.tell_cache().await;
         self.dog
             .leave(idle_max.max(Duration::from_secs(OWN_SILENCE_S_MIN)));
         worked?;
@@ -394,6 +400,7 @@ impl Run<'_> {
     pub(super) fn spec(&self, places: &Places, held: &Held, network: bool) -> Spec {
         let mut binds = mason_binds(&places.recipe, &self.ctx.attempt_dir);
         binds.push(Bind::read_only(&places.scripts, SCRIPTS));
+        binds.extend(self.cached.as_ref().map(Cached::bind));
         Spec {
             state_dir: self.ctx.state_dir.clone(),
             root: held.root.clone(),
@@ -453,6 +460,11 @@ impl Run<'_> {
     }
 
     pub(super) fn step(&self, stage: Stage, cwd: &str, scripts: &Scripts) -> Step {
+        let mut env = scripts.env.clone();
+        if let Some(cached) = self.cached.as_ref().filter(|_| stage != Stage::Prepare) {
+            let path = env.get("PATH").cloned().unwrap_or_default();
+            env.extend(cached.environment(&path));
+        }
         Step {
             name: stage.as_str().to_owned(),
             argv: vec![
@@ -460,7 +472,7 @@ impl Run<'_> {
                 format!("{SCRIPTS}/{}", stage.as_str()),
             ],
             cwd: PathBuf::from(cwd),
-            env: scripts.env.clone().into_iter().collect(),
+            env: env.into_iter().collect(),
             banner: self.mark(stage.as_str()),
         }
     }

@@ -34,6 +34,9 @@ pub(in crate::cli) struct Compare {
     /// Only so many, those that gain most
     #[arg(long, value_name = "N", requires = "isa", conflicts_with = "package")]
     pub(in crate::cli) top: Option<u32>,
+    /// Measure the published recipes of the project that were not measured as they are published now: --top so many of them
+    #[arg(long, requires = "project", conflicts_with = "package")]
+    pub(in crate::cli) measure: bool,
     /// Write a picture of it too
     #[arg(long, value_name = "FILE", requires = "isa", value_hint = clap::ValueHint::FilePath)]
     pub(in crate::cli) svg: Option<PathBuf>,

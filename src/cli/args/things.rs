@@ -193,6 +193,12 @@ pub(in crate::cli) struct ProfileAdd {
     /// Give a phase up after so long
     #[arg(long, value_name = "TIME", value_parser = parse_span)]
     pub(in crate::cli) phase_timeout: Option<Duration>,
+    /// Let its builds use this compiler cache where the build root has it: ccache. Comparisons never do
+    #[arg(long, value_name = "PROGRAM")]
+    pub(in crate::cli) compiler_cache: Option<String>,
+    /// MiB that the cache may take, in each slot of a builder; 5120 unless given
+    #[arg(long, value_name = "MIB", requires = "compiler_cache")]
+    pub(in crate::cli) compiler_cache_mib: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -485,6 +491,13 @@ pub(in crate::cli) enum Builder {
         #[arg(long, value_name = "N")]
         after: u32,
     },
+    /// Whose machine it is: comparisons prefer a builder of another owner
+    Owner {
+        /// Its name, or the start of its id
+        name: String,
+        /// A person or a group; an empty text: nobody in particular
+        owner: String,
+    },
     /// Build again what it published since its last match
     Rebuild {
         /// Its name, or the start of its id
@@ -520,14 +533,19 @@ Example:
         #[arg(long)]
         reason: Option<String>,
     },
-    /// What is compared without being asked; without options: what holds now
-    #[command(after_help = "Example:\n  massif channel policy main --compare-idle on")]
+    /// What is compared without being asked, and before anything is published; without options: what holds now
+    #[command(
+        after_help = "Examples:\n  massif channel policy main --compare-idle on\n  massif channel policy main --require-match 1"
+    )]
     Policy {
         /// Its name
         name: String,
         /// Builders with nothing to do rebuild what is published here and compare
         #[arg(long, value_name = "ON", value_parser = ["on", "off"])]
         compare_idle: Option<String>,
+        /// So many other builders must come to the same before anything is published here; 0: none
+        #[arg(long, value_name = "N")]
+        require_match: Option<u32>,
     },
     /// Read and hash every file of the newest version
     Verify {

@@ -2,9 +2,10 @@
 
 use super::queue::whole_span;
 use super::{Rank, bar, sorted};
-use crate::admin::view::{BuilderView, DiskView, SlotView};
+use crate::admin::view::{BuilderProofView, BuilderView, DiskView, SlotView};
 use crate::cli::{show, text};
 use crate::tui::app::App;
+use crate::tui::ask::Reply;
 use crate::tui::doc::Doc;
 use crate::tui::list::Line;
 use crate::tui::page::{Page, Sheet};
@@ -201,7 +202,7 @@ fn is_here(app: &App, builder: &BuilderView) -> bool {
 }
 
 /// A builder's page.
-pub fn doc(app: &App, name: &str, doc: &mut Doc) {
+pub fn doc(app: &App, sheet: &Sheet, name: &str, doc: &mut Doc) {
     let data = app.shown();
     let Some(builder) = data.builder(name) else {
         let words = if data.builders_known {
@@ -258,6 +259,9 @@ pub fn doc(app: &App, name: &str, doc: &mut Doc) {
         doc.field_as("held", Ink::Warn, show::hold_text(hold), None);
     }
     slots(app, builder, doc);
+    if let Some(Reply::Builder(Some(proof))) = &sheet.content {
+        compared(proof, name, doc);
+    }
     disks(app, builder, doc);
     machine(app, builder, doc);
     history(app, builder, doc);
@@ -318,6 +322,26 @@ fn slots(app: &App, builder: &BuilderView, doc: &mut Doc) {
             ],
             Some(Page::Job(job)),
         );
+    }
+}
+
+/// What comparisons of what is published say of it.
+fn compared(proof: &BuilderProofView, name: &str, doc: &mut Doc) {
+    doc.title("Compared");
+    doc.field("score", show::builder_score(&proof.score));
+    if let Some(owner) = &proof.owner {
+        doc.field("owner", owner);
+    }
+    if let Some(id) = proof.convicted_by {
+        let words = format!("comparison {id} says so: massif compare show {id}");
+        doc.field_as("wrong alone", Ink::Bad, words, None);
+    }
+    for made in &proof.unproven {
+        let words = format!("{} {}-{}", made.recipe, made.version, made.release);
+        doc.field_as("unproven", Ink::Warn, words, Some(Page::Job(made.job)));
+    }
+    if !proof.unproven.is_empty() && proof.convicted_by.is_some() {
+        doc.field("do", format!("massif builder rebuild {name}"));
     }
 }
 
@@ -403,6 +427,10 @@ fn machine(app: &App, builder: &BuilderView, doc: &mut Doc) {
             builder.parked
         );
         doc.field_as("short of room", Ink::Warn, words, None);
+    }
+    for cache in &builder.caches {
+        let ink = if cache.present { Ink::Plain } else { Ink::Warn };
+        doc.field_as("cache", ink, show::cache(cache), None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::queue::whole_span;
 use super::{Rank, sorted};
-use crate::admin::view::{ChangeView, RecipeDetail, RecipeView};
+use crate::admin::view::{ChangeView, RecipeDetail, RecipeProofView, RecipeView};
 use crate::cli::show;
 use crate::tui::app::App;
 use crate::tui::ask::Reply;
@@ -148,6 +148,7 @@ pub fn doc(app: &App, sheet: &Sheet, doc: &mut Doc) {
         recipe,
         detail,
         changes,
+        proof,
     }) = &sheet.content
     else {
         if sheet.fault.is_none() {
@@ -194,10 +195,37 @@ pub fn doc(app: &App, sheet: &Sheet, doc: &mut Doc) {
         );
     }
     doc.field("project", format!("{}, in {}", recipe.project, recipe.dir));
+    if let Some(proof) = proof {
+        compared(proof, doc);
+    }
     if let Some(detail) = detail {
         details(app, detail, doc);
     }
     history(app, changes, doc);
+}
+
+/// What comparisons of its packages say of it, and the levels that it is built for.
+fn compared(proof: &RecipeProofView, doc: &mut Doc) {
+    if !proof.comparisons.is_empty() {
+        doc.field("compared", show::recipe_score(&proof.score));
+        if proof.varies {
+            let words = "no: it comes out differently each time";
+            doc.field_as("reproducible", Ink::Warn, words, None);
+        }
+        if !proof.causes.is_empty() {
+            doc.field("differs by", show::causes(&proof.causes));
+        }
+    }
+    for level in &proof.levels {
+        let mut words = format!("{}, in {}", level.isa, level.profile);
+        if let Some(why) = &level.why {
+            words = format!("{words}: {why}");
+        }
+        if let (Some(id), Some(ratio)) = (level.measurement, level.ratio) {
+            words = format!("{words}; measurement {id}: {ratio:.3} times as fast");
+        }
+        doc.field("also for", words);
+    }
 }
 
 fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {

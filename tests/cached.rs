@@ -1,0 +1,125 @@
+//! Compiler caches: a profile that asks for one, what it serves, where it never does, and a builder that has none.
+
+use serde_json::Value;
+
+use crate::common::farm::Farm;
+use crate::common::repo::Repo;
+use crate::ring::script_recipe;
+
+/// A recipe that compiles two files.
+fn compiles(name: &str, release: u64) -> String {
+    let build = "\
+build       : |
+    for i in 1 2; do
+        printf 'int number_%s(int i) { return i + %s; }\\n' $i $i > $i.c
+        ${CC} ${CFLAGS} -c -o $i.o $i.c
+    done
+    cat 1.o 2.o > both
+";
+    let text = script_recipe(name, release, build);
+    format!("{text}    cp both %(installroot)%(datadir)/{name}/both\n")
+}
+
+fn has_ccache() -> bool {
+    let has = std::path::Path::new("/usr/bin/ccache").exists();
+    assert!(has || std::env::var_os("CI").is_none(), "ccache is missing");
+    if !has {
+        println!("skipped: there is no ccache here");
+    }
+    has
+}
+
+/// The cache of the only builder, once it says so many compilations.
+fn cache(farm: &Farm, all: u64) -> Value {
+    let builders = farm.until(&["builder", "list"], |builders| {
+        let cache = &builders[0]["caches"][0];
+        let count = |name: &str| cache[name].as_u64().unwrap_or(0);
+        count("hits") + count("misses") >= all && cache.is_object()
+    });
+    builders[0]["caches"][0].clone()
+}
+
+#[test]
+fn a_compiler_cache_serves_the_second_build_and_never_a_comparison() {
+    if !has_ccache() {
+        return;
+    }
+    let mut repo = Repo::new();
+    repo.write("a/alpha/stone.yaml", compiles("alpha", 1));
+    repo.commit("Add alpha");
+    let farm = Farm::start();
+    let add = ["profile", "add", "default", "--compiler-cache"];
+    let with = |more: &[&'static str]| [&add[..], more].concat();
+    assert!(farm.code(2, &with(&["sccache"])).contains("use ccache"));
+    assert!(
+        farm.code(2, &with(&["ccache", "--compiler-cache-mib", "1"]))
+            .contains("64 MiB")
+    );
+    let said = farm.ok(&with(&["ccache", "--compiler-cache-mib", "100"]));
+    assert!(said.contains("ccache, 100 MiB in each slot"), "{said}");
+    let shown = farm.json(&["profile", "show", "default"]);
+    assert_eq!(
+        (&shown["compiler_cache"], &shown["compiler_cache_bytes"]),
+        (&"ccache".into(), &(100_u64 << 20).into()),
+        "{shown:#}"
+    );
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("alpha");
+    let first = cache(&farm, 2);
+    assert_eq!((&first["hits"], &first["misses"]), (&0.into(), &2.into()));
+    farm.ok(&["build", "alpha", "--rebuild", "--wait"]);
+    let second = cache(&farm, 4);
+    assert_eq!(
+        (&second["hits"], &second["misses"]),
+        (&2.into(), &2.into()),
+        "{second:#}"
+    );
+    assert_eq!(second["hit_rate"], 0.5, "{second:#}");
+    assert_eq!(second["bytes_max"], 100_u64 << 20);
+    assert!(second["bytes"].as_u64().unwrap() > 0, "{second:#}");
+    let name = farm.json(&["builder", "list"])[0]["name"].clone();
+    let shown = farm.ok(&["builder", "show", name.as_str().unwrap()]);
+    assert!(
+        shown.contains("ccache for default: served 50 % of 4 compilations"),
+        "{shown}"
+    );
+    let log = farm.ok(&["job", "log", "alpha"]);
+    assert!(log.contains("ccache served 2 of 2 compilations"), "{log}");
+    // What the cache gave is what a compiler makes: the comparison compiled it itself.
+    let made = farm.json(&["compare", "alpha"]);
+    assert_eq!(made["level"], "same", "{made:#}");
+    assert_eq!(cache(&farm, 4), second);
+    // Its own directory for profile, trust and slot.
+    let dirs: Vec<_> = std::fs::read_dir(farm.dir().join("caches"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    assert!(
+        dirs.iter().all(|name| name.starts_with("default.trusted.")) && !dirs.is_empty(),
+        "{dirs:?}"
+    );
+    farm.ok(&["store", "check"]);
+}
+
+#[test]
+fn a_build_root_without_the_program_says_so_and_builds_all_the_same() {
+    let mut repo = Repo::new();
+    repo.write("a/alpha/stone.yaml", compiles("alpha", 1));
+    repo.commit("Add alpha");
+    let farm = Farm::start();
+    farm.ok(&["profile", "add", "default", "--compiler-cache", "ccache"]);
+    if std::path::Path::new("/usr/bin/ccache").exists() {
+        println!("skipped: there is a ccache here");
+        return;
+    }
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("alpha");
+    let log = farm.ok(&["job", "log", "alpha"]);
+    assert!(
+        log.contains("asks for ccache, which this build root does not have"),
+        "{log}"
+    );
+    let builders = farm.until(&["builder", "list"], |all| all[0]["caches"][0].is_object());
+    assert_eq!(builders[0]["caches"][0]["present"], false, "{builders:#}");
+}
