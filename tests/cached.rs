@@ -11,8 +11,8 @@ fn compiles(name: &str, release: u64) -> String {
     let build = "\
 build       : |
     for i in 1 2; do
-        printf 'int number_%s(int i) { return i + %s; }\\n' $i $i > $i.c
-        ${CC} ${CFLAGS} -c -o $i.o $i.c
+        echo 'int number(int i) { return i + SUMMAND; }' > $i.c
+        ${CC} ${CFLAGS} -DSUMMAND=$i -c -o $i.o $i.c
     done
     cat 1.o 2.o > both
 ";

@@ -8,14 +8,21 @@ use crate::common::repo::Repo;
 use crate::hosts::rig::{Node, Place};
 use crate::proof::{add, here, honest, lies, packed_recipe};
 
-/// Waits until the newest job of a recipe is built and waits for a match with these words; the job.
+/// Waits until a job of a recipe is built and waits for a match with these words; the job.
 fn until_kept(crest: &Node, recipe: &str, words: &str) -> Value {
-    crest.until(&["job", "show", recipe], |job| {
-        job["state"] == "publishing"
-            && job["waits_for"].as_array().unwrap().iter().any(|wait| {
+    let is_kept = |job: &Value| {
+        let mut waits = job["waits_for"].as_array().unwrap().iter();
+        job["recipe"] == recipe
+            && job["state"] == "publishing"
+            && waits.any(|wait| {
                 wait["kind"] == "match" && wait["text"].as_str().unwrap().contains(words)
             })
-    })
+    };
+    let jobs = crest.until(&["job", "list"], |jobs| {
+        jobs.as_array().unwrap().iter().any(is_kept)
+    });
+    let mut all = jobs.as_array().unwrap().iter();
+    all.find(|job| is_kept(job)).unwrap().clone()
 }
 
 fn packages(crest: &Node) -> usize {
