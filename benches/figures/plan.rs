@@ -430,6 +430,7 @@ fn twenty_thousand(catalog: &Catalog, table: &mut Table) {
             large.entries.push(std::sync::Arc::new(Entry {
                 dir: format!("{}-{copy}", entry.dir),
                 tree: entry.tree,
+                text: entry.text,
                 reading: Reading::Good(Box::new(facts)),
             }));
         }

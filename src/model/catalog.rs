@@ -15,11 +15,19 @@ pub struct Entry {
     pub dir: String,
     /// The git tree of the directory: the same tree is the same recipe, whatever the commit.
     pub tree: CommitId,
+    /// The same without the manifests that builds write beside the recipe: what a build is made from. A commit that brings only
+    /// a manifest changes the tree and not this.
+    pub text: CommitId,
     /// What reading it gave.
     pub reading: Reading,
 }
 
 impl Entry {
+    /// Whether a job of this tree is built from what lies there now. Rows of earlier versions name the whole tree.
+    pub fn is_of(&self, tree: CommitId) -> bool {
+        tree == self.text || tree == self.tree
+    }
+
     /// The recipe's name; for one that could not be read, the name that was found in it or its directory's.
     pub fn name(&self) -> &RecipeName {
         match &self.reading {

@@ -123,7 +123,7 @@ pub struct Job {
     pub commit: CommitId,
     /// The recipe's directory at that commit.
     pub dir: String,
-    /// The git tree of that directory: another tree is another job.
+    /// The git tree of that directory without manifests: another tree is another job.
     pub tree: CommitId,
     /// Where it stands.
     pub state: JobState,

@@ -145,7 +145,7 @@ pub struct Wanted {
     pub release: u64,
     /// The recipe's directory.
     pub dir: String,
-    /// The directory's git tree.
+    /// The directory's git tree, without manifests.
     pub tree: CommitId,
     /// Why.
     pub because: Because,

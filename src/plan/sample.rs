@@ -64,6 +64,7 @@ pub fn catalog(recipes: &[Facts]) -> Catalog {
         Arc::new(Entry {
             dir,
             tree: CommitId(tree),
+            text: CommitId(tree),
             reading: Reading::Good(Box::new(facts.clone())),
         })
     };

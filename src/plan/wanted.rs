@@ -145,7 +145,7 @@ impl Planner {
             version: facts.version.clone(),
             release: facts.release,
             dir: row.entry.dir.clone(),
-            tree: row.entry.tree,
+            tree: row.entry.text,
             because,
         })
     }

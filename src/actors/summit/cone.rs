@@ -94,7 +94,7 @@ impl State {
             .map(|(target, tree)| {
                 let catalog = self.catalogs.get(&target.project)?;
                 let same = catalog.entries.iter().any(|entry| {
-                    entry.tree == *tree
+                    entry.is_of(*tree)
                         && matches!(&entry.reading, Reading::Good(facts) if facts.name == target.recipe)
                 });
                 let edges = same.then(|| self.planner.edges_of(target))?;

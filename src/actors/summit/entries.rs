@@ -63,6 +63,7 @@ pub(super) fn read_entry(
     Ok(Arc::new(Entry {
         dir: found.dir.clone(),
         tree: commit_id(&found.tree)?,
+        text: commit_id(&found.text)?,
         reading,
     }))
 }
@@ -98,6 +99,7 @@ pub(super) fn refuse_namesakes(mut entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> 
         let faulty = Entry {
             dir: entry.dir.clone(),
             tree: entry.tree,
+            text: entry.text,
             reading: Reading::Faulty {
                 name: entry.name().clone(),
                 fault,

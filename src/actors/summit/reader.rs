@@ -32,6 +32,8 @@ pub struct Repo {
 pub(super) struct Found {
     pub(super) dir: String,
     pub(super) tree: ObjectId,
+    /// The tree without manifests.
+    pub(super) text: ObjectId,
     pub(super) content: Content,
 }
 
@@ -372,6 +374,7 @@ impl<'a> Walk<'a> {
             self.found.push(Found {
                 dir: entry.dir.clone(),
                 tree: object_id(entry.tree),
+                text: object_id(entry.text),
                 content: Content::Same(entry.clone()),
             });
         }
@@ -406,9 +409,11 @@ impl<'a> Walk<'a> {
             }
         }
         if let Some((recipe, kind)) = recipe {
+            let text = without_manifests(&object);
             self.found.push(Found {
                 dir,
                 tree,
+                text,
                 content: Content::Files {
                     recipe,
                     kind,
@@ -419,6 +424,32 @@ impl<'a> Walk<'a> {
         }
         Ok(())
     }
+}
+
+/// The tree that a directory would be without the manifests that builds write into it. A tree's object is
+/// `MODE NAME 0 ID` over and over (git's own format).
+fn without_manifests(tree: &gix::Tree<'_>) -> ObjectId {
+    let mut kept = Vec::with_capacity(tree.data.len());
+    let mut rest = tree.data.as_slice();
+    let id_bytes = tree.id.as_bytes().len();
+    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+        let Some((entry, after)) = rest.split_at_checked(end + 1 + id_bytes) else {
+            return tree.id;
+        };
+        let head = entry.get(..end).unwrap_or_default();
+        let name = head.splitn(2, |byte| *byte == b' ').nth(1);
+        let name = name.unwrap_or_default();
+        let is_manifest = name.starts_with(b"manifest.")
+            && (name.ends_with(b".bin") || name.ends_with(b".jsonc"));
+        if !is_manifest {
+            kept.extend_from_slice(entry);
+        }
+        rest = after;
+    }
+    if kept.len() == tree.data.len() {
+        return tree.id;
+    }
+    gix::objs::compute_hash(tree.id.kind(), gix::objs::Kind::Tree, &kept).unwrap_or(tree.id)
 }
 
 pub(super) fn join(dir: &str, name: &str) -> String {

@@ -25,7 +25,8 @@ impl State {
                 continue;
             }
             let settled = self.farm.newest(target).is_some_and(|job| {
-                job.tree == wanted.tree
+                let row = self.planner.recipe(&target.project, &target.recipe);
+                row.is_some_and(|row| row.entry.is_of(job.tree))
                     && job.release == wanted.release
                     && job.state != JobState::Superseded
                     && job.state != JobState::Published
@@ -87,7 +88,7 @@ impl State {
     }
 
     /// Whether a job that is not published was made from another text of its recipe than the repository has now. What is being
-    /// published is published first.
+    /// published is published first. A commit that brings the manifest of a build, as is the custom after one, changes no text.
     fn is_stale(&self, job: &Job) -> bool {
         let target = &job.target;
         let row = self.planner.recipe(&target.project, &target.recipe);
@@ -98,7 +99,7 @@ impl State {
         pending
             && self.catalogs.contains_key(&target.project)
             && self.farm.profiles.contains_key(&target.profile)
-            && row.is_some_and(|row| row.facts().is_some() && row.entry.tree != job.tree)
+            && row.is_some_and(|row| row.facts().is_some() && !row.entry.is_of(job.tree))
             && !self
                 .farm
                 .recipe_holds
@@ -128,7 +129,7 @@ impl State {
             build_release: next,
             commit: catalog.commit,
             dir: entry.dir.clone(),
-            tree: entry.tree,
+            tree: entry.text,
             because,
         })
     }

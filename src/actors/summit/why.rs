@@ -57,7 +57,7 @@ fn why_unraised(job: &Job, entry: &Entry) -> Option<ReasonView> {
     let Reading::Good(facts) = &entry.reading else {
         return None;
     };
-    let changed = entry.tree != job.tree && facts.release <= job.release;
+    let changed = !entry.is_of(job.tree) && facts.release <= job.release;
     (job.state == JobState::Published && changed).then(|| {
         reason(
             "recipe",
