@@ -2,8 +2,9 @@
 //! calls it. What it may rewrite is a copy; its cache, configuration, data and root belong to the slot alone. It makes its
 //! own containers, so there is no sandbox of ours around it; all its processes carry a mark and are killed by it.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
+mod output;
+mod places;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,13 +13,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::Digest as _;
 
-use super::archive::{self, Unpack};
+use self::output::{progress_in, stage_in, unreached};
+use self::places::{Places, cannot};
+use super::cgroup::Group;
 use super::emit::{Alive, Heard};
 use super::native::log::{self, Log};
-use super::native::{BuildContext, BuildEvent, Built, Failure, LANDMARK, Stage};
+use super::native::{
+    BuildContext, BuildEvent, Built, Failure, LANDMARK, Stage, is_full, is_read_only,
+};
 use super::procs;
 use super::sandbox::LogReader;
-use super::trash;
 use super::watch::{Alarm, Bark, Dog};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::Digest;
@@ -31,12 +35,9 @@ use crate::model::who::Blame;
 /// The profile's name in the tool's configuration.
 const PROFILE: &str = "farm";
 /// What every process of an attempt carries in its environment.
-const MARK: &str = "MASSIF_ATTEMPT";
+pub(super) const MARK: &str = "MASSIF_ATTEMPT";
 /// Killed processes take a moment to be gone.
 const KILL: Duration = Duration::from_secs(5);
-/// Where the tool's macros lie on a machine that has it.
-const MACROS: &str = "/usr/share/boulder";
-
 /// How the committed manifest is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
@@ -78,219 +79,28 @@ impl Tool {
     }
 }
 
-/// A text as a KDL string.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => out.push_str(&format!("\\u{{{:x}}}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// A name as the tool keeps it: letters, digits and `-`; everything else becomes `_`. Never one that starts with a digit,
-/// which KDL would read as a number.
-fn identifier(name: &str) -> String {
-    let kept = name.chars().map(|c| match c {
-        c if c.is_ascii_alphanumeric() || c == '-' => c,
-        _ => '_',
-    });
-    format!("r_{}", kept.collect::<String>())
-}
-
-/// The profile file: the farm's channel and remotes.
-fn profile_text(spec: &ToolSpec) -> String {
-    let mut text = format!("{PROFILE} {{\n    repositories {{\n");
-    let mut names = BTreeSet::new();
-    for (at, repository) in spec.repositories.iter().enumerate() {
-        let mut name = identifier(&repository.name);
-        if !names.insert(name.clone()) {
-            name = format!("{name}_{at}");
-        }
-        text.push_str(&format!(
-            "        {name} {{\n            description {}\n            uri {}\n            priority {}\n            active #true\n        }}\n",
-            quoted(&repository.name),
-            quoted(&repository.uri),
-            repository.priority
-        ));
-    }
-    text.push_str("    }\n}\n");
-    text
-}
-
-/// The stage that a line of the tool's output begins, if it does.
-fn stage_in(line: &str) -> Option<Stage> {
-    let plain = without_colours(line);
-    let word = plain
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .filter(|word| !word.is_empty() && !word.contains("x86") && *word != "aarch64")
-        .find(|word| word.parse::<u64>().is_err())?;
-    // Its own lines stand behind a frame; what recipes print does not.
-    let framed = plain
-        .trim_start()
-        .chars()
-        .next()
-        .is_some_and(|c| !c.is_ascii_alphanumeric());
-    match (framed, word) {
-        (true, "Prepare" | "Fetch" | "Install_dependencies") => Some(Stage::Prepare),
-        (true, "Setup") => Some(Stage::Setup),
-        (true, "Build") => Some(Stage::Build),
-        (true, "Install") => Some(Stage::Install),
-        (true, "Check") => Some(Stage::Check),
-        (true, "Package" | "Packaging" | "Analyzing" | "Emitting") => Some(Stage::Package),
-        _ => None,
-    }
-}
-
-/// A line without escape sequences.
-fn without_colours(line: &str) -> String {
-    let mut out = String::new();
-    let mut rest = line.chars();
-    while let Some(c) = rest.next() {
-        if c == '\u{1b}' {
-            for c in rest.by_ref() {
-                if c.is_ascii_alphabetic() {
-                    break;
-                }
-            }
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// The tool's own directories of one slot.
-struct Places {
-    cache: PathBuf,
-    config: PathBuf,
-    data: PathBuf,
-    root: PathBuf,
-    recipe: PathBuf,
-    out: PathBuf,
-}
-
-fn cannot(path: &Path, error: &std::io::Error) -> Fault {
-    let kind = match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::TryAgain,
-        _ => Kind::Builder,
+/// Starts something that keeps to these cores, as all that it starts does; none: to all that this process has. A new process
+/// takes them over from the thread that starts it.
+fn on_cores<T>(cores: &[u32], start: impl FnOnce() -> T) -> T {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let this_thread = nix::unistd::Pid::from_raw(0);
+    let before = sched_getaffinity(this_thread);
+    let mut wanted = CpuSet::new();
+    let fits = cores.iter().all(|core| wanted.set(*core as usize).is_ok());
+    let moved = match &before {
+        Ok(_) if fits && !cores.is_empty() => sched_setaffinity(this_thread, &wanted),
+        _ => return start(),
     };
-    Fault::new(kind, format!("cannot write {}", path.display()))
-        .because(error)
-        .next("look at the disk of this builder and at the rights of its state directory")
-}
-
-fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let (entry, to) = (entry?, to);
-        let to = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy_tree(&entry.path(), &to)?,
-            false => fs::copy(entry.path(), &to).map(drop)?,
-        }
+    if let Err(error) = moved {
+        tracing::warn!(%error, "cannot keep boulder to the cores of its slot");
     }
-    Ok(())
-}
-
-impl Places {
-    fn make(ctx: &BuildContext, order: &BuildOrder, spec: &ToolSpec) -> Result<Places> {
-        let slot = ctx
-            .state_dir
-            .join("boulder")
-            .join(format!("slot-{}", ctx.slot));
-        let places = Places {
-            cache: slot.join("cache"),
-            config: slot.join("config"),
-            data: slot.join("data"),
-            root: slot.join("root"),
-            recipe: ctx.attempt_dir.join("recipe"),
-            out: ctx.out_dir(),
-        };
-        // Written anew for each attempt: remotes change.
-        let profiles = places.config.join("profile.d");
-        let dirs = [
-            &places.cache,
-            &profiles,
-            &places.root,
-            &places.recipe,
-            &places.out,
-        ];
-        for dir in dirs {
-            fs::create_dir_all(dir).map_err(|error| cannot(dir, &error))?;
-        }
-        if !places.data.exists() {
-            let made = match Path::new(MACROS).is_dir() {
-                true => copy_tree(Path::new(MACROS), &places.data),
-                false => fs::create_dir_all(&places.data),
-            };
-            made.map_err(|error| cannot(&places.data, &error))?;
-        }
-        let file = profiles.join(format!("{PROFILE}.kdl"));
-        fs::write(&file, profile_text(spec)).map_err(|error| cannot(&file, &error))?;
-        let tar = (ctx.blob)(order.recipe_tar.sha256);
-        let what = Unpack::new(&tar, "the recipe's directory", &places.recipe);
-        archive::unpack(&what, &mut |_| true)?;
-        Ok(places)
+    let started = start();
+    if let Ok(before) = before
+        && let Err(error) = sched_setaffinity(this_thread, &before)
+    {
+        tracing::warn!(%error, "a thread of this host stays on the cores of a slot");
     }
-
-    /// The committed manifest, if the recipe has one.
-    fn manifest(&self, order: &BuildOrder) -> Option<PathBuf> {
-        let path = self
-            .recipe
-            .join(format!("manifest.{}.bin", order.profile.arch));
-        path.is_file().then_some(path)
-    }
-
-    fn arguments(&self, order: &BuildOrder, verify: Verify) -> Vec<OsString> {
-        let mut all: Vec<OsString> = Vec::new();
-        for (name, dir) in [
-            ("--cache-dir", &self.cache),
-            ("--config-dir", &self.config),
-            ("--data-dir", &self.data),
-            ("--moss-root", &self.root),
-        ] {
-            all.push(name.into());
-            all.push(dir.into());
-        }
-        all.extend(["build", "-p", PROFILE, "--update", "--cleanup", "-b"].map(OsString::from));
-        all.push(order.build_release.to_string().into());
-        if let (Verify::Require, Some(manifest)) = (verify, self.manifest(order)) {
-            all.push("--verify".into());
-            all.push(manifest.into());
-        }
-        all.push("-o".into());
-        all.push((&self.out).into());
-        all.push("--".into());
-        all.push((&self.recipe).into());
-        all
-    }
-
-    /// Throws away what a build that failed left of itself: trees named after it, below the cache and in the root.
-    fn clean_up(&self, state_dir: &Path, order: &BuildOrder) {
-        let name = format!("{}-{}-{}", order.recipe, order.version, order.release);
-        let mut rest = vec![(self.cache.clone(), 0), (self.root.clone(), 0)];
-        while let Some((dir, depth)) = rest.pop() {
-            for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if entry.file_name().to_string_lossy().starts_with(&name) {
-                    if let Err(fault) = trash::discard(state_dir, &path) {
-                        tracing::warn!(%fault, "cannot clean up after boulder");
-                    }
-                } else if depth < 2 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    rest.push((path, depth + 1));
-                }
-            }
-        }
-    }
+    started
 }
 
 /// Live processes that carry this attempt's mark.
@@ -329,6 +139,8 @@ impl From<Fault> for Ended {
             blame: match fault.kind {
                 Kind::Recipe | Kind::Usage => Blame::Recipe,
                 Kind::Operator | Kind::NotPermitted => Blame::Operator,
+                Kind::Network | Kind::Unreachable => Blame::Network,
+                Kind::Upstream => Blame::Upstream,
                 _ => Blame::Builder,
             },
             fault,
@@ -353,8 +165,8 @@ pub async fn build(
     };
     let glance = ctx.glance.clone();
     let idle_max = Duration::from_secs(order.limits.silence_s);
-    let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen| {
-        glance(seen);
+    let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen, moved| {
+        glance(seen, moved);
     });
     log.say(&format!(
         "{LANDMARK} {} {}-{} (build release {}), attempt {}, by boulder, on {} slot {}",
@@ -474,7 +286,8 @@ impl Run<'_> {
     async fn whole(&self, spec: &ToolSpec) -> std::result::Result<Vec<Artefact>, Ended> {
         let program = self.tool.find()?;
         let (ctx, order, its) = (self.ctx.clone(), self.order.clone(), spec.clone());
-        let make = move |_: Alive<'_>| Ok(Places::make(&ctx, &order, &its)?);
+        let its_program = program.clone();
+        let make = move |_: Alive<'_>| Ok(Places::make(&ctx, &order, &its, &its_program)?);
         let places = self.own_work("preparing", make).await?;
         let done = match self.call(&program, &places).await {
             Ok(()) => self.artefacts(&places).await,
@@ -537,7 +350,8 @@ impl Run<'_> {
             .stderr(Stdio::from(errors))
             .process_group(0)
             .kill_on_drop(true);
-        let mut child = command.spawn().map_err(|error| {
+        let spawned = on_cores(&self.ctx.cores, || command.spawn());
+        let mut child = spawned.map_err(|error| {
             let what = format!("cannot run {}", program.display());
             Fault::new(Kind::Builder, what).because(&error)
         })?;
@@ -546,6 +360,7 @@ impl Run<'_> {
             let idle_max = Duration::from_secs(self.order.limits.silence_s);
             self.dog.follow(pid, idle_max);
             (self.events)(BuildEvent::Started { init_pid: pid });
+            self.bound(pid);
         }
         let group = self.ctx.group(self.order.attempt);
         if let (Some(group), Some(pid)) = (&group, child.id())
@@ -557,7 +372,7 @@ impl Run<'_> {
         let seen = |line: &str| self.heard(line);
         let reading = log::pump_lines(reader, self.log, self.events, &seen);
         let waiting = async {
-            let ended = self.wait(&mut child).await;
+            let ended = self.wait(&mut child, places, group.as_deref()).await;
             // Also after a good end: what stayed behind would hold the log open.
             let mark = mark.clone();
             if let Some(group) = &group {
@@ -575,8 +390,29 @@ impl Run<'_> {
         ended
     }
 
+    /// What one process of it may write to in memory: it starts the others, so they have the same bound.
+    fn bound(&self, pid: i32) {
+        use rustix::process::{Resource, Rlimit, prlimit};
+        let (Some(max), Some(pid)) = (self.ctx.limits.memory_bytes_max, Pid::from_raw(pid)) else {
+            return;
+        };
+        let both = Rlimit {
+            current: Some(max),
+            maximum: Some(max),
+        };
+        if let Err(error) = prlimit(Some(pid), Resource::Data, both) {
+            // The watchdog looks at the sum in any case.
+            tracing::warn!(%error, "cannot bound the memory of boulder's processes");
+        }
+    }
+
     fn heard(&self, line: &str) {
-        let Some(stage) = stage_in(line) else { return };
+        let Some(stage) = stage_in(line) else {
+            if let Some(text) = progress_in(line, self.stage() == Stage::Prepare) {
+                (self.events)(BuildEvent::Noted(text));
+            }
+            return;
+        };
         let mut stages = self
             .stages
             .lock()
@@ -587,7 +423,21 @@ impl Run<'_> {
         }
     }
 
-    async fn wait(&self, child: &mut tokio::process::Child) -> std::result::Result<(), Ended> {
+    /// The last stage that its output told.
+    fn stage(&self) -> Stage {
+        let stages = self
+            .stages
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        stages.last().map_or(Stage::Prepare, |(stage, ..)| *stage)
+    }
+
+    async fn wait(
+        &self,
+        child: &mut tokio::process::Child,
+        places: &Places,
+        group: Option<&Group>,
+    ) -> std::result::Result<(), Ended> {
         let limits = self.order.limits;
         let status = tokio::select! {
             status = child.wait() => status,
@@ -608,27 +458,65 @@ impl Run<'_> {
         if status.success() {
             return Ok(());
         }
+        Err(self.failed(status.code(), places, group))
+    }
+
+    /// Whose doing an end with this code was, by what the machine and the output say.
+    fn failed(&self, code: Option<i32>, places: &Places, group: Option<&Group>) -> Ended {
         let lines = self.log.last_lines();
-        let full = lines
-            .iter()
-            .any(|line| line.contains("No space left on device"));
-        let (kind, what) = match (full, status.code()) {
-            (true, _) => (Kind::TryAgain, "the builder's disk is full".to_string()),
-            (false, Some(code)) => (
-                Kind::Recipe,
-                format!("boulder ended with code {code} for {}", self.order.recipe),
-            ),
-            (false, None) => (Kind::Builder, "boulder was ended by a signal".to_string()),
-        };
-        let mut fault = Fault::new(kind, what).next(format!(
+        let said = |text: &str| lines.iter().any(|line| line.contains(text));
+        let attempt_dir = &self.ctx.attempt_dir;
+        let full = is_full(attempt_dir) || is_full(&places.cache) || is_full(&places.root);
+        let killed = group.is_some_and(|group| group.memory_kills() > 0);
+        let early = self.stage() == Stage::Prepare;
+        let read_log = format!(
             "read the end of its log: massif job log {}",
             self.order.attempt.job
-        ));
+        );
+        let (kind, what, next) = if full || said("No space left on device") {
+            let next = "make room on this builder; the job is tried again by itself";
+            (
+                Kind::TryAgain,
+                "the builder's disk is full".to_string(),
+                next.to_string(),
+            )
+        } else if is_read_only(attempt_dir) || is_read_only(&places.cache) {
+            let next = "look in the kernel's log of this builder; the job is tried again by itself";
+            (
+                Kind::TryAgain,
+                "the builder's disk became read-only".to_string(),
+                next.to_string(),
+            )
+        } else if killed || said("Cannot allocate memory") {
+            let next = "give the builder fewer slots or more memory (slot_memory_mib)";
+            (
+                Kind::Builder,
+                "the builder had too little memory".to_string(),
+                next.to_string(),
+            )
+        } else if early && lines.iter().any(|line| unreached(line)) {
+            let what = format!(
+                "boulder could not fetch what it builds {} with",
+                self.order.recipe
+            );
+            let next = "look at the network of this builder, and at the remotes of the profile";
+            (Kind::Network, what, next.to_string())
+        } else if let Some(code) = code {
+            let what = format!("boulder ended with code {code} for {}", self.order.recipe);
+            (Kind::Recipe, what, read_log)
+        } else {
+            (
+                Kind::Builder,
+                "boulder was ended by a signal".to_string(),
+                read_log,
+            )
+        };
+        let mut fault = Fault::new(kind, what).next(next);
         fault.causes.extend(lines.last().cloned());
-        Err(Ended {
-            code: status.code(),
+        Ended {
+            code,
             ..fault.into()
-        })
+        }
     }
 
     fn barked(&self, bark: Bark) -> Ended {
@@ -734,57 +622,4 @@ fn hash(path: &Path, alive: Alive<'_>) -> std::io::Result<BlobRef> {
         sha256: Digest(sha256.finalize().into()),
         size,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::say::Repository;
-
-    #[test]
-    fn names_and_addresses_cannot_break_out_of_the_profile() {
-        let spec = ToolSpec {
-            repositories: vec![
-                Repository {
-                    name: "base } evil {".into(),
-                    uri: "file:///a\"b\\c\nd".into(),
-                    priority: -5,
-                },
-                Repository {
-                    name: "base } evil {".into(),
-                    uri: "https://example.org/stone.index".into(),
-                    priority: 100,
-                },
-            ],
-        };
-        let text = profile_text(&spec);
-        assert!(text.contains(r#"uri "file:///a\"b\\c\nd""#), "{text}");
-        assert!(
-            text.contains("r_base___evil__ {") && text.contains("r_base___evil___1 {"),
-            "{text}"
-        );
-        assert!(
-            text.contains("priority -5\n") && text.contains("active #true"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn its_own_lines_tell_the_stage_and_what_recipes_print_does_not() {
-        for (line, stage) in [
-            (
-                "\u{1b}[2m│\u{1b}[0m \u{1b}[33mSetup\u{1b}[0m │",
-                Some(Stage::Setup),
-            ),
-            ("• x86_64 │ Build", Some(Stage::Build)),
-            ("│Install│ cp a b", Some(Stage::Install)),
-            ("│ Check", Some(Stage::Check)),
-            ("│Package│", Some(Stage::Package)),
-            ("Build files have been written to: /mason", None),
-            ("│A│ Build", None),
-            ("", None),
-        ] {
-            assert_eq!(stage_in(line), stage, "{line:?}");
-        }
-    }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::boulder::MARK;
 use super::layers::cannot;
 use super::procs;
 use super::sandbox_session::{HELPER_COMMAND, marker};
@@ -85,7 +86,10 @@ fn end_processes(state_dir: &Path) -> Result<u32> {
     }
 }
 
-/// Live processes whose command line says that they are helpers with this mark.
+/// Live processes whose command line says that they are helpers with this mark, and those that the distribution's own tool
+/// left: it makes its containers itself, and all of it carries an attempt of this directory in its environment.
 fn helpers(marker: &str) -> Vec<Pid> {
-    procs::that_hold("cmdline", &format!("\0{HELPER_COMMAND}\0{marker}\0"))
+    let mut all = procs::that_hold("cmdline", &format!("\0{HELPER_COMMAND}\0{marker}\0"));
+    all.extend(procs::that_hold("environ", &format!("{MARK}={marker}:")));
+    all
 }
