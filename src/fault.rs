@@ -65,6 +65,13 @@ pub struct Fault {
 /// The usual result of our own functions.
 pub type Result<T> = std::result::Result<T, Fault>;
 
+/// Whether a text says that a disk has no room: in the words of the kernel (ENOSPC, EDQUOT) or of our own store.
+pub fn says_no_room(text: &str) -> bool {
+    text.contains("No space left on device")
+        || text.contains("Disk quota exceeded")
+        || text.contains("the disk of ") && text.contains(" is full ")
+}
+
 impl Fault {
     /// An error of this kind, saying what happened.
     pub fn new(kind: Kind, what: impl Into<String>) -> Fault {
@@ -109,6 +116,12 @@ impl Fault {
             column,
         });
         self
+    }
+
+    /// Whether it is for want of room on a disk, which is nobody's mistake and passes when there is room again.
+    pub fn is_no_room(&self) -> bool {
+        let mut texts = self.causes.iter().chain([&self.what]);
+        texts.any(|text| says_no_room(text))
     }
 
     /// The same, cut to what a row of the store and a line on a screen can take.

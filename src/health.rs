@@ -96,17 +96,17 @@ pub fn judge(sample: &Sample, floors: Floors, troubles: &[String], was: Verdict)
         false => "",
     };
     let mut low = troubles.to_vec();
-    if let Some(free) = sample
-        .memory_available_bytes
-        .filter(|free| *free < raised(MEMORY_FLOOR_BYTES))
-    {
-        low.push(format!(
-            "{} MiB of memory are left, the floor is {} MiB",
-            free >> 20,
-            MEMORY_FLOOR_BYTES >> 20
-        ));
-    }
     let mut unknown = Vec::new();
+    match sample.memory_available_bytes {
+        None => unknown.push("the free memory could not be read".to_string()),
+        Some(free) if free < raised(MEMORY_FLOOR_BYTES) => low.push(format!(
+            "{} MiB of memory are left, the floor is {} MiB{}",
+            free >> 20,
+            MEMORY_FLOOR_BYTES >> 20,
+            again(free, MEMORY_FLOOR_BYTES)
+        )),
+        Some(_) => {}
+    }
     if sample.disks.is_empty() {
         unknown.push("no file system was looked at".to_string());
     }
@@ -158,8 +158,28 @@ mod tests {
         };
         Sample {
             disks: vec![disk],
+            memory_available_bytes: Some(1 << 40),
             ..Sample::default()
         }
+    }
+
+    #[test]
+    fn memory_that_could_not_be_read_is_unknown_and_too_little_of_it_is_low() {
+        let floors = Floors {
+            disk_bytes: 100,
+            inodes: 10,
+        };
+        let of = |memory_available_bytes, was| {
+            let sample = Sample {
+                memory_available_bytes,
+                ..disk(Some(100), None)
+            };
+            judge(&sample, floors, &[], was).verdict
+        };
+        assert_eq!(of(None, Verdict::Fit), Verdict::Unknown);
+        assert_eq!(of(Some(MEMORY_FLOOR_BYTES), Verdict::Fit), Verdict::Fit);
+        assert_eq!(of(Some(MEMORY_FLOOR_BYTES - 1), Verdict::Fit), Verdict::Low);
+        assert_eq!(of(Some(MEMORY_FLOOR_BYTES), Verdict::Unknown), Verdict::Fit);
     }
 
     #[test]

@@ -144,6 +144,8 @@ pub const SANDBOX_START_MS: u64 = 30_000;
 pub const SANDBOX_END_MS: u64 = 2_000;
 /// SIGTERM to the end of the process.
 pub const STOP_S: u64 = 5;
+/// A host that drains waits so long for what it built to be fetched, in seconds: a link that broke is back by then.
+pub const DRAIN_FETCH_S: u64 = 60;
 
 /// Builders of a simulated plan; more than any farm has.
 pub const PLAN_BUILDERS_MAX: u32 = 10_000;

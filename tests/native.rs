@@ -177,7 +177,7 @@ impl Rig {
             limits: self.limits,
             rules: self.rules,
             confine: self.confine.clone(),
-            glance: Arc::new(|_| {}),
+            glance: Arc::new(|_, _| {}),
             layers: Layers::open(&state_dir).unwrap(),
             upstreams: Upstreams::new(state_dir.join("upstreams"), self.mirrors.clone()),
             git: Arc::new(|url| {

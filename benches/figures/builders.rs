@@ -76,7 +76,12 @@ fn sampling() {
 async fn stalls() {
     let threshold = Duration::from_secs(5);
     let sleeper = Busy::start("sleep 600");
-    let dog = Dog::start(Rules::default(), threshold, Path::new("/nowhere"), |_| {});
+    let dog = Dog::start(
+        Rules::default(),
+        threshold,
+        Path::new("/nowhere"),
+        |_, _| {},
+    );
     dog.follow(sleeper.pid(), threshold);
     let began = Instant::now();
     dog.barks().await;
@@ -86,7 +91,12 @@ async fn stalls() {
         threshold.as_secs()
     );
     let burner = Busy::start("while :; do :; done");
-    let dog = Dog::start(Rules::default(), threshold, Path::new("/nowhere"), |_| {});
+    let dog = Dog::start(
+        Rules::default(),
+        threshold,
+        Path::new("/nowhere"),
+        |_, _| {},
+    );
     dog.follow(burner.pid(), threshold);
     let quiet = tokio::time::timeout(Duration::from_secs(30), dog.barks()).await;
     println!(

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio_util::sync::CancellationToken;
 
-use crate::fault::{Fault, Result};
+use crate::fault::{Fault, Result, says_no_room};
 
 /// An actor that fails more often than this within a minute will not be mended by another start.
 const RESTARTS_MAX: usize = 5;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
+/// A disk without room is no fault of the actor: it is started again until there is some, this often.
+const ROOM_LOOK: Duration = Duration::from_secs(1);
 
 /// Starts one actor under the root; again whenever it fails.
 pub type Start =
@@ -23,6 +25,8 @@ pub type Start =
 pub enum Msg {
     /// Start this actor and keep it running.
     Keep(&'static str, Start, RpcReplyPort<Result<()>>),
+    /// Start this kept actor, which ended for want of room on the disk.
+    Again(&'static str),
     /// Stop every actor.
     Stop,
 }
@@ -77,6 +81,12 @@ impl Actor for Root {
                 // Who asked may have given up the whole host.
                 reply.send(started).ok();
             }
+            Msg::Again(name) => {
+                if let Some(kept) = state.kept.iter().find(|kept| kept.name == name) {
+                    let started = (kept.start)(me.get_cell()).await;
+                    started_again(&me, name, started, &state.stop);
+                }
+            }
             Msg::Stop => {
                 state.kept.clear();
                 for child in me.get_cell().get_children() {
@@ -115,6 +125,9 @@ impl Actor for Root {
             why,
             "failed; it is started again from its rows"
         );
+        if says_no_room(&why) {
+            return wait_for_room(&me, kept.name);
+        }
         let now = Instant::now();
         kept.failures.push_back(now);
         kept.failures
@@ -129,12 +142,38 @@ impl Actor for Root {
             return Ok(());
         }
         let started = (kept.start)(me.get_cell()).await;
-        if let Err(fault) = started {
-            tracing::error!(actor = kept.name, %fault, "could not be started again: the host gives up");
-            state.stop.cancel();
-        }
+        started_again(&me, kept.name, started, &state.stop);
         Ok(())
     }
+}
+
+/// What follows from an attempt to start an actor again.
+fn started_again(
+    me: &ActorRef<Msg>,
+    name: &'static str,
+    started: Result<()>,
+    stop: &CancellationToken,
+) {
+    match started {
+        Ok(()) => {}
+        Err(fault) if fault.is_no_room() => {
+            tracing::warn!(actor = name, %fault, "waits for room on the disk");
+            wait_for_room(me, name).ok();
+        }
+        Err(fault) => {
+            tracing::error!(actor = name, %fault, "could not be started again: the host gives up");
+            stop.cancel();
+        }
+    }
+}
+
+fn wait_for_room(
+    me: &ActorRef<Msg>,
+    name: &'static str,
+) -> std::result::Result<(), ActorProcessingErr> {
+    // A root that is gone keeps nobody.
+    drop(me.send_after(ROOM_LOOK, move || Msg::Again(name)));
+    Ok(())
 }
 
 /// Starts an actor under this name, and again whenever it fails.

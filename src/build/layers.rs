@@ -320,6 +320,27 @@ impl Layers {
         Ok(freed)
     }
 
+    /// Bytes of packages that `reclaim` could delete now: of those in no set that is in use.
+    pub fn idle_bytes(&self) -> u64 {
+        let dir = self.shared.state_dir.join("layers");
+        let names = names_below(&dir).unwrap_or_default();
+        let all: Vec<(String, Complete)> = names
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), self.shared.read_complete(&name)?)))
+            .collect();
+        let known = self.shared.known();
+        let busy = |name: &String| known.get(name).is_some_and(|known| known.users > 0);
+        let held: std::collections::HashSet<String> = all
+            .iter()
+            .filter(|(name, _)| busy(name))
+            .flat_map(|(_, complete)| complete.packages.iter().map(ToString::to_string))
+            .collect();
+        let idle = all
+            .iter()
+            .filter(|(name, _)| !name.starts_with("set-") && !busy(name) && !held.contains(name));
+        idle.map(|(_, complete)| complete.bytes).sum()
+    }
+
     /// Removes all of these, or none if one is in use.
     fn remove_all(&self, names: &[&str]) -> Result<bool> {
         let mut known = self.shared.known();

@@ -24,6 +24,8 @@ const FORK_BOMB: Duration = Duration::from_secs(5);
 const SAMPLES_KEPT: usize = 6;
 /// Lines of the process tree in the evidence.
 const TREE_LINES_MAX: usize = 22;
+/// What an attempt reads and writes is counted this often while that is not what tells whether it stands still.
+const EVERY_COUNT: Duration = Duration::from_secs(5);
 /// Files and directories of an attempt that one look at its disk visits.
 const DISK_ENTRIES_MAX: u64 = 400_000;
 /// Looks at the disk take at most this part of the time.
@@ -74,6 +76,7 @@ pub struct Bark {
 #[derive(Debug, Default)]
 struct Seen {
     glance: Glance,
+    moved_bytes: u64,
     longest_idle_ms: u64,
     disk_peak_bytes: Option<u64>,
     bark: Option<Bark>,
@@ -124,6 +127,7 @@ struct Meter {
     active_at: Instant,
     cpu_ms: u64,
     moved: u64,
+    counted_at: Option<Instant>,
     running: bool,
     crowded_since: Option<Instant>,
     disk_at: Option<Instant>,
@@ -134,12 +138,13 @@ struct Meter {
 
 impl Dog {
     /// Watches an attempt whose working directories lie in `attempt_dir`. Silent and idle for longer than `idle_max`, it is
-    /// stalled. `told` hears of each look, on a thread of its own.
+    /// stalled. `told` hears of each look, and of the bytes that were
+    /// read and written so far, on a thread of its own.
     pub fn start(
         rules: Rules,
         idle_max: Duration,
         attempt_dir: &Path,
-        told: impl Fn(Glance) + Send + 'static,
+        told: impl Fn(Glance, u64) + Send + 'static,
     ) -> Dog {
         let shared = Arc::new(Shared {
             attempt_dir: attempt_dir.to_owned(),
@@ -166,11 +171,11 @@ impl Dog {
                     return; // the runtime is going away
                 };
                 (meter, pause) = (back, next);
-                let (glance, barked) = {
+                let (glance, moved_bytes, barked) = {
                     let seen = its.seen();
-                    (seen.glance, seen.bark.is_some())
+                    (seen.glance, seen.moved_bytes, seen.bark.is_some())
                 };
-                told(glance);
+                told(glance, moved_bytes);
                 if barked {
                     its.barked.notify_waiters();
                     its.barked.notify_one();
@@ -227,7 +232,7 @@ impl Dog {
             return Vec::new();
         }
         let mut meter = Meter::new();
-        meter.sample(&self.glance());
+        meter.sample(&self.glance(), self.shared.seen().moved_bytes);
         let seen = tokio::task::spawn_blocking(move || meter.evidence(&procs::tree(first)));
         seen.await.unwrap_or_default()
     }
@@ -263,6 +268,7 @@ impl Meter {
             active_at: now,
             cpu_ms: 0,
             moved: 0,
+            counted_at: None,
             running: false,
             crowded_since: None,
             disk_at: None,
@@ -292,8 +298,23 @@ impl Meter {
             return true;
         }
         let moved = procs::moved_bytes(processes);
+        self.counted_at = Some(now);
         let bytes = moved.saturating_sub(std::mem::replace(&mut self.moved, moved));
         bytes * 1000 >= past_ms * BUSY_BYTES_PER_S
+    }
+}
+
+impl Meter {
+    /// What these read and wrote, as it was counted last.
+    fn moved_bytes(&mut self, processes: &[Process], now: Instant) -> u64 {
+        let counted = self.counted_at;
+        if processes.is_empty() || counted.is_some_and(|at| now.duration_since(at) < EVERY_COUNT) {
+            return self.moved;
+        }
+        self.counted_at = Some(now);
+        // The difference of the next idle look is to this moment, which is as it should be.
+        self.moved = self.moved.max(procs::moved_bytes(processes));
+        self.moved
     }
 }
 
@@ -324,8 +345,11 @@ impl Shared {
             memory_bytes = procs::proportional_bytes(&processes);
         }
         let disk = self.disk(meter, now);
+        let moved_bytes = meter.moved_bytes(&processes, now);
         let glance = {
             let mut seen = self.seen();
+            // What ended without being waited for takes its count along.
+            seen.moved_bytes = seen.moved_bytes.max(moved_bytes);
             if first != 0 {
                 seen.longest_idle_ms = seen.longest_idle_ms.max(millis(idle));
             }
@@ -343,7 +367,7 @@ impl Shared {
             };
             seen.glance
         };
-        meter.sample(&glance);
+        meter.sample(&glance, self.seen().moved_bytes);
         if let Some(alarm) = self.alarm(meter, &glance, idle, &processes) {
             let evidence = meter.evidence(&processes);
             self.seen().bark = Some(Bark { alarm, evidence });
@@ -407,13 +431,14 @@ impl Shared {
 }
 
 impl Meter {
-    fn sample(&mut self, glance: &Glance) {
+    fn sample(&mut self, glance: &Glance, moved_bytes: u64) {
         self.samples.push_back(format!(
-            "at {:.0} s: {} processes, {:.1} s of processor time, {} MiB, silent for {} s, idle for {} s",
+            "at {:.0} s: {} processes, {:.1} s of processor time, {} MiB, {} KiB read and written, silent for {} s, idle for {} s",
             self.began.elapsed().as_secs_f64(),
             glance.processes,
             glance.cpu_ms as f64 / 1000.0,
             glance.memory_bytes >> 20,
+            moved_bytes >> 10,
             glance.silent_ms / 1000,
             glance.idle_ms / 1000
         ));

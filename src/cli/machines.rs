@@ -218,8 +218,21 @@ pub(super) fn show_builder(builder: &BuilderView, out: &Out) {
                 let memory = memory.map_or_else(String::new, |bytes| {
                     format!(", up to {} of memory", text::bytes(bytes))
                 });
+                let took = |what: &str, bytes: Option<u64>| {
+                    let bytes = bytes.filter(|bytes| *bytes > 0);
+                    bytes.map_or_else(String::new, |bytes| {
+                        format!(", {} {what}", text::bytes(bytes))
+                    })
+                };
+                let disk = took("on disk", slot.disk_bytes);
+                let moved = took("read and written", slot.io_bytes);
+                let log = took("of log", slot.log_bytes);
+                let cpu = slot.cpu_s.filter(|seconds| *seconds >= 1.0);
+                let cpu = cpu.map_or_else(String::new, |seconds| {
+                    format!(", {} of processor time", text::span(seconds))
+                });
                 format!(
-                    "{recipe} (job {job}), {}{since}{silent}{memory}",
+                    "{recipe} (job {job}), {}{since}{silent}{memory}{cpu}{disk}{moved}{log}",
                     slot.phase.as_deref().unwrap_or("starting")
                 )
             }

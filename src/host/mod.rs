@@ -661,10 +661,18 @@ async fn terminated(term: &mut tokio::signal::unix::Signal, drain: bool) {
             ))
             .ok();
     }
+    let mut built_at = None;
     loop {
         match desk::ask(names::AVALANCHE, avalanche::Msg::Busy).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
+            Ok((0, 0)) | Err(_) => return,
+            // A host that drains may never come back: what it built is fetched first, if somebody is there to fetch it.
+            Ok((0, _)) => {
+                let since = built_at.get_or_insert_with(Instant::now);
+                if since.elapsed() > Duration::from_secs(limit::DRAIN_FETCH_S) {
+                    return;
+                }
+            }
+            Ok(_) => built_at = None,
         }
         tokio::select! {
             _ = term.recv() => return,

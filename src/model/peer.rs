@@ -189,6 +189,8 @@ impl Peer {
                     | Say::Processor { .. }
                     | Say::Shares { .. }
                     | Say::Caches { .. }
+                    | Say::Moved { .. }
+                    | Say::Cached { .. }
             ),
             (Role::Avalanche, Role::Vessel) => matches!(say, Say::Offer { .. }),
             (Role::Vessel, Role::Summit) => matches!(

@@ -275,6 +275,18 @@ pub enum Say {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// Avalanche to summit: what the processes of an attempt read and wrote so far, beside its glances.
+    Moved {
+        /// The attempt.
+        attempt: AttemptId,
+        /// By any system call.
+        bytes: u64,
+    },
+    /// Avalanche to summit: what its caches could give back where attempts are built.
+    Cached {
+        /// Not in use now.
+        bytes: u64,
+    },
 }
 
 /// An index that the distribution's own tool takes packages from.

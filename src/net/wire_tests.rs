@@ -379,6 +379,8 @@ fn ring() -> Vec<model::Say> {
             cores: 4,
             slot_memory_bytes: Some(5),
         },
+        Say::Moved { attempt, bytes: 6 },
+        Say::Cached { bytes: 7 },
     ]
 }
 

@@ -38,6 +38,19 @@ pub enum TakenStage {
     },
 }
 
+impl Taken {
+    /// Whether it made something that nobody has yet.
+    pub fn is_unfetched(&self) -> bool {
+        matches!(
+            self.stage,
+            TakenStage::Ended {
+                received: false,
+                ..
+            }
+        )
+    }
+}
+
 impl Row for Taken {
     const TREE: &'static str = "taken";
     const SHAPE: u8 = 1;

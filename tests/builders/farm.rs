@@ -9,6 +9,16 @@ use crate::ring::script_recipe;
 
 /// A farm whose `[builder]` says this. Its directory is the caller's.
 pub fn farm(dir: &std::path::Path, builder: &str, arguments: &[&str]) -> Farm {
+    farm_in(dir, builder, arguments, Vec::new())
+}
+
+/// The same with something in its environment.
+pub fn farm_in(
+    dir: &std::path::Path,
+    builder: &str,
+    arguments: &[&str],
+    environment: Vec<(String, String)>,
+) -> Farm {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(dir).unwrap();
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -20,6 +30,7 @@ pub fn farm(dir: &std::path::Path, builder: &str, arguments: &[&str]) -> Farm {
     Farm::with(Setup {
         dir: Some(dir.to_owned()),
         arguments: arguments.iter().map(|word| (*word).to_string()).collect(),
+        environment,
         ..Setup::default()
     })
 }
@@ -324,6 +335,31 @@ fn the_first_sigterm_of_a_host_that_drains_lets_its_builds_end() {
     farm.up();
     let job = farm.published("slow");
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
+}
+
+#[test]
+fn what_a_running_build_takes_is_seen_at_summit_and_by_its_builders_owner() {
+    let place = place();
+    let farm = farm(&place.path().join("farm"), "", &[]);
+    let mut repo = Repo::new();
+    let build = "build       : |\n    head -c 20M /dev/zero > fill\n    while true; do cat fill > /dev/null; echo on; sleep 0.1; done\n";
+    add(&mut repo, "mover", build);
+    repo.commit("Add one");
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    let full = |slot: &serde_json::Value| {
+        let all = ["disk_bytes", "io_bytes", "log_bytes", "memory_peak_bytes"];
+        let seen = |key: &&str| slot[*key].as_u64().is_some_and(|bytes| bytes > 0);
+        all.iter().all(seen) && slot["cpu_s"].as_f64().is_some() && slot["silent_s"].is_number()
+    };
+    let east = farm.until(&["builder", "show", "east"], |east| full(&east["slots"][0]));
+    let slot = &east["slots"][0];
+    assert!(slot["disk_bytes"].as_u64().unwrap() >= 20 << 20, "{slot:#}");
+    assert!(slot["io_bytes"].as_u64().unwrap() >= 20 << 20, "{slot:#}");
+    let own = farm.json(&["call", "io.massif.Avalanche.Show"]);
+    assert!(full(&own["builder"]["slots"][0]), "{own:#}");
+    let shown = farm.ok(&["builder", "show", "east"]);
+    assert!(shown.contains("read and written"), "{shown}");
+    farm.ok(&["job", "cancel", "mover"]);
 }
 
 #[test]

@@ -2,10 +2,15 @@
 
 mod bad;
 mod clock;
+mod far;
 mod farm;
+mod left;
 mod limit;
+mod manifest;
 mod nspawn;
 pub mod other;
+mod room;
+mod term;
 mod told;
 mod verify;
 mod wide;

@@ -65,6 +65,26 @@ impl Drop for Container {
     }
 }
 
+/// The options of the unit file in the README, before the container's root: what is shown there is what is tested here.
+fn options_of_the_unit() -> Vec<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let start = "ExecStart=/usr/bin/systemd-nspawn ";
+    let line = readme.lines().find_map(|line| line.strip_prefix(start));
+    let line = line.expect("a unit file for systemd-nspawn");
+    let words = line.split_whitespace();
+    let options: Vec<String> = words
+        .take_while(|word| *word != "-D")
+        .map(str::to_string)
+        .collect();
+    assert!(
+        options.iter().any(|option| option == "--register=no")
+            && options.iter().any(|option| option == "--keep-unit"),
+        "{options:?}"
+    );
+    options
+}
+
 #[test]
 fn a_builder_works_inside_systemd_nspawn() {
     if !can() {
@@ -83,15 +103,8 @@ fn a_builder_works_inside_systemd_nspawn() {
     std::fs::create_dir(&state).unwrap();
     let bind = |option: &str, from: &Path, to: &str| format!("--{option}={}:{to}", from.display());
     let child = Command::new("systemd-nspawn")
-        .args([
-            "--register=no",
-            "--keep-unit",
-            "--quiet",
-            // As the unit file in the README has it: a stop of the container is a stop of the host.
-            "--kill-signal=SIGTERM",
-            "--volatile=overlay",
-            "-D",
-        ])
+        .args(options_of_the_unit())
+        .args(["--volatile=overlay", "-D"])
         .arg(&root)
         .arg(bind("bind-ro", Path::new(MASSIF), "/usr/local/bin/massif"))
         .arg(bind("bind-ro", repo.path(), "/srv/recipes"))

@@ -8,12 +8,12 @@ use super::runs;
 use crate::common::repo::Repo;
 use crate::ring::script_recipe;
 
-fn local(dir: &Path, name: &str, extra: &str) {
+pub fn local(dir: &Path, name: &str, extra: &str) {
     std::fs::create_dir_all(dir).unwrap();
     std::fs::write(dir.join("stone.yaml"), script_recipe(name, 1, extra)).unwrap();
 }
 
-fn stones(dir: &Path) -> Vec<String> {
+pub fn stones(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -48,6 +48,8 @@ fn a_local_recipe_is_tried_on_the_farm_and_main_is_never_touched() {
     farm.ok(&["try", dir, "--channel", "ann"]);
     let versions = farm.json(&["channel", "versions", "ann"]);
     assert_eq!(versions[0]["packages"], 1, "{versions:#}");
+    // Others install from it as from any channel.
+    farm.check_channel("ann");
     let versions = farm.json(&["channel", "versions", "main"]);
     assert_eq!(versions.as_array().unwrap().len(), 1, "{versions:#}");
 
@@ -82,6 +84,30 @@ fn a_local_recipe_is_tried_on_the_farm_and_main_is_never_touched() {
         assert!(std::time::Instant::now() < deadline, "attempts are left");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
+}
+
+#[test]
+fn a_local_recipe_is_looked_over_with_cures_before_it_is_built() {
+    let place = place();
+    let farm = farm(&place.path().join("farm"), "", &[]);
+    let (dir, out) = (place.path().join("mine"), place.path().join("out"));
+    local(&dir, "mine", "");
+    let file = dir.join("stone.yaml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, good.replace(": MIT", ": GPL 2")).unwrap();
+    let (dir, out) = (dir.to_str().unwrap(), out.to_str().unwrap());
+    let said = farm.ok(&["try", dir, "--out", out]);
+    for part in ["worth mending", "\"GPL 2\" is not an SPDX id", "spdx.org"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    assert_eq!(stones(Path::new(out)).len(), 1, "{said}");
+    std::fs::write(&file, good.replace("release     : 1", "release     : x")).unwrap();
+    let output = farm.run(&["try", dir]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("stone.yaml:3"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -130,12 +156,25 @@ fn a_try_outlives_a_kill_of_the_farm() {
     );
 }
 
+/// Some index below a channel's history.
+fn index_of(history: &Path) -> std::path::PathBuf {
+    let below = |dir: &Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(dir).unwrap().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let versions = below(history).into_iter();
+    let arches = versions.flat_map(|version| below(&version));
+    let mut indexes = arches.map(|arch| arch.join("stone.index"));
+    indexes.find(|path| path.is_file()).expect("an index")
+}
+
 /// A program that keeps to what the distribution's own tool promises on its command line.
 pub fn stand_in(at: &Path, made: &Path, notes: &Path) {
     let script = format!(
         r#"#!/bin/sh
 set -eu
 echo "$@" > {notes}/args
+nproc > {notes}/cores
 while [ $# -gt 0 ]; do
     case "$1" in
         --cache-dir) C=$2; shift 2;;
@@ -174,6 +213,9 @@ fn the_distributions_own_tool_builds_where_it_is_and_its_absence_fails_no_job() 
     let (made, notes) = (place.path().join("made"), place.path().join("notes"));
     std::fs::create_dir_all(&notes).unwrap();
     let tool = place.path().join("boulder");
+    // As many as there are cores, so that each has one.
+    let slots = std::thread::available_parallelism().unwrap().get();
+    let slots = slots.to_string();
     let config = format!(
         "boulder = \"{}\"\n[[profile]]\nname = \"native\"\n[[profile]]\nname = \"vendor\"\nexecutor = \"boulder\"\n[[profile.remote]]\nname = \"far \\\"away\\\"\"\nurl = \"/nowhere/stone.index\"\npriority = 7\n",
         tool.display()
@@ -190,7 +232,7 @@ fn the_distributions_own_tool_builds_where_it_is_and_its_absence_fails_no_job() 
     ]);
     drop(other);
 
-    let farm = farm(&place.path().join("farm"), &config, &[]);
+    let farm = farm(&place.path().join("farm"), &config, &["--slots", &slots]);
     let mut repo = Repo::new();
     repo.write("t/tool/stone.yaml", script_recipe("tool", 1, ""));
     repo.commit("Add it");
@@ -202,7 +244,12 @@ fn the_distributions_own_tool_builds_where_it_is_and_its_absence_fails_no_job() 
         let mut profile = farm.json(&["profile", "show", "native"]);
         profile["name"] = "vendor".into();
         profile["executor"] = "boulder".into();
-        profile["remotes"] = serde_json::json!([]);
+        // A name and a place that would break out of the tool's configuration.
+        let far = place.path().join("far \"away\" } evil {.index");
+        std::fs::copy(index_of(&farm.public().join("main/history")), &far).unwrap();
+        profile["remotes"] = serde_json::json!([
+            { "name": "far \"away\" } evil {", "url": far.to_str().unwrap(), "priority": 7 }
+        ]);
         let call = serde_json::json!({ "profile": profile }).to_string();
         farm.ok(&["call", "io.massif.Summit.ProfileAdd", &call]);
     }
@@ -231,6 +278,8 @@ fn the_distributions_own_tool_builds_where_it_is_and_its_absence_fails_no_job() 
         job["attempts"].to_string().contains("this builder has no")
     });
     assert_ne!(refused["state"], "failed", "{refused:#}");
+    let why = farm.ok(&["why", &refused["id"].to_string()]);
+    assert!(why.contains("install boulder there"), "{why}");
 
     std::fs::write(notes.join("fail"), "").unwrap();
     stand_in(&tool, &made, &notes);
@@ -250,18 +299,38 @@ fn the_distributions_own_tool_builds_where_it_is_and_its_absence_fails_no_job() 
     let left = farm.dir().join("boulder/slot-0/cache/build/tool-1.1-1");
     assert!(!left.exists(), "{} is left", left.display());
     let args = std::fs::read_to_string(notes.join("args")).unwrap();
-    for part in [
-        "build -p farm --update --cleanup -b 2",
-        "--moss-root",
-        "-- ",
-    ] {
-        assert!(args.contains(part), "{part} is not in {args}");
+    // As section 8.1 of the fact sheet has it: the verb, its four places, the profile, and the recipe at the end.
+    let shape = [
+        "build --cache-dir ",
+        " --config-dir ",
+        " --data-dir ",
+        " --moss-root ",
+        " -p farm --update --cleanup -b 2 ",
+        "-o ",
+        " -- ",
+    ];
+    let mut rest = args.as_str();
+    for part in shape {
+        let Some((_, after)) = rest.split_once(part) else {
+            panic!("{part} is not in its place in {args}");
+        };
+        rest = after;
     }
+    let cores = std::fs::read_to_string(notes.join("cores")).unwrap();
+    assert_eq!(cores.trim(), "1", "the cores of its slot");
     let profile = std::fs::read_to_string(notes.join("profile")).unwrap();
     assert!(
         profile.contains("/main/history/") && profile.contains("active #true"),
         "{profile}"
     );
+    let quoted = [
+        "r_far__away____evil__ {",
+        r#"description "far \"away\" } evil {""#,
+        "priority 7",
+    ];
+    for part in quoted {
+        assert!(profile.contains(part), "{part} is not in {profile}");
+    }
     let log = farm.ok(&["job", "log", &failed["id"].to_string()]);
     assert!(log.contains("it broke"), "{log}");
     let shown = farm.json(&["job", "show", &failed["id"].to_string()]);

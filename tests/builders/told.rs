@@ -8,7 +8,7 @@ use crate::common::repo::Repo;
 const BUILDER: &str = "slot_memory_mib = 128\nslot_processes = 100\nsilence_s_max = 6\n[[profile]]\nname = \"small\"\nlog_bytes_max = 65536\n";
 
 /// The first attempt of a recipe's job when it is over: blame, and why.
-fn first_end(farm: &Farm, recipe: &str) -> (String, String) {
+pub fn first_end(farm: &Farm, recipe: &str) -> (String, String) {
     let job = job_until(farm, recipe, |job| job["attempts"][0]["ended"].is_string());
     let attempt = &job["attempts"][0];
     let word = |key: &str| attempt[key].as_str().unwrap_or_default().to_string();
@@ -112,4 +112,30 @@ fn a_full_inode_table_is_the_builders_doing_and_said_so() {
     repo.commit("Add another");
     farm.ok(&["project", "refresh", "test"]);
     farm.published("few");
+}
+
+#[test]
+fn what_fails_by_its_upstreams_doing_is_tried_again_but_not_for_ever() {
+    let place = place();
+    let farm = farm(&place.path().join("farm"), "", &[]);
+    let wrong = place.path().join("wrong.tar");
+    std::fs::write(&wrong, "not what was promised").unwrap();
+    let mut repo = Repo::new();
+    let upstreams = format!(
+        "upstreams   :\n    - file://{} : {}\n",
+        wrong.display(),
+        "ab".repeat(32)
+    );
+    add(&mut repo, "promised", &upstreams);
+    repo.commit("Add one");
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    let job = farm.done("promised");
+    assert_eq!(job["state"], "failed", "{job:#}");
+    let attempts = job["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 3, "{job:#}");
+    for attempt in attempts {
+        assert_eq!(attempt["blame"], "upstream", "{job:#}");
+    }
+    let why = farm.ok(&["why", "promised"]);
+    assert!(why.contains("wrong.tar"), "{why}");
 }

@@ -19,7 +19,7 @@ fn asks(repo: &mut Repo, name: &str, text: &str) {
     repo.write(&format!("{}/{name}/constraints.yaml", &name[..1]), text);
 }
 
-fn failed<'a>(why: &'a Value, test: &str) -> (&'a str, &'a str) {
+pub fn failed<'a>(why: &'a Value, test: &str) -> (&'a str, &'a str) {
     let tests = why["builders"][0]["failed"].as_array().unwrap();
     let found = tests.iter().find(|failed| failed["kind"] == test);
     let found = found.unwrap_or_else(|| panic!("no {test} in {why:#}"));

@@ -198,6 +198,11 @@ impl Farm {
 
     /// Checks every served file, and every stone and manifest that was made, with the independent reader, if it is here.
     pub fn check_served(&self) {
+        self.check_channel("main");
+    }
+
+    /// The same of this channel.
+    pub fn check_channel(&self, channel: &str) {
         let (Some(tool), Some(python)) = (shared("tools/stone_check.py"), super::python::python())
         else {
             return;
@@ -214,7 +219,7 @@ impl Farm {
             .arg(&tool)
             .arg("repo")
             .arg(self.public())
-            .arg("main"));
+            .arg(channel));
         let made = self.made();
         if !made.is_empty() {
             let mut files = Command::new(python);

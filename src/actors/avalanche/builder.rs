@@ -121,6 +121,8 @@ pub struct Seen {
     pub doing: Option<String>,
     /// The watchdog's last look.
     pub glance: Glance,
+    /// What its processes read and wrote so far.
+    pub moved_bytes: u64,
 }
 
 /// A look at a running build, and the means to end it.
@@ -317,11 +319,16 @@ async fn run_timed(
         fetched = inputs(&tools, &job.order) => fetched,
         () = cancel.cancelled() => return (Outcome::Cancelled, Told::default()),
     };
-    if let Err(fault) = fetched {
+    if let Err(mut fault) = fetched {
         let blame = match fault.kind {
             Kind::Builder | Kind::Bug => Blame::Builder,
+            _ if fault.is_no_room() => Blame::Builder,
             _ => Blame::Network,
         };
+        if fault.is_no_room() {
+            // The job goes elsewhere, or waits for room, and its try does not count.
+            fault.kind = Kind::TryAgain;
+        }
         let outcome = Outcome::Failed {
             blame,
             phase: Some("fetch".into()),
@@ -359,11 +366,9 @@ async fn run_timed(
             processes: Some(bounds.processes),
         },
         confine: tools.confine.clone(),
-        glance: Arc::new(move |glance| {
-            glanced
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .glance = glance;
+        glance: Arc::new(move |glance, moved_bytes| {
+            let mut seen = glanced.lock().unwrap_or_else(PoisonError::into_inner);
+            (seen.glance, seen.moved_bytes) = (glance, moved_bytes);
         }),
         layers: tools.layers.clone(),
         upstreams: tools.upstreams.clone(),

@@ -53,7 +53,7 @@ impl State {
         self.busy
             .send_if_modified(|known| std::mem::replace(known, busy) != busy);
         let renewal_ms = self.renewal_ms();
-        let pause_ms = if busy {
+        let pause_ms = if busy || !self.unwritten.is_empty() || !self.unconfirmed.is_empty() {
             renewal_ms.min(BUSY_MS)
         } else {
             renewal_ms

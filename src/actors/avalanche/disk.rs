@@ -37,6 +37,15 @@ pub struct Caches {
     pub keep: Keep,
 }
 
+/// A file system that has too little room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Short {
+    /// A directory on it.
+    pub path: PathBuf,
+    /// What is to be thrown away there.
+    pub bytes: u64,
+}
+
 struct Entry {
     used: SystemTime,
     path: PathBuf,
@@ -92,25 +101,41 @@ fn reclaim_place(state_dir: &Path, place: &str, wanted: u64, now: SystemTime) ->
     Ok(freed)
 }
 
-/// Makes room for so many bytes: attempts that nobody knows, layers, upstreams, mirrors, the older half of the logs. Never
-/// what is in use. Returns the bytes on their way out; the last of them are gone a moment later.
-pub fn reclaim(caches: &Caches, wanted: u64, known: &BTreeSet<AttemptId>) -> Result<u64> {
-    let (dir, now) = (caches.dir.as_path(), SystemTime::now());
-    let mut freed = discard_unknown(dir, known)?;
-    if freed < wanted {
+/// Makes room where it is short: attempts that nobody knows, layers, upstreams, mirrors, the older half of the logs, in this
+/// order, and only what lies on that file system. Never what is in use. Returns the bytes on their way out; the last of them
+/// are gone a moment later.
+pub fn reclaim(caches: &Caches, short: &[Short], known: &BTreeSet<AttemptId>) -> Result<u64> {
+    let mut freed = 0;
+    for one in short {
+        freed += reclaim_on(caches, one, known)?;
+    }
+    Ok(freed)
+}
+
+fn reclaim_on(caches: &Caches, short: &Short, known: &BTreeSet<AttemptId>) -> Result<u64> {
+    let (dir, now, wanted) = (caches.dir.as_path(), SystemTime::now(), short.bytes);
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    let full = device(&short.path);
+    // What cannot be told apart may help.
+    let helps = |place: &str| full.is_none() || device(&dir.join(place)) == full;
+    let mut freed = 0;
+    if helps("attempts") {
+        freed += discard_unknown(dir, known)?;
+    }
+    if freed < wanted && helps("layers") {
         freed += caches.layers.reclaim(wanted - freed)?;
     }
-    if freed < wanted {
+    if freed < wanted && helps("upstreams") {
         freed += reclaim_place(dir, "upstreams", wanted - freed, now)?;
     }
-    if freed < wanted && caches.mirrors_too {
+    if freed < wanted && caches.mirrors_too && helps("mirrors") {
         freed += reclaim_place(dir, "mirrors", wanted - freed, now)?;
     }
-    if freed < wanted {
+    if freed < wanted && helps("caches") {
         // What is asked of these is only compiled once more.
         freed += reclaim_place(dir, "caches", wanted - freed, now)?;
     }
-    if freed < wanted {
+    if freed < wanted && helps("logs") {
         let half = Keep {
             bytes: caches.keep.bytes / 2,
             logs: caches.keep.logs / 2,
@@ -118,6 +143,30 @@ pub fn reclaim(caches: &Caches, wanted: u64, known: &BTreeSet<AttemptId>) -> Res
         freed += prune_logs(dir, half, known)?;
     }
     Ok(freed)
+}
+
+/// What the caches on the file system of the attempts could give back now: summit counts it as room for a build.
+pub fn cached_bytes(caches: &Caches) -> u64 {
+    let (dir, now) = (caches.dir.as_path(), SystemTime::now());
+    let device = |place: &str| fs::metadata(dir.join(place)).map(|meta| meta.dev()).ok();
+    let helps = |place: &str| device(place).is_some() && device(place) == device("attempts");
+    let old = |place: &str| -> u64 {
+        let entries = oldest_first(&dir.join(place)).into_iter();
+        let old =
+            entries.filter(|entry| now.duration_since(entry.used).unwrap_or_default() >= IN_USE);
+        old.map(|entry| entry.bytes).sum()
+    };
+    let mut bytes = 0;
+    if helps("layers") {
+        bytes += caches.layers.idle_bytes();
+    }
+    if helps("upstreams") {
+        bytes += old("upstreams");
+    }
+    if caches.mirrors_too && helps("mirrors") {
+        bytes += old("mirrors");
+    }
+    bytes
 }
 
 /// Directories of attempts without a row.

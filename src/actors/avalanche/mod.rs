@@ -5,6 +5,7 @@ pub mod builder;
 mod caching;
 mod clock;
 pub mod disk;
+mod ends;
 pub mod gauge;
 mod owner;
 mod room;
@@ -25,7 +26,7 @@ use self::share::{choose, distinct};
 use super::post::Post;
 use crate::fault::{Fault, Kind, Result};
 use crate::health::{Floors, Judgement, Sample, Verdict};
-use crate::id::{Arch, AttemptId, Digest, HostId, HostName};
+use crate::id::{Arch, AttemptId, HostId, HostName};
 use crate::model::cache::CacheState;
 use crate::model::isa;
 use crate::model::{
@@ -72,10 +73,12 @@ pub enum Msg {
         /// The disks after it.
         look: Box<Look>,
     },
+    /// What the caches could give back.
+    Cached(u64),
     /// Finish what runs and take nothing new: the host's owner wants it to end.
     Drain(String),
-    /// How many builds run.
-    Busy(RpcReplyPort<usize>),
+    /// How many builds run, and how many are built and not fetched yet.
+    Busy(RpcReplyPort<(usize, usize)>),
     /// This builder as its owner sees it, also while summit is out of reach.
     Show(RpcReplyPort<crate::admin::view::BuilderView>),
     /// The builds that run here, for the same owner.
@@ -142,6 +145,10 @@ pub struct State {
     moments: super::moments::Moments,
     compiler_caches: Vec<CacheState>,
     clock: clock::Clock,
+    /// Ends that wait for room to be written down.
+    unwritten: BTreeMap<AttemptId, (Outcome, Option<Measures>)>,
+    /// Receipts that do: whether summit heard, and vessel received.
+    unconfirmed: BTreeMap<AttemptId, (bool, bool)>,
     /// Whether anything is built: the gauge looks more often then.
     busy: watch::Sender<bool>,
 }
@@ -193,6 +200,8 @@ impl Actor for Avalanche {
             moments: super::moments::Moments::default(),
             compiler_caches: Vec::new(),
             clock: clock::Clock::default(),
+            unwritten: BTreeMap::new(),
+            unconfirmed: BTreeMap::new(),
             busy: watch::Sender::new(false),
         };
         state.end_what_ran().await?;
@@ -219,14 +228,17 @@ impl Actor for Avalanche {
             Msg::PeerUp(peer) => state.peer_up(peer),
             Msg::Tick(alarm) => {
                 if state.clock.rang(alarm) {
-                    state.keep_house();
+                    state.write_again().await?;
+                    state.keep_house(&me);
                 }
             }
             Msg::Sampled(look) => state.looked(&me, *look),
             Msg::Reclaimed { freed, look } => state.reclaimed(&me, freed, *look),
+            Msg::Cached(bytes) => state.room.cached_bytes = Some(bytes),
             Msg::Drain(why) => state.leaving = Some(why),
             Msg::Busy(reply) => {
-                reply.send(state.running.len()).ok();
+                let unfetched = state.taken.values().filter(|row| row.is_unfetched());
+                reply.send((state.running.len(), unfetched.count())).ok();
             }
             Msg::Show(reply) => {
                 reply.send(state.own_view()).ok();
@@ -251,117 +263,6 @@ impl Actor for Avalanche {
 }
 
 impl State {
-    async fn commit(&self, set: WriteSet) -> std::result::Result<(), ActorProcessingErr> {
-        Ok(self.args.store.commit_async(set).await?)
-    }
-
-    async fn put(&mut self, row: Taken) -> std::result::Result<(), ActorProcessingErr> {
-        let mut set = WriteSet::new();
-        set.put(&row);
-        self.commit(set).await?;
-        self.taken.insert(row.attempt, row);
-        Ok(())
-    }
-
-    /// Builds of a process that is gone: their processes died with it, their directories are thrown away.
-    async fn end_what_ran(&mut self) -> std::result::Result<(), ActorProcessingErr> {
-        let ran: Vec<AttemptId> = self
-            .taken
-            .values()
-            .filter(|row| row.stage == TakenStage::Running)
-            .map(|row| row.attempt)
-            .collect();
-        for attempt in ran {
-            let fault = Fault::new(
-                Kind::Builder,
-                format!("{} was restarted during the build", self.args.name),
-            );
-            self.record_end(attempt, ended_by_builder(fault), None)
-                .await?;
-        }
-        Ok(())
-    }
-
-    async fn record_end(
-        &mut self,
-        attempt: AttemptId,
-        outcome: Outcome,
-        measures: Option<Measures>,
-    ) -> std::result::Result<(), ActorProcessingErr> {
-        let Some(row) = self.taken.get(&attempt).cloned() else {
-            return Ok(());
-        };
-        // The first end stands: a build that was given back also says that it was cancelled.
-        if row.stage != TakenStage::Running {
-            return Ok(());
-        }
-        let received = !matches!(outcome, Outcome::Built { .. });
-        // One blob for both: what it took is told before its end is, and again until that is heard.
-        let bytes = postcard::to_extend(&measures, postcard::to_stdvec(&outcome)?)?;
-        let blobs = self.args.blobs.clone();
-        let outcome = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes)).await??;
-        let stage = TakenStage::Ended {
-            outcome: outcome.sha256,
-            heard: false,
-            received,
-        };
-        self.put(Taken { stage, ..row }).await?;
-        super::kill_point("avalanche:outcome-recorded");
-        self.report_end(attempt);
-        Ok(())
-    }
-
-    /// How an attempt ended, and what it took.
-    fn outcome(&self, digest: Digest) -> Result<(Outcome, Option<Measures>)> {
-        let bytes = self
-            .args
-            .blobs
-            .read(&digest, crate::limit::FRAME_BYTES_MAX as u64)?;
-        let (outcome, rest) = postcard::take_from_bytes(&bytes).map_err(|error| {
-            Fault::bug(format!("the outcome {digest} cannot be read")).because(&error)
-        })?;
-        Ok((outcome, postcard::from_bytes(rest).unwrap_or_default()))
-    }
-
-    /// Says how an attempt ended to whoever has not confirmed it.
-    fn report_end(&self, attempt: AttemptId) {
-        let Some(Taken {
-            stage:
-                TakenStage::Ended {
-                    outcome,
-                    heard,
-                    received,
-                },
-            summit,
-            ..
-        }) = self.taken.get(&attempt)
-        else {
-            return;
-        };
-        let (outcome, measures) = match self.outcome(*outcome) {
-            Ok(ended) => ended,
-            Err(fault) => (ended_by_builder(fault), None),
-        };
-        if let (Outcome::Built { artefacts, .. }, false) = (&outcome, *received) {
-            let offer = Say::Offer {
-                attempt,
-                artefacts: artefacts.clone(),
-            };
-            self.args
-                .post
-                .say(self.args.post.vessel(), Role::Vessel, offer);
-        }
-        if !heard {
-            if let Some(measures) = measures {
-                let say = Say::Measured(Box::new(measures));
-                self.args.post.say(*summit, Role::Summit, say);
-            }
-            self.args
-                .post
-                .say(*summit, Role::Summit, Say::Ended { attempt, outcome });
-        }
-    }
-
     async fn said(
         &mut self,
         me: &ActorRef<Msg>,
@@ -447,21 +348,20 @@ impl State {
                 return Ok(());
             }
         };
-        let bytes = postcard::to_stdvec(&order)?;
-        let blobs = self.args.blobs.clone();
-        let blob = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes)).await??;
         let summit = self.args.summit;
         let at = super::now().wall;
         let slot = slots.first().copied().unwrap_or(0);
-        self.put(Taken {
-            attempt,
-            summit,
-            slot,
-            order: blob.sha256,
-            at,
-            stage: TakenStage::Running,
-        })
-        .await?;
+        match self.take(&order, slot, at).await {
+            Ok(()) => {}
+            Err(fault) if fault.is_no_room() => {
+                let what = format!("{} has no room to take an order", self.args.name);
+                let why = Fault::new(Kind::Builder, what).because(&fault);
+                let refused = Say::Refused { attempt, why };
+                self.args.post.say(summit, Role::Summit, refused);
+                return Ok(());
+            }
+            Err(fault) => return Err(fault.into()),
+        }
         super::kill_point("avalanche:order-recorded");
         self.args
             .post
@@ -504,6 +404,29 @@ impl State {
                 parked: None,
             },
         );
+        Ok(())
+    }
+
+    /// Writes down that an order is being built.
+    async fn take(&mut self, order: &BuildOrder, slot: u32, at: crate::id::Stamp) -> Result<()> {
+        let bug = |error: &dyn std::error::Error| Fault::bug("cannot keep an order").because(error);
+        let bytes = postcard::to_stdvec(order).map_err(|error| bug(&error))?;
+        let blobs = self.args.blobs.clone();
+        let blob = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes))
+            .await
+            .map_err(|error| bug(&error))??;
+        let row = Taken {
+            attempt: order.attempt,
+            summit: self.args.summit,
+            slot,
+            order: blob.sha256,
+            at,
+            stage: TakenStage::Running,
+        };
+        let mut set = WriteSet::new();
+        set.put(&row);
+        self.args.store.commit_async(set).await?;
+        self.taken.insert(row.attempt, row);
         Ok(())
     }
 
@@ -582,69 +505,6 @@ impl State {
         self.confirmed(attempt, true, true).await
     }
 
-    /// Forgets an attempt when both summit and vessel have what they need of it.
-    async fn confirmed(
-        &mut self,
-        attempt: AttemptId,
-        heard_now: bool,
-        received_now: bool,
-    ) -> std::result::Result<(), ActorProcessingErr> {
-        let Some(row) = self.taken.get(&attempt).cloned() else {
-            return Ok(());
-        };
-        let TakenStage::Ended {
-            outcome,
-            heard,
-            received,
-        } = row.stage
-        else {
-            return Ok(());
-        };
-        let (heard, received) = (heard || heard_now, received || received_now);
-        if !(heard && received) {
-            return self
-                .put(Taken {
-                    stage: TakenStage::Ended {
-                        outcome,
-                        heard,
-                        received,
-                    },
-                    ..row
-                })
-                .await;
-        }
-        let mut set = WriteSet::new();
-        set.delete::<Taken>(&attempt);
-        self.commit(set).await?;
-        self.taken.remove(&attempt);
-        builder::discard(&self.args.dir, attempt);
-        Ok(())
-    }
-
-    async fn finished(
-        &mut self,
-        attempt: AttemptId,
-        outcome: Outcome,
-        measures: Measures,
-    ) -> std::result::Result<(), ActorProcessingErr> {
-        let parked = self
-            .running
-            .remove(&attempt)
-            .and_then(|running| running.parked);
-        let outcome = match (outcome, parked) {
-            (Outcome::Cancelled, Some(fault)) => ended_by_builder(fault),
-            (outcome, _) => outcome,
-        };
-        self.room.built = true;
-        let over = !matches!(outcome, Outcome::Built { .. });
-        self.record_end(attempt, outcome, Some(measures)).await?;
-        if over {
-            // Nobody fetches anything from it: its room is free at once, not when summit has heard.
-            builder::discard(&self.args.dir, attempt);
-        }
-        Ok(())
-    }
-
     fn peer_up(&mut self, peer: HostId) {
         let ended: Vec<AttemptId> = self.taken.keys().copied().collect();
         ended
@@ -716,6 +576,11 @@ impl State {
                     glance: seen.glance,
                 };
                 self.args.post.say(summit, Role::Summit, say);
+                let say = Say::Moved {
+                    attempt: *attempt,
+                    bytes: seen.moved_bytes,
+                };
+                self.args.post.say(summit, Role::Summit, say);
                 running.glanced_ms = now_ms;
             }
         }
@@ -747,6 +612,10 @@ impl State {
                 .say(summit, Role::Summit, Say::Report(Box::new(report.clone())));
             let say = Say::Vitals(Box::new(self.vitals.clone()));
             self.args.post.say(summit, Role::Summit, say);
+            if let Some(bytes) = self.room.cached_bytes {
+                let say = Say::Cached { bytes };
+                self.args.post.say(summit, Role::Summit, say);
+            }
             if self.reported.is_none() {
                 let means = self.args.tools.confine.means();
                 let say = Say::Confined { means };

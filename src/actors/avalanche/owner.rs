@@ -52,6 +52,9 @@ impl State {
                 silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
                 cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
                 memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
+                disk_bytes: glance.and_then(|glance| glance.disk_bytes),
+                io_bytes: seen.as_ref().map(|seen| seen.moved_bytes),
+                log_bytes: seen.as_ref().map(|seen| seen.log_bytes),
                 with_slot: None,
             }
         });

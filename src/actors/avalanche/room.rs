@@ -2,9 +2,11 @@
 //! that are written down in quiet times.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use ractor::ActorRef;
 
+use super::disk::Short;
 use super::gauge::{self, Look};
 use super::{Msg, State, disk};
 use crate::fault::{Fault, Kind};
@@ -13,6 +15,8 @@ use crate::id::AttemptId;
 
 /// Logs are counted this often.
 const PRUNE_MS: u64 = 600_000;
+/// Caches are counted this often at most while something is built, and as often as logs while nothing is.
+const COUNT_MS: u64 = 60_000;
 /// Layers are synced when nothing was built for this long.
 const QUIET_MS: u64 = 30_000;
 /// After an attempt was given back, its directories take a moment to go.
@@ -21,6 +25,8 @@ const PARK_MS: u64 = 3_000;
 const IDLE_SHOWN_MS: u64 = 60_000;
 /// An empty look through the caches is not repeated before this.
 const RECLAIM_MS: u64 = 5_000;
+/// The same while there is room enough for new work.
+const RECLAIM_IN_TIME_MS: u64 = 60_000;
 
 /// What is going on about room.
 #[derive(Debug, Default)]
@@ -32,23 +38,31 @@ pub(super) struct Room {
     /// Something was built since the layers were last synced.
     pub(super) built: bool,
     quiet_since_ms: Option<u64>,
+    counted_ms: Option<u64>,
+    /// What the caches could give back where attempts are built, when they were last counted.
+    pub(super) cached_bytes: Option<u64>,
 }
 
-/// Bytes that are missing up to half above the floor on the fullest file system; 0 when no floor is touched.
-fn missing_bytes(sample: &Sample, floors: Floors) -> u64 {
+/// File systems that are nearly down to a floor, and what is missing on them up to half above it. Caches go from a quarter
+/// above the floor on: new work is refused only where that did not help.
+fn shortages(sample: &Sample, floors: Floors) -> Vec<Short> {
+    let soon = |floor: u64| floor.saturating_add(floor / 4);
     let of_disk = |disk: &crate::health::DiskSample| {
         let free = disk.free_bytes?;
-        let few_inodes = disk.free_inodes.is_some_and(|free| free < floors.inodes);
-        let low = free < floors.disk_bytes || few_inodes;
+        let few_inodes = disk
+            .free_inodes
+            .is_some_and(|free| free < soon(floors.inodes));
+        let short = free < soon(floors.disk_bytes) || few_inodes;
         let wanted = floors.disk_bytes.saturating_add(floors.disk_bytes / 2);
-        low.then(|| {
-            wanted
+        short.then(|| Short {
+            path: PathBuf::from(&disk.path),
+            bytes: wanted
                 .saturating_sub(free)
                 .max(floors.disk_bytes / 4)
-                .max(1)
+                .max(1),
         })
     };
-    sample.disks.iter().filter_map(of_disk).max().unwrap_or(0)
+    sample.disks.iter().filter_map(of_disk).collect()
 }
 
 /// Whether a file system has so little left that something must be given up: half of the floor.
@@ -66,7 +80,7 @@ impl State {
     /// A fresh look at this machine.
     pub(super) fn looked(&mut self, me: &ActorRef<Msg>, look: Look) {
         self.take_look(look);
-        if missing_bytes(&self.sample, self.args.floors) > 0 {
+        if !shortages(&self.sample, self.args.floors).is_empty() {
             self.make_room(me);
         }
     }
@@ -118,10 +132,14 @@ impl State {
     /// Throws caches away, in a task of its own; `Msg::Reclaimed` says what came of it.
     fn make_room(&mut self, me: &ActorRef<Msg>) {
         let now_ms = super::super::now().mono_ms;
+        let pause_ms = match self.judgement.verdict {
+            Verdict::Low => RECLAIM_MS,
+            Verdict::Fit | Verdict::Stalled | Verdict::Unknown => RECLAIM_IN_TIME_MS,
+        };
         let lately = self
             .room
             .reclaimed_ms
-            .is_some_and(|then| now_ms.saturating_sub(then) < RECLAIM_MS);
+            .is_some_and(|then| now_ms.saturating_sub(then) < pause_ms);
         if self.room.reclaiming {
             return;
         }
@@ -129,10 +147,10 @@ impl State {
             return self.park_if_critical();
         }
         self.room.reclaiming = true;
-        let wanted = missing_bytes(&self.sample, self.args.floors);
+        let short = shortages(&self.sample, self.args.floors);
         let (caches, known, to) = (self.args.caches.clone(), self.known(), me.clone());
         tokio::task::spawn_blocking(move || {
-            let freed = match disk::reclaim(&caches, wanted, &known) {
+            let freed = match disk::reclaim(&caches, &short, &known) {
                 Ok(freed) => Some(freed),
                 Err(fault) => {
                     tracing::error!(%fault, "cannot make room");
@@ -154,7 +172,7 @@ impl State {
             self.room.reclaimed_ms = Some(super::super::now().mono_ms);
         }
         self.take_look(look);
-        if missing_bytes(&self.sample, self.args.floors) > 0 {
+        if !shortages(&self.sample, self.args.floors).is_empty() {
             self.make_room(me);
         }
     }
@@ -194,7 +212,7 @@ impl State {
     }
 
     /// By the clock: old logs go, and layers are written down when nothing is built.
-    pub(super) fn keep_house(&mut self) {
+    pub(super) fn keep_house(&mut self, me: &ActorRef<Msg>) {
         let now_ms = super::super::now().mono_ms;
         let due = |then: Option<u64>, every| then.is_none_or(|then| now_ms >= then + every);
         if due(self.room.pruned_ms, PRUNE_MS) {
@@ -204,6 +222,18 @@ impl State {
                 if let Err(fault) = disk::prune_logs(&caches.dir, caches.keep, &known) {
                     tracing::warn!(%fault, "cannot delete old logs");
                 }
+            });
+        }
+        let count_ms = match self.running.is_empty() {
+            true => PRUNE_MS,
+            false => COUNT_MS,
+        };
+        if due(self.room.counted_ms, count_ms) {
+            self.room.counted_ms = Some(now_ms);
+            let (caches, to) = (self.args.caches.clone(), me.clone());
+            tokio::task::spawn_blocking(move || {
+                // An avalanche that is gone counts again when it is back.
+                to.cast(Msg::Cached(disk::cached_bytes(&caches))).ok();
             });
         }
         if !self.running.is_empty() {
@@ -229,7 +259,8 @@ mod tests {
     use crate::health::DiskSample;
 
     #[test]
-    fn room_is_made_up_to_half_above_the_floor_and_something_given_up_below_half_of_it() {
+    fn room_is_made_from_a_quarter_to_half_above_the_floor_and_something_given_up_below_half_of_it()
+    {
         let floors = Floors {
             disk_bytes: 1000,
             inodes: 100,
@@ -245,14 +276,18 @@ mod tests {
             ..Sample::default()
         };
         for (sample, missing, critical) in [
-            (sample(Some(1000), None), 0, false),
-            (sample(Some(999), Some(100)), 501, false),
-            (sample(Some(499), None), 1001, true),
-            (sample(Some(5000), Some(99)), 250, false),
-            (sample(Some(5000), Some(49)), 250, true),
-            (sample(None, None), 0, false),
+            (sample(Some(1250), None), None, false),
+            (sample(Some(1249), None), Some(251), false),
+            (sample(Some(999), Some(125)), Some(501), false),
+            (sample(Some(499), None), Some(1001), true),
+            (sample(Some(5000), Some(125)), None, false),
+            (sample(Some(5000), Some(124)), Some(250), false),
+            (sample(Some(5000), Some(49)), Some(250), true),
+            (sample(None, None), None, false),
         ] {
-            assert_eq!(missing_bytes(&sample, floors), missing, "{sample:?}");
+            let short = shortages(&sample, floors);
+            let bytes = short.first().map(|short| short.bytes);
+            assert_eq!(bytes, missing, "{sample:?}");
             assert_eq!(is_critical(&sample, floors), critical, "{sample:?}");
         }
     }

@@ -461,6 +461,14 @@ impl Links {
         });
     }
 
+    /// Whether this host sent that order to that builder since it started.
+    pub(super) fn was_ordered(&self, peer: HostId, attempt: AttemptId) -> bool {
+        let orders = locked(&self.0.orders);
+        orders
+            .get(&attempt)
+            .is_some_and(|ordered| ordered.builder == peer)
+    }
+
     /// Whether the copy of a log is whole: its file is closed for writing then.
     fn is_sealed(&self, attempt: AttemptId) -> bool {
         std::fs::metadata(self.0.logs.path(attempt))

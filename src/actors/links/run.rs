@@ -476,8 +476,36 @@ impl Links {
             ) {
                 self.copy_log(live, peer, attempt);
             }
+        } else if to == Role::Summit
+            && let Some(attempt) = attempt_of(&say)
+            && crate::actors::summit::tries::is_try(attempt.job)
+            && self.was_ordered(peer, attempt)
+            && matches!(
+                say,
+                Say::Accepted { .. } | Say::Progress { .. } | Say::Ended { .. }
+            )
+        {
+            self.copy_log(live, peer, attempt);
+            if matches!(say, Say::Ended { .. }) {
+                return self.deliver_when_copied(peer, to, say, attempt);
+            }
         }
         self.post().deliver(peer, to, say);
+    }
+
+    /// Whoever follows the log of a try reads its last lines before its end.
+    fn deliver_when_copied(&self, peer: HostId, to: Role, say: Say, attempt: AttemptId) {
+        let Some(mut copied) = locked(&self.0.tails).get(&attempt).cloned() else {
+            return self.post().deliver(peer, to, say);
+        };
+        let post = self.post();
+        tokio::spawn(async move {
+            let whole = async { drop(copied.wait_for(Option::is_some).await) };
+            let patience = std::time::Duration::from_secs(limit::TRANSFER_STALL_S);
+            // A log that does not come keeps nobody from hearing how it ended.
+            tokio::time::timeout(patience, whole).await.ok();
+            post.deliver(peer, to, say);
+        });
     }
 }
 
@@ -517,7 +545,7 @@ fn attempt_of(say: &Say) -> Option<AttemptId> {
         | Say::Ended { attempt, .. }
         | Say::Offer { attempt, .. } => Some(*attempt),
         Say::Measured(measures) => Some(measures.attempt),
-        Say::Glanced { attempt, .. } => Some(*attempt),
+        Say::Glanced { attempt, .. } | Say::Moved { attempt, .. } => Some(*attempt),
         // Summit answers each attempt of a renewal by itself, because a builder may honestly hold one that was taken away.
         _ => None,
     }

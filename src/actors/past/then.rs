@@ -342,6 +342,9 @@ impl Then {
                 silent_s: None,
                 cpu_s: None,
                 memory_peak_bytes: None,
+                disk_bytes: None,
+                io_bytes: None,
+                log_bytes: None,
                 with_slot: None,
             }
         });

@@ -68,19 +68,23 @@ impl State {
             }
             // Of a canary, which has no row.
             Say::Measured(_) => {}
-            Say::Glanced { attempt, .. } if self.holds(from, attempt) => {
+            Say::Glanced { attempt, .. } | Say::Moved { attempt, .. }
+                if self.holds(from, attempt) =>
+            {
                 self.ward_said(from, say).await?
             }
             Say::Vitals(_)
             | Say::Confined { .. }
             | Say::Processor { .. }
             | Say::Shares { .. }
-            | Say::Caches { .. } => {
+            | Say::Caches { .. }
+            | Say::Cached { .. } => {
                 self.ward_said(from, say).await?;
             }
             Say::Accepted { attempt }
             | Say::Progress { attempt, .. }
             | Say::Glanced { attempt, .. }
+            | Say::Moved { attempt, .. }
                 if self.is_canary(from, attempt) => {}
             Say::Refused { attempt, why } if self.is_canary(from, attempt) => {
                 let usage = crate::model::Usage::default();
@@ -189,7 +193,7 @@ impl State {
                 }
             }
             // One that was taken away meanwhile; the builder is told with its next sign of life.
-            Say::Progress { .. } | Say::Glanced { .. } => {}
+            Say::Progress { .. } | Say::Glanced { .. } | Say::Moved { .. } => {}
             other => {
                 tracing::debug!(?other, "not heard");
                 self.args
@@ -699,7 +703,8 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Examine { attempt, .. }
         | Say::Examined { attempt, .. }
         | Say::Staged { attempt }
-        | Say::Glanced { attempt, .. } => Some(*attempt),
+        | Say::Glanced { attempt, .. }
+        | Say::Moved { attempt, .. } => Some(*attempt),
         Say::Measured(measures) => Some(measures.attempt),
         Say::BuildWith { order, .. }
         | Say::BuildCached { order, .. }
@@ -714,6 +719,7 @@ fn about(say: &Say) -> Option<AttemptId> {
         | Say::Processor { .. }
         | Say::Shares { .. }
         | Say::Caches { .. }
+        | Say::Cached { .. }
         | Say::Terms { .. }
         | Say::Open { .. } => None,
     }

@@ -62,6 +62,10 @@ struct Canary {
 pub struct Wards {
     /// The last look at each running attempt.
     pub glances: HashMap<AttemptId, Glance>,
+    /// What each running attempt read and wrote.
+    pub moved: HashMap<AttemptId, u64>,
+    /// What the caches of each builder could give back where attempts are built.
+    pub cached: BTreeMap<HostId, u64>,
     /// Beside the reports.
     pub vitals: BTreeMap<HostId, Vitals>,
     /// What their slots have: cores in all, each counted once, and bytes of memory of one slot.
@@ -112,6 +116,14 @@ impl State {
             }
             Say::Glanced { attempt, glance } => {
                 self.wards.glances.insert(attempt, glance);
+            }
+            Say::Moved { attempt, bytes } => {
+                self.wards.moved.insert(attempt, bytes);
+            }
+            Say::Cached { bytes } => {
+                if self.wards.cached.insert(from, bytes) != Some(bytes) {
+                    self.refresh_builder(from, None);
+                }
             }
             Say::Vitals(vitals) => {
                 self.wards.vitals.insert(from, *vitals);
@@ -199,8 +211,13 @@ impl State {
             Some(vitals) => vitals.disk_floor_bytes,
             None => limit::DISK_FLOOR_BYTES,
         };
+        // Caches go when a build needs their room.
+        let cached = self.wards.cached.get(&id).copied().unwrap_or(0);
+        spec.disk_whole_mib = spec
+            .disk_whole_mib
+            .map(|mib| mib.saturating_sub(u32::try_from(floor >> 20).unwrap_or(u32::MAX)));
         spec.disk_mib = spec.disk_mib.map(|mib| {
-            let mib = u64::from(mib) + (taken >> 20);
+            let mib = u64::from(mib) + (taken.saturating_add(cached) >> 20);
             u32::try_from(mib.saturating_sub(floor >> 20)).unwrap_or(u32::MAX)
         });
         self.schedule

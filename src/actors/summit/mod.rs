@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod attempts;
+mod bring;
 pub mod builders;
 mod catalog_blob;
 pub mod cone;
@@ -124,6 +125,10 @@ pub enum Msg {
     },
     /// Which job a person means, with its attempts.
     Locate(String, RpcReplyPort<Result<lookup::Located>>),
+    /// What another host made of a try is here, or could not be fetched.
+    TryCame(HostId, AttemptId, Box<Result<Vec<crate::model::Artefact>>>),
+    /// What another host made of a try, as far as it is here.
+    TryMade(crate::id::JobId, RpcReplyPort<Vec<crate::model::Artefact>>),
     /// Whether a try's log will not grow any more.
     TryIsOver(crate::id::JobId, RpcReplyPort<bool>),
     /// What the host's page shows of the farm.
@@ -274,6 +279,10 @@ impl Actor for Summit {
             } => state.asked(&caller, *call, reply).await?,
             Msg::Locate(text, reply) => {
                 reply.send(state.locate(&text)).ok();
+            }
+            Msg::TryCame(from, attempt, came) => state.trial_came(from, attempt, *came).await?,
+            Msg::TryMade(id, reply) => {
+                reply.send(state.trial_made(id)).ok();
             }
             Msg::TryIsOver(id, reply) => {
                 reply.send(state.trial_is_over(id)).ok();

@@ -334,6 +334,7 @@ impl State {
             Event::Convicted { conviction, .. } => self.refresh_builder(conviction.builder, None),
             Event::AttemptEnded { attempt, .. } => {
                 self.wards.glances.remove(attempt);
+                self.wards.moved.remove(attempt);
                 self.leases.remove(attempt);
                 self.progress.remove(attempt);
                 self.schedule.take(Happened::Ended(attempt.job), now);
@@ -341,6 +342,7 @@ impl State {
             }
             Event::Built { attempt, .. } => {
                 self.wards.glances.remove(attempt);
+                self.wards.moved.remove(attempt);
                 self.leases.remove(attempt);
                 self.progress.remove(attempt);
                 self.schedule.take(Happened::Ended(attempt.job), now);

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use super::super::avalanche::builder;
+use super::super::post;
 use super::limits::limits;
 use super::state::{Done, State};
 use crate::admin::summit::{Tried, Try, TryDone, TryPage, TryShow};
@@ -15,8 +17,8 @@ use crate::health::Verdict;
 use crate::id::{AttemptId, CommitId, Digest, HostId, JobId, ProfileName, ProjectName, Stamp};
 use crate::limit;
 use crate::model::{
-    Blame, BlobRef, BuildOrder, Catalog, Entry, Expectation, Outcome, Profile, Reading, Role, Say,
-    Target,
+    Artefact, Blame, BlobRef, BuildOrder, Catalog, Entry, Expectation, Outcome, Profile, Reading,
+    Role, Say, Target,
 };
 use crate::recipe::{self, Constraints, Facts, Recipe, constraints};
 use crate::store::WriteSet;
@@ -67,6 +69,10 @@ struct Trial {
     stored: Digest,
     /// When it changed last, by the wall's clock: what a restart remembers.
     changed: Stamp,
+    /// What another host made of it, once it is here.
+    made: Vec<Artefact>,
+    /// That is on its way.
+    coming: bool,
 }
 
 impl Trial {
@@ -126,6 +132,8 @@ impl Trial {
             given_back: row.given_back,
             stored: row.order,
             changed: row.changed,
+            made: Vec::new(),
+            coming: false,
         }
     }
 
@@ -228,7 +236,15 @@ impl State {
             match order {
                 Ok(order) => {
                     let id = row.id;
-                    self.trials.0.insert(id, Trial::of(row, order));
+                    let mut trial = Trial::of(row, order);
+                    // What had come is gone with the process; its builder keeps it and says so again.
+                    let far = trial
+                        .builder
+                        .is_some_and(|builder| builder != self.args.own);
+                    if far && matches!(trial.standing, Standing::Built) {
+                        trial.standing = Standing::Building;
+                    }
+                    self.trials.0.insert(id, trial);
                 }
                 Err(fault) => tracing::warn!(%fault, id = %row.id, "a try is lost"),
             }
@@ -408,6 +424,8 @@ impl State {
             given_back: 0,
             stored: wish.recipe_tar,
             changed: now.wall,
+            made: Vec::new(),
+            coming: false,
         })
     }
 
@@ -417,6 +435,7 @@ impl State {
         let entry = Entry {
             dir: "try".into(),
             tree: nothing,
+            text: nothing,
             reading: Reading::Good(Box::new(facts.clone())),
         };
         let mut planner = self.planner.clone();
@@ -475,6 +494,11 @@ impl State {
                     // On disk before anybody is told.
                     self.keep_trial(id).await?;
                     if let Some(trial) = self.trials.0.get(&id) {
+                        if builder != self.args.own {
+                            // The copy of an earlier builder's log, which would pass for the whole one. Most have none.
+                            let log = builder::log_path(&self.args.dir, trial.order.attempt);
+                            std::fs::remove_file(log).ok();
+                        }
                         self.send_trial(trial);
                     }
                 }
@@ -503,10 +527,6 @@ impl State {
                 format!("all slots of builder {name} are busy")
             } else if !self.has_slots_for(id, report, trial.order.asks()) {
                 format!("builder {name} has not as many free slots as it asks for")
-            } else if !trial.publishes && *id != self.args.own {
-                format!(
-                    "what builder {name} makes comes back by way of a channel only: give one with --channel"
-                )
             } else {
                 return Ok(*id);
             };
@@ -578,6 +598,18 @@ impl State {
             }
             return Ok(());
         }
+        if let Say::Ended {
+            outcome: Outcome::Built { artefacts, .. },
+            ..
+        } = &say
+            && !trial.publishes
+            && from != self.args.own
+        {
+            // It is heard when its owner has what came out: until then its builder keeps it.
+            let artefacts = artefacts.clone();
+            self.bring_back(from, attempt, artefacts);
+            return Ok(());
+        }
         match say {
             Say::Progress {
                 stage, log_bytes, ..
@@ -619,6 +651,62 @@ impl State {
             _ => return Ok(()),
         }
         self.keep_trial(attempt.job).await
+    }
+
+    /// Fetches what another host made of a try; `Msg::TryCame` says how that went.
+    fn bring_back(&mut self, from: HostId, attempt: AttemptId, artefacts: Vec<Artefact>) {
+        let (Some(trial), Some(links)) = (
+            self.trials.0.get_mut(&attempt.job),
+            self.args.post.links.clone(),
+        ) else {
+            return;
+        };
+        let here = matches!(trial.standing, Standing::Built) && !trial.made.is_empty();
+        if here || std::mem::replace(&mut trial.coming, true) {
+            return;
+        }
+        trial.phase = Some("coming back".into());
+        let dir = self.args.dir.clone();
+        tokio::spawn(async move {
+            let came = super::bring::bring(&links, &dir, (from, attempt), artefacts).await;
+            // A summit that was restarted meanwhile is told by the builder again.
+            if let Some(summit) = post::find::<super::Msg>(post::names::SUMMIT) {
+                summit
+                    .cast(super::Msg::TryCame(from, attempt, Box::new(came)))
+                    .ok();
+            }
+        });
+    }
+
+    /// What another host made of a try is here, or could not be fetched.
+    pub async fn trial_came(
+        &mut self,
+        from: HostId,
+        attempt: AttemptId,
+        came: Result<Vec<Artefact>>,
+    ) -> Done<()> {
+        let Some(trial) = self.trials.0.get_mut(&attempt.job) else {
+            builder::discard(&self.args.dir, attempt);
+            return Ok(());
+        };
+        trial.coming = false;
+        if trial.builder != Some(from) || trial.is_over() {
+            return Ok(());
+        }
+        match came {
+            Ok(made) => {
+                trial.made = made;
+                trial.stand(Standing::Built);
+            }
+            Err(fault) => trial.failed(Blame::Network, fault),
+        }
+        self.keep_trial(attempt.job).await
+    }
+
+    /// What another host made of a try, as far as it is here.
+    pub fn trial_made(&self, id: JobId) -> Vec<Artefact> {
+        let trial = self.trials.0.get(&id);
+        trial.map(|trial| trial.made.clone()).unwrap_or_default()
     }
 
     /// Whether an attempt is a try that this host was given.
@@ -690,6 +778,9 @@ impl State {
             trial.standing,
             Standing::Publishing | Standing::Published(_)
         );
+        if trial.builder != Some(self.args.own) {
+            builder::discard(&self.args.dir, trial.order.attempt);
+        }
         if let Some(builder) = trial.builder.filter(|_| !publishing) {
             self.stop_attempt(
                 trial.order.attempt,

@@ -407,6 +407,9 @@ impl State {
                 silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
                 cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
                 memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
+                disk_bytes: glance.and_then(|glance| glance.disk_bytes),
+                io_bytes: attempt.and_then(|attempt| self.wards.moved.get(&attempt).copied()),
+                log_bytes: progress.map(|progress| progress.log_bytes),
                 with_slot: None,
             }
         });

@@ -212,6 +212,12 @@ views! {
         pub cpu_s: Option<f64>,
         /// Most memory so far, in bytes.
         pub memory_peak_bytes: Option<u64>,
+        /// What its directories take, in bytes, when they were last looked at.
+        pub disk_bytes: Option<u64>,
+        /// What its processes read and wrote so far, in bytes.
+        pub io_bytes: Option<u64>,
+        /// Its log so far, in bytes.
+        pub log_bytes: Option<u64>,
         /// The job takes several slots, and is described in this one; null: here, or there is none.
         pub with_slot: Option<u32>,
     }
@@ -328,6 +334,9 @@ impl SlotView {
             silent_s: None,
             cpu_s: None,
             memory_peak_bytes: None,
+            disk_bytes: None,
+            io_bytes: None,
+            log_bytes: None,
             with_slot: Some(first),
         })
     }

@@ -222,7 +222,8 @@ impl Run<'_> {
             end.fault.next = "compare `processor` in massif builder show with its cpuid; [builder] isa = [..] in its massif.toml sets what it may build for".into();
             return end;
         }
-        let why = if is_full(&self.ctx.attempt_dir) || said("No space left on device") {
+        let full = is_full(&self.ctx.attempt_dir) || end.fault.is_no_room();
+        let why = if full || said("No space left on device") {
             "the builder's disk is full"
         } else if is_read_only(&self.ctx.attempt_dir) {
             "the builder's disk became read-only"
@@ -272,12 +273,12 @@ pub(super) fn cancelled() -> End {
 }
 
 /// What a kernel does to a file system with errors. The recipe's own words are no evidence: its root is read-only anyway.
-fn is_read_only(dir: &Path) -> bool {
+pub(in crate::build) fn is_read_only(dir: &Path) -> bool {
     rustix::fs::statvfs(dir)
         .is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
-fn is_full(dir: &Path) -> bool {
+pub(in crate::build) fn is_full(dir: &Path) -> bool {
     rustix::fs::statvfs(dir).is_ok_and(|disk| {
         let counts_inodes = disk.f_files > 0;
         disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_FULL_BYTES

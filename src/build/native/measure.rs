@@ -56,8 +56,8 @@ pub async fn measure(
     };
     let idle_max = Duration::from_secs(order.limits.silence_s.max(limit::SILENCE_S_MIN));
     let glance = ctx.glance.clone();
-    let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen| {
-        glance(seen)
+    let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen, moved| {
+        glance(seen, moved)
     });
     let moved = std::sync::Mutex::new(None);
     let events = &|event: BuildEvent| {

@@ -10,6 +10,8 @@ mod package;
 mod prepare;
 pub(super) mod run;
 
+pub(super) use self::blame::{is_full, is_read_only};
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -157,7 +159,7 @@ pub struct BuildContext {
     /// How the kernel keeps them to it, where it does.
     pub confine: Confine,
     /// Hears of each look at the attempt, about once a second.
-    pub glance: Arc<dyn Fn(Glance) + Send + Sync>,
+    pub glance: Arc<dyn Fn(Glance, u64) + Send + Sync>,
     /// The layer cache.
     pub layers: Layers,
     /// The upstream cache.

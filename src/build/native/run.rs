@@ -82,8 +82,8 @@ pub(super) async fn build(
     let glance = ctx.glance.clone();
     // What we do ourselves before there is a process, such as hiding a whole machine's headers, says little meanwhile.
     let idle_max = Duration::from_secs(order.limits.silence_s.max(limit::SILENCE_S_MIN));
-    let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen| {
-        glance(seen)
+    let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen, moved| {
+        glance(seen, moved)
     });
     let moved = std::sync::Mutex::new(None);
     let events = &|event: BuildEvent| {
@@ -149,7 +149,13 @@ pub(super) fn no_log(path: &Path, error: &std::io::Error) -> Failure {
         stage: Stage::Prepare,
         code: None,
         cancelled: false,
-        fault: prepare::disk(path, error),
+        fault: match prepare::disk(path, error) {
+            fault if fault.is_no_room() => Fault {
+                kind: Kind::TryAgain,
+                ..fault
+            },
+            fault => fault,
+        },
         tail: Vec::new(),
         phases: Vec::new(),
         evidence: Vec::new(),

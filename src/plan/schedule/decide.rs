@@ -520,7 +520,8 @@ impl Schedule {
             Largest {
                 memory_mib: spec.memory_mib.unwrap_or(0),
                 slot_memory_mib: spec.slot_memory_mib.or(spec.memory_mib).unwrap_or(0),
-                disk_mib: spec.disk_mib.unwrap_or(0),
+                // What is on it now may go; what it could never hold was measured on another one.
+                disk_mib: spec.disk_whole_mib.or(spec.disk_mib).unwrap_or(0),
                 cores: spec.cores,
             }
         });
