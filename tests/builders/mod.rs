@@ -70,5 +70,9 @@ pub fn runs(word: &str) -> bool {
         .unwrap()
         .flatten()
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
-        .any(|line| String::from_utf8_lossy(&line).contains(word) && !line.is_empty())
+        // Words of a command line end with a zero there.
+        .any(|line| {
+            let line = String::from_utf8_lossy(&line).replace('\0', " ");
+            line.contains(word)
+        })
 }

@@ -54,8 +54,9 @@ struct Entry {
 
 /// When a file was written or linked last: a link into an attempt's sources changes the time of its inode.
 fn used_at(meta: &Metadata) -> SystemTime {
-    let changed = u64::try_from(meta.ctime()).unwrap_or(0);
-    SystemTime::UNIX_EPOCH + Duration::from_secs(changed)
+    let seconds = u64::try_from(meta.ctime()).unwrap_or(0);
+    let part = u32::try_from(meta.ctime_nsec()).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::new(seconds, part)
 }
 
 /// Files and directories right below `dir`, the one used longest ago first.
