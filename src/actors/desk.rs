@@ -475,12 +475,6 @@ impl Desk {
         {
             Ok(Ok(artefacts)) => Ok(artefacts),
             Ok(Err(fault)) if fault.kind == Kind::TryAgain => Err(fault),
-            Ok(Err(_)) | Err(_) if summit::tries::is_try(attempt.job) => {
-                ask(post::names::SUMMIT, |reply| {
-                    summit::Msg::TryMade(attempt.job, reply)
-                })
-                .await
-            }
             Ok(Err(_)) | Err(_) => super::errands::artefacts(&self.0, attempt).await,
         }
     }

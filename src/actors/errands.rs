@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::desk::{Inner, ask, ask_slowly, blocking};
-use super::{post, vessel};
+use super::{post, summit, vessel};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, ChannelName};
 use crate::limit;
@@ -64,6 +64,13 @@ fn hash_all(files: &[PathBuf]) -> Result<Vec<BlobRef>> {
 
 /// What an attempt made, as far as vessel has it.
 pub async fn artefacts(inner: &Arc<Inner>, attempt: AttemptId) -> Result<Vec<Artefact>> {
+    if summit::tries::is_try(attempt.job) {
+        // What another host made of it came here, and never to vessel.
+        return ask(post::names::SUMMIT, |reply| {
+            summit::Msg::TryMade(attempt.job, reply)
+        })
+        .await;
+    }
     match run(inner, Errand::Artefacts { attempt }).await? {
         Done::Artefacts(artefacts) => Ok(artefacts),
         _ => Err(Fault::bug("vessel answered something else")),

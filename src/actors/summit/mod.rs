@@ -6,7 +6,6 @@
 
 pub mod answer;
 pub mod attempts;
-mod bring;
 pub mod builders;
 mod catalog_blob;
 pub mod cone;

@@ -2,12 +2,13 @@
 //! until its owner has what came out, and what it made goes nowhere but to a channel that its owner named. Sole writer of
 //! the tree `try`.
 
+mod bring;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
 use super::super::avalanche::builder;
-use super::super::post;
 use super::limits::limits;
 use super::state::{Done, State};
 use crate::admin::summit::{Tried, Try, TryDone, TryPage, TryShow};
@@ -651,62 +652,6 @@ impl State {
             _ => return Ok(()),
         }
         self.keep_trial(attempt.job).await
-    }
-
-    /// Fetches what another host made of a try; `Msg::TryCame` says how that went.
-    fn bring_back(&mut self, from: HostId, attempt: AttemptId, artefacts: Vec<Artefact>) {
-        let (Some(trial), Some(links)) = (
-            self.trials.0.get_mut(&attempt.job),
-            self.args.post.links.clone(),
-        ) else {
-            return;
-        };
-        let here = matches!(trial.standing, Standing::Built) && !trial.made.is_empty();
-        if here || std::mem::replace(&mut trial.coming, true) {
-            return;
-        }
-        trial.phase = Some("coming back".into());
-        let dir = self.args.dir.clone();
-        tokio::spawn(async move {
-            let came = super::bring::bring(&links, &dir, (from, attempt), artefacts).await;
-            // A summit that was restarted meanwhile is told by the builder again.
-            if let Some(summit) = post::find::<super::Msg>(post::names::SUMMIT) {
-                summit
-                    .cast(super::Msg::TryCame(from, attempt, Box::new(came)))
-                    .ok();
-            }
-        });
-    }
-
-    /// What another host made of a try is here, or could not be fetched.
-    pub async fn trial_came(
-        &mut self,
-        from: HostId,
-        attempt: AttemptId,
-        came: Result<Vec<Artefact>>,
-    ) -> Done<()> {
-        let Some(trial) = self.trials.0.get_mut(&attempt.job) else {
-            builder::discard(&self.args.dir, attempt);
-            return Ok(());
-        };
-        trial.coming = false;
-        if trial.builder != Some(from) || trial.is_over() {
-            return Ok(());
-        }
-        match came {
-            Ok(made) => {
-                trial.made = made;
-                trial.stand(Standing::Built);
-            }
-            Err(fault) => trial.failed(Blame::Network, fault),
-        }
-        self.keep_trial(attempt.job).await
-    }
-
-    /// What another host made of a try, as far as it is here.
-    pub fn trial_made(&self, id: JobId) -> Vec<Artefact> {
-        let trial = self.trials.0.get(&id);
-        trial.map(|trial| trial.made.clone()).unwrap_or_default()
     }
 
     /// Whether an attempt is a try that this host was given.
