@@ -167,8 +167,6 @@ proptest! {
         }
         let bound = lower_bound(&whole.jobs, &builders);
         prop_assert!(bound >= 0.0);
-        if whole.outcome.ran.iter().all(Option::is_some) && bound < 1e9 {
-            prop_assert!(whole.outcome.makespan_s >= bound - 0.01 * whole.jobs.len() as f64);
-        }
+        prop_assert!(whole.outcome.makespan_s >= bound, "{} < {}", whole.outcome.makespan_s, bound);
     }
 }

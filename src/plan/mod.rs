@@ -38,6 +38,7 @@ mod resolve;
 #[cfg(test)]
 pub mod sample;
 pub mod schedule;
+mod least;
 pub mod simulate;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,15 @@
 //! A plan run through before it is run: the same dispatcher on a virtual clock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use super::cycles;
-use super::schedule::{BuilderSpec, Happened, JobSpec, Requirements, SECONDS_MAX, Schedule};
+use super::least::{clean, takes_ms};
+use super::schedule::{BuilderSpec, Happened, JobSpec, Requirements, Schedule};
 use crate::id::{HostId, JobId, Now, Stamp};
+
+pub use super::least::{lower_bound, plain_bound};
 
 /// A job of a simulation.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,167 +92,27 @@ pub fn simulate(jobs: &[SimJob], builders: &[BuilderSpec], ranking: Ranking) -> 
     }
 }
 
-/// What no schedule can beat: [`plain_bound`], and where builders differ also what surrounds each job. All that comes before a job has
-/// to be done before it starts, all that comes after it cannot begin before it ends, and neither goes faster than all builders together:
-/// the makespan is at least max(chain before, work before / speed) + the job + max(chain after, work after / speed).
-pub fn lower_bound(jobs: &[SimJob], builders: &[BuilderSpec]) -> f64 {
-    let plain = plain_bound(jobs, builders);
-    let first = builders.first();
-    let alike = builders.iter().all(|builder| {
-        first.is_some_and(|first| {
-            builder.pace() == first.pace()
-                && builder.slots == first.slots
-                && builder.memory_mib == first.memory_mib
-                && builder.archs == first.archs
-        })
-    });
-    if alike || jobs.len() > SURROUNDED_MAX {
-        return plain;
-    }
-    plain.max(surrounded(jobs, builders))
-}
-
-/// Jobs up to which the work around each of them is added up: it takes memory by the square of their number.
-const SURROUNDED_MAX: usize = 5_000;
-
-fn surrounded(jobs: &[SimJob], builders: &[BuilderSpec]) -> f64 {
-    let speed: f64 = builders
-        .iter()
-        .filter(|builder| builder.away.is_none())
-        .map(|builder| builder.pace() * f64::from(builder.slots))
-        .sum();
-    if speed <= 0.0 {
-        return 0.0;
-    }
-    let mut able_of: HashMap<Requirements, Option<Able>> = HashMap::new();
-    let (mut costs, mut work) = (vec![0.0; jobs.len()], vec![0.0; jobs.len()]);
-    for ((job, cost), work) in jobs.iter().zip(&mut costs).zip(&mut work) {
-        let able = able_of
-            .entry(job.needs)
-            .or_insert_with(|| Able::of(&job.needs, builders));
-        if let Some(able) = able.as_ref().filter(|_| !job.stuck) {
-            *cost = clean(job.actual_s) / able.fastest;
-            *work = clean(job.actual_s);
-        }
-    }
-    let before: Vec<Vec<u32>> = jobs.iter().map(|job| job.before.clone()).collect();
-    let mut after: Vec<Vec<u32>> = vec![Vec::new(); jobs.len()];
-    for (job, list) in (0..).zip(&before) {
-        for earlier in list {
-            if let Some(list) = after.get_mut(*earlier as usize) {
-                list.push(job);
-            }
-        }
-    }
-    let order = cycles::topological(&before);
-    let backwards: Vec<u32> = order.iter().rev().copied().collect();
-    let ahead = beyond(&order, &before, &costs, &work);
-    let behind = beyond(&backwards, &after, &costs, &work);
-    let around = order.iter().filter_map(|job| {
-        let at = *job as usize;
-        let (chain, done) = ahead.get(at)?;
-        let (tail, left) = behind.get(at)?;
-        Some(chain.max(done / speed) + costs.get(at)? + tail.max(left / speed))
-    });
-    around.fold(0.0, f64::max)
-}
-
-/// For each job the longest chain and the sum of work of all that lies beyond it, in an order in which what lies beyond comes first.
-fn beyond(order: &[u32], next: &[Vec<u32>], costs: &[f64], work: &[f64]) -> Vec<(f64, f64)> {
-    let words = next.len().div_ceil(64);
-    let mut sets: Vec<Vec<u64>> = vec![Vec::new(); next.len()];
-    let mut found = vec![(0.0, 0.0); next.len()];
-    for job in order {
-        let mut set = vec![0u64; words];
-        let mut chain: f64 = 0.0;
-        for other in next.get(*job as usize).into_iter().flatten() {
-            let at = *other as usize;
-            if let Some(word) = set.get_mut(at / 64) {
-                *word |= 1 << (at % 64);
-            }
-            for (word, more) in set.iter_mut().zip(sets.get(at).into_iter().flatten()) {
-                *word |= more;
-            }
-            let (beyond, _) = found.get(at).copied().unwrap_or_default();
-            chain = chain.max(beyond + costs.get(at).copied().unwrap_or(0.0));
-        }
-        let members = set.iter().enumerate().flat_map(|(at, word)| {
-            let bits = (0..64).filter(move |bit| word >> bit & 1 == 1);
-            bits.map(move |bit| at * 64 + bit)
-        });
-        let sum: f64 = members.filter_map(|at| work.get(at)).sum();
-        if let (Some(place), Some(own)) =
-            (found.get_mut(*job as usize), sets.get_mut(*job as usize))
-        {
-            *place = (chain, sum);
-            *own = set;
-        }
-    }
-    found
-}
-
-/// The larger of three:
-/// the longest chain of real seconds, each job on the fastest builder that can run it;
-/// all work over the speed of all slots; and, for every set of builders that some jobs are limited to, the work of these jobs
-/// over the speed of that set (so that what only two builders can hold is counted against these two).
-pub fn plain_bound(jobs: &[SimJob], builders: &[BuilderSpec]) -> f64 {
-    let mut able_of: HashMap<Requirements, Option<Able>> = HashMap::new();
-    let mut work: BTreeMap<Vec<u32>, (f64, f64)> = BTreeMap::new();
-    let mut costs = vec![0.0; jobs.len()];
-    for (job, cost) in jobs.iter().zip(&mut costs).filter(|(job, _)| !job.stuck) {
-        let able = able_of
-            .entry(job.needs)
-            .or_insert_with(|| Able::of(&job.needs, builders));
-        let Some(able) = able else { continue };
-        *cost = clean(job.actual_s) / able.fastest;
-        work.entry(able.who.clone()).or_insert((0.0, able.speed)).0 += clean(job.actual_s);
-    }
-    let before: Vec<Vec<u32>> = jobs.iter().map(|job| job.before.clone()).collect();
-    let chain = cycles::longest_paths(&before, &costs)
-        .into_iter()
-        .fold(0.0, f64::max);
-    // The work of a set includes that of all its subsets.
-    let by_work = work.iter().map(|(who, (_, speed))| {
-        let within = work
-            .iter()
-            .filter(|(other, _)| other.iter().all(|ix| who.binary_search(ix).is_ok()));
-        within.map(|(_, (seconds, _))| seconds).sum::<f64>() / speed
-    });
-    by_work.fold(chain, f64::max)
-}
-
-/// The builders that could run something.
-struct Able {
-    who: Vec<u32>,
-    speed: f64,
-    fastest: f64,
-}
-
-impl Able {
-    fn of(needs: &Requirements, builders: &[BuilderSpec]) -> Option<Able> {
-        let mut able = Able {
-            who: Vec::new(),
-            speed: 0.0,
-            fastest: 0.0,
+/// The longest chain of those jobs that will run, by predicted seconds, and these seconds.
+pub fn longest_chain(jobs: &[SimJob], runs: impl Fn(usize) -> bool) -> (Vec<u32>, f64) {
+    let (mut before, mut costs) = (Vec::new(), Vec::new());
+    for (at, job) in jobs.iter().enumerate() {
+        let earlier = job.before.iter().copied();
+        let (these, cost): (Vec<u32>, f64) = match runs(at) {
+            true => (
+                earlier.filter(|other| runs(*other as usize)).collect(),
+                clean(job.predicted_s),
+            ),
+            false => (Vec::new(), 0.0),
         };
-        for (ix, builder) in (0..).zip(builders) {
-            if builder.away.is_none() && builder.could_run(&needs.rounded()) {
-                able.who.push(ix);
-                able.speed += builder.pace() * f64::from(builder.slots);
-                able.fastest = able.fastest.max(builder.pace());
-            }
-        }
-        (able.fastest > 0.0).then_some(able)
+        before.push(these);
+        costs.push(cost);
     }
-}
-
-/// A duration that can be counted with: not negative, not endless; not a number becomes 0.
-fn clean(seconds: f64) -> f64 {
-    if seconds.is_finite() {
-        seconds.clamp(0.0, SECONDS_MAX)
-    } else {
-        0.0
-    }
+    let paths = cycles::longest_paths(&before, &costs);
+    let mut chain = critical_path(&before, &paths);
+    chain.retain(|at| runs(*at as usize));
+    let first = chain.first().and_then(|at| paths.get(*at as usize));
+    let seconds = first.copied().unwrap_or(0.0);
+    (chain, seconds)
 }
 
 fn critical_path(before: &[Vec<u32>], paths: &[f64]) -> Vec<u32> {
@@ -440,9 +303,7 @@ impl<'a> Run<'a> {
             return;
         };
         let speed = self.speeds.get(*builder as usize).copied().unwrap_or(1.0);
-        // Up to whole milliseconds: a run that was rounded down would beat the bound that nothing can beat.
-        let takes_ms = (clean(job.actual_s) * 1000.0 / speed).min(1e15).ceil() as u64;
-        let end_ms = now_ms + takes_ms;
+        let end_ms = now_ms + takes_ms(job.actual_s, speed);
         if let Some(place) = self.ran.get_mut(ix as usize) {
             *place = Some(Ran {
                 start_s: now_ms as f64 / 1000.0,
