@@ -10,8 +10,8 @@ use crate::admin::summit::{JobLogSearch, LogPlaces};
 use crate::build::native::LANDMARK;
 use crate::fault::{Fault, Kind, Result};
 
-/// Bytes read at once.
-const READ_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes read at once: what was just copied out of the page cache is still in the processor's when it is looked at.
+const READ_BYTES: usize = 512 * 1024;
 /// Bytes looked at for one answer: half a second of work on a slow disk.
 const LOOK_BYTES: u64 = 256 * 1024 * 1024;
 /// Places in one answer.
@@ -23,9 +23,19 @@ const LINE_BYTES_MAX: usize = READ_BYTES / 2;
 /// What compilers, linkers, build tools and test runners say when something is wrong.
 const ERRORS: &str = r"(?i-u)\b(?:error|fatal|failed|failure|panicked|undefined reference|segmentation fault|no such file|not found|no space left|traceback)\b";
 
+/// Letters of which one group stands in whatever [`ERRORS`] finds, and seldom anywhere else: most of a log is passed over by
+/// looking for these alone. Lower case.
+const TELLS: [[u8; 3]; 10] = [
+    *b"rro", *b"fat", *b"fai", *b"nic", *b"efe", *b"egm", *b"uch", *b"fou", *b"eft", *b"ceb",
+];
+/// Bytes that are looked at together: a whole number of the processor's widest registers.
+const TOGETHER: usize = 128;
+
 /// What is searched for, and from where.
 pub struct Search {
     pattern: Regex,
+    /// Only lines with one of [`TELLS`] can hold it.
+    tells: bool,
     phases: bool,
     offset: u64,
 }
@@ -58,6 +68,7 @@ impl Search {
             })?;
         Ok(Search {
             pattern,
+            tells: words == ERRORS,
             phases,
             offset: wish.offset.unwrap_or(0),
         })
@@ -114,31 +125,92 @@ impl Search {
     /// Finds places in whole lines; how many bytes were looked at.
     fn places_in(&self, bytes: &[u8], at: u64, places: &mut LogPlaces) -> usize {
         let mut from = 0;
-        while let Some(found) = bytes.get(from..).and_then(|rest| self.pattern.find(rest)) {
-            let place = from + found.start();
-            let begin = bytes
-                .get(..place)
-                .and_then(|before| before.iter().rposition(|byte| *byte == b'\n'))
-                .map_or(0, |end| end + 1);
-            let length = bytes
-                .get(place..)
-                .and_then(|rest| rest.iter().position(|byte| *byte == b'\n'))
-                .map_or(bytes.len() - place, |end| end + 1);
+        while let Some(place) = self.next_place(bytes, from) {
+            let (begin, end) = line_around(bytes, place);
             if places.lines.len() == PLACES_MAX {
                 return begin;
             }
             places.lines.push(at + begin as u64);
             if self.phases {
-                let words = bytes.get(begin..place + length).unwrap_or_default();
+                let words = bytes.get(begin..end).unwrap_or_default();
                 let words = words.get(..WORDS_BYTES).unwrap_or(words);
                 let words = String::from_utf8_lossy(words).trim_end().to_owned();
                 places.words.push(words);
             }
             // One place in a line is enough, and an empty match must not stand still.
-            from = place + length.max(1);
+            from = end.max(place + 1);
         }
         bytes.len()
     }
+
+    /// Where the next place begins, at this byte or after it.
+    fn next_place(&self, bytes: &[u8], mut from: usize) -> Option<usize> {
+        if !self.tells {
+            let found = self.pattern.find(bytes.get(from..)?)?;
+            return Some(from + found.start());
+        }
+        loop {
+            let tell = next_tell(bytes, from)?;
+            let (begin, end) = line_around(bytes, tell);
+            let line = bytes.get(begin.max(from)..end)?;
+            if let Some(found) = self.pattern.find(line) {
+                return Some(begin.max(from) + found.start());
+            }
+            from = end;
+        }
+    }
+}
+
+/// Where the line of this byte begins, and where the next one does.
+fn line_around(bytes: &[u8], place: usize) -> (usize, usize) {
+    let before = bytes.get(..place).unwrap_or_default();
+    let begin = before.iter().rposition(|byte| *byte == b'\n');
+    let rest = bytes.get(place..).unwrap_or_default();
+    let end = rest.iter().position(|byte| *byte == b'\n');
+    (
+        begin.map_or(0, |end| end + 1),
+        end.map_or(bytes.len(), |end| place + end + 1),
+    )
+}
+
+/// Where one of [`TELLS`] stands, at this byte or after it, in letters of either case.
+fn next_tell(bytes: &[u8], from: usize) -> Option<usize> {
+    const REACH: usize = TOGETHER + 2;
+    let mut at = from;
+    while let Some(window) = bytes.get(at..).and_then(|rest| rest.first_chunk::<REACH>()) {
+        if has_tell(window) {
+            break;
+        }
+        at += TOGETHER;
+    }
+    // A tell is near, or the end is.
+    loop {
+        let rest = bytes.get(at..)?;
+        let near = rest.get(..REACH).unwrap_or(rest);
+        let found = near.windows(3).position(|three| {
+            let lower = |at: usize| three.get(at).map_or(0, |byte| byte | 0x20);
+            TELLS.contains(&[lower(0), lower(1), lower(2)])
+        });
+        match found {
+            Some(place) => return Some(at + place),
+            None if near.len() < REACH => return None,
+            None => at += TOGETHER,
+        }
+    }
+}
+
+/// Whether one of [`TELLS`] begins in the first [`TOGETHER`] bytes: without a branch for any byte, so that the compiler compares
+/// as many at a time as the processor can. The bit that tells upper from lower case makes no other byte a letter.
+fn has_tell(window: &[u8; TOGETHER + 2]) -> bool {
+    let lower = window.map(|byte| byte | 0x20);
+    let [first, second, third] = [0, 1, 2].map(|by| &lower[by..by + TOGETHER]);
+    let mut any = [0_u8; TOGETHER];
+    for [a, b, c] in &TELLS {
+        for (((any, one), two), three) in any.iter_mut().zip(first).zip(second).zip(third) {
+            *any |= u8::from((one ^ a) | (two ^ b) | (three ^ c) == 0);
+        }
+    }
+    any.iter().fold(0, |seen, one| seen | one) != 0
 }
 
 #[cfg(test)]
@@ -182,6 +254,66 @@ mod tests {
             .run(&path, 1)
             .unwrap();
         assert_eq!(phases.words, ["==> [   0.1] build"]);
+    }
+
+    #[test]
+    fn looking_for_letters_first_finds_the_same_as_looking_at_everything() {
+        let words = ERRORS
+            .split("(?:")
+            .nth(1)
+            .and_then(|rest| rest.split(')').next());
+        let words: Vec<&str> = words.unwrap().split('|').collect();
+        assert_eq!(words.len(), 11);
+        for word in &words {
+            let told = TELLS
+                .iter()
+                .any(|tell| word.as_bytes().windows(3).any(|three| three == tell));
+            assert!(told, "nothing tells {word}");
+        }
+        // Every word at every place of a piece, in either case, whole and as a part of another word.
+        let mut log = Vec::new();
+        for at in 0..3_000_usize {
+            let word = words[at % words.len()];
+            let word = match at % 3 {
+                0 => word.to_uppercase(),
+                1 => format!("x{word}"),
+                _ => word.to_owned(),
+            };
+            log.extend(std::iter::repeat_n(b'.', at % 257));
+            log.extend_from_slice(word.as_bytes());
+            log.extend_from_slice(match at % 5 {
+                0 => b" installation of unicode \xff\n".as_slice(),
+                1 => b"@[`{ left over, such as found\n",
+                _ => b"\n",
+            });
+        }
+        let fast = Search::of(&wish(None, false, 0)).unwrap();
+        let slow = Search {
+            tells: false,
+            pattern: fast.pattern.clone(),
+            ..Search::of(&wish(None, false, 0)).unwrap()
+        };
+        for end in [log.len(), log.len() - 1, 131, 130, 129, 3, 2, 0] {
+            let (mut one, mut other) = (nothing(), nothing());
+            fast.places_in(&log[..end], 0, &mut one);
+            slow.places_in(&log[..end], 0, &mut other);
+            assert_eq!(one.lines, other.lines, "{end}");
+            assert!(
+                end < 1_000 || one.lines.len() > 1_000,
+                "{}",
+                one.lines.len()
+            );
+        }
+    }
+
+    fn nothing() -> LogPlaces {
+        LogPlaces {
+            lines: Vec::new(),
+            words: Vec::new(),
+            looked: 0,
+            end: true,
+            try_no: 1,
+        }
     }
 
     #[test]
