@@ -39,13 +39,18 @@ enum Owed {
 }
 
 impl Planner {
-    /// What a target would be built with if it were given out now.
+    /// What a target would be built with if it were given out now: the recipes that its own needs ask for, and those whose packages
+    /// come into its build root with them. Only the former have it built again when they change; by the latter a start knows what
+    /// broke while nobody looked.
     pub fn with_of(&self, target: &Target, attempt: AttemptId) -> BuiltWith {
         let mut with = Vec::new();
         if let Some((p, r)) = self.find(target)
             && let Some(row) = self.row(p)
         {
-            for provider in self.providers_of(p, r).into_keys() {
+            let direct: BTreeSet<RecipeIx> = self.providers_of(p, r).into_keys().collect();
+            let deep = self.deep_in_root(p, r);
+            // What is asked for comes first, should not all fit.
+            for provider in direct.iter().chain(deep.difference(&direct)).copied() {
                 let Some(recipe) = self.recipes.get(provider) else {
                     continue;
                 };
@@ -57,13 +62,36 @@ impl Planner {
                 });
             }
         }
-        with.sort_by(|a, b| a.recipe.cmp(&b.recipe));
         let all = BuiltWith {
             attempt,
             with,
             left_out: 0,
         };
-        all.bounded()
+        let mut all = all.bounded();
+        all.with.sort_by(|a, b| a.recipe.cmp(&b.recipe));
+        all
+    }
+
+    /// Recipes of the farm whose packages of the channel are in a target's build root as the indexes are now.
+    fn deep_in_root(&self, p: ProfileIx, r: RecipeIx) -> BTreeSet<RecipeIx> {
+        let Some(row) = self.row(p) else {
+            return BTreeSet::new();
+        };
+        let Some(index) = row.channel().and_then(|source| self.indexes.get(source)) else {
+            return BTreeSet::new();
+        };
+        let own = row.channel();
+        let search = self.search(p, r, |_| false);
+        let places = search.packages.iter();
+        let ours = places.filter(|(place, _)| row.sources.get(*place) == own);
+        let made_by = ours.filter_map(|(_, slot)| Some(&index.get(*slot)?.recipe));
+        let named: BTreeSet<&std::sync::Arc<str>> = made_by.collect();
+        let recipes = named.into_iter().filter_map(|name| {
+            let known = self.recipes.named(name).iter().copied();
+            let mut known = known.filter(|other| self.is_built_for(p, *other));
+            known.next().filter(|other| *other != r)
+        });
+        recipes.collect()
     }
 
     /// An attempt of this target was built with this; `rebuild`: because something else changed.

@@ -183,3 +183,46 @@ fn a_second_pass_builds_once_more_what_was_built_before_its_provider() {
         }
     }
 }
+
+#[test]
+fn a_start_knows_what_broke_by_something_deep_in_the_build_root() {
+    // `top` asks for `mid` alone; `lib` comes with it, and what was built is linked with both.
+    let recipes = vec![
+        recipe("lib", &[], &["binary(old)"]),
+        recipe("mid", &[], &["binary(mid)"]),
+        recipe("top", &["binary(mid)"], &[]),
+    ];
+    let index = |release: u64, provides: &str| {
+        [
+            meta("lib", release, &[provides], &[]),
+            meta("mid", 1, &["binary(mid)"], &["binary(old)"]),
+            meta("top", 1, &[], &["binary(old)"]),
+        ]
+    };
+    let attempt = AttemptId {
+        job: JobId(7),
+        try_no: 1,
+    };
+    let mut before = planner(&recipes);
+    before.set_index(&channel(), &index(1, "binary(old)"));
+    before.settle(1_000);
+    let with = before.with_of(&target("top"), attempt);
+    let named: Vec<&str> = with.with.iter().map(|with| with.recipe.as_str()).collect();
+    assert_eq!(named, ["lib", "mid"]);
+
+    // Nobody looked when the new lib came. It is no reason by itself; that a name is gone is one.
+    for (provides, expected) in [("binary(old)", vec![]), ("binary(new)", vec!["mid", "top"])] {
+        let mut recipes = recipes.clone();
+        recipes[0].release = 2;
+        recipes[0].packages[0].provides = super::sample::deps(&[provides]);
+        let mut after = planner(&recipes);
+        after.set_index(&channel(), &index(2, provides));
+        for (name, with) in [("top", &with), ("mid", &with)] {
+            after.made(&target(name), (1, 1), Arc::new(with.clone()), false);
+        }
+        after.settle(1_000);
+        after.look_back();
+        let found: Vec<String> = wanted(&after).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(found, expected, "{provides}");
+    }
+}
