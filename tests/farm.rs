@@ -12,6 +12,7 @@ mod levels;
 mod native;
 mod order;
 mod owed;
+mod plan;
 mod proof;
 mod proven;
 mod restart;

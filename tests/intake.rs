@@ -233,7 +233,7 @@ fn bad_recipes_are_faulty_alone_and_namesakes_name_each_other() {
 }
 
 /// The real recipes of `../shared`, 60 commits; `None` without them or without the git program.
-fn bundle() -> Option<(tempfile::TempDir, PathBuf, Vec<CommitId>)> {
+pub(crate) fn bundle() -> Option<(tempfile::TempDir, PathBuf, Vec<CommitId>)> {
     let shared = std::env::var("MASSIF_SHARED")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").to_string());
     let bundle = Path::new(&shared).join("data/recipes/recipes.bundle");
@@ -342,7 +342,7 @@ fn fetching(stall_ms: u64) -> Fetching {
     }
 }
 
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     println!("skipped: {why}");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}");
 }
