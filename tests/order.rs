@@ -203,3 +203,69 @@ fn what_a_recipe_asks_of_its_builder_counts() {
     farm.ok(&["project", "refresh", "test"]);
     farm.published("huge");
 }
+
+#[test]
+fn why_says_who_stops_a_builder_and_what_is_on_its_way_into_a_channel() {
+    let mut repo = Repo::new();
+    add(&mut repo, "base", "");
+    repo.commit("Add one");
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published("base");
+    let builders = farm.json(&["builder", "list"]);
+    let name = builders[0]["name"].as_str().unwrap().to_string();
+    assert_eq!(builders[0]["score"]["wrong"], 0, "{builders:#}");
+    let builder = format!("builder:{name}");
+    farm.until(&["why", &builder], |why| {
+        why["reasons"].to_string().contains("nothing to build")
+    });
+    let why = farm.json(&["why", "channel:main"]);
+    let summary = why["summary"].as_str().unwrap();
+    assert!(
+        summary.ends_with("nothing is on its way into it"),
+        "{why:#}"
+    );
+
+    farm.ok(&["builder", "drain", &name, "--reason", "new disk"]);
+    let why = farm.json(&["why", &builder]);
+    let first = &why["reasons"][0];
+    assert_eq!(
+        (&first["kind"], &first["whose"]),
+        (&"hold".into(), &"operator".into())
+    );
+    assert!(
+        first["text"].as_str().unwrap().contains("new disk"),
+        "{why:#}"
+    );
+    assert_eq!(why["cheapest"], format!("massif builder resume {name}"));
+
+    repo.write("b/base/stone.yaml", script_recipe("base", 2, ""));
+    repo.commit("base: Release 2");
+    farm.ok(&["project", "refresh", "test"]);
+    let waits = farm.until(&["why", "package:base"], |why| {
+        let first = why["reasons"][0]["text"].as_str().unwrap_or_default();
+        first.contains("of base 1.2-2 is ready") && first.contains("new disk")
+    });
+    assert!(
+        waits["summary"].to_string().contains("base 1.1-1-1"),
+        "{waits:#}"
+    );
+    let why = farm.json(&["why", "channel:main"]);
+    assert_eq!(
+        why["reasons"][0]["text"],
+        "1 job for it waits for something"
+    );
+    let status = farm.json(&["status"]);
+    assert!(
+        status["critical_path"].is_null(),
+        "nobody builds it as things are"
+    );
+    // What was measured before is known of an earlier moment too.
+    let seq = status["seq"].to_string();
+    let then = farm.json(&["job", "list", "--at", &seq]);
+    assert_eq!(then[0]["release"], 2, "{then:#}");
+    assert!(then[0]["estimate_s"].is_number(), "{then:#}");
+    farm.ok(&["builder", "resume", &name]);
+    farm.until(&["job", "list"], |jobs| jobs[0]["state"] == "published");
+    farm.published("base");
+}

@@ -413,6 +413,7 @@ impl Desk {
             end_p50_s: farm.end_s.map(|(likely, _)| likely),
             end_p90_s: farm.end_s.map(|(_, late)| late),
             estimates: farm.estimates,
+            critical_path: farm.chain,
         }
     }
 

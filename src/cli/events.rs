@@ -92,6 +92,11 @@ fn show_status(status: &StatusView, out: &Out) {
         });
         out.field("done in", format!("about {}{late}", text::span(end)));
     }
+    if let Some(chain) = &status.critical_path {
+        let names: Vec<&str> = chain.recipes.iter().map(|name| name.as_str()).collect();
+        let words = format!("{}: {}", text::span(chain.seconds), names.join(", "));
+        out.field("longest way", words);
+    }
     if status.alarms.is_empty() {
         out.toned(Tone::Good, "no alarms");
     }

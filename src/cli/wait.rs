@@ -246,8 +246,9 @@ pub(super) async fn await_jobs(
     let end = limit.map(|limit| Instant::now() + limit);
     let mut jobs: BTreeMap<JobId, JobView> = BTreeMap::new();
     let mut told: BTreeMap<JobId, String> = BTreeMap::new();
+    let mut ends_s: BTreeMap<JobId, f64> = BTreeMap::new();
     loop {
-        look(&mut client, ids, &mut jobs).await?;
+        look(&mut client, ids, &mut jobs, &mut ends_s).await?;
         for job in jobs.values() {
             let word = job.state.as_str();
             let line = format!(
@@ -265,7 +266,11 @@ pub(super) async fn await_jobs(
             }
         }
         let done = jobs.values().filter(|job| job.state.is_final()).count();
-        progress.now(&running(&jobs), done as u64);
+        let left = ends_s.values().copied().reduce(f64::max);
+        let left = left.map_or_else(String::new, |left| {
+            format!("; about {} left", text::span(left.max(1.0).ceil()))
+        });
+        progress.now(&format!("{}{left}", running(&jobs)), done as u64);
         if done == ids.len() {
             return Ok(jobs.into_values().collect());
         }
@@ -303,11 +308,12 @@ fn running(jobs: &BTreeMap<JobId, JobView>) -> String {
     }
 }
 
-/// Asks again about each job that is not at its end.
+/// Asks again about each job that is not at its end, and when that should come.
 async fn look(
     client: &mut Client,
     ids: &[JobId],
     jobs: &mut BTreeMap<JobId, JobView>,
+    ends_s: &mut BTreeMap<JobId, f64>,
 ) -> Result<()> {
     for id in ids {
         if jobs.get(id).is_some_and(|job| job.state.is_final()) {
@@ -318,6 +324,10 @@ async fn look(
                 job: id.to_string(),
             })
             .await?;
+        match page.detail.end_p50_s {
+            Some(end_s) if !page.job.state.is_final() => ends_s.insert(*id, end_s),
+            _ => ends_s.remove(id),
+        };
         jobs.insert(*id, page.job);
     }
     Ok(())

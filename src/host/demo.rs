@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Host, runtime};
+use crate::admin::host::{Call as HostCall, Status};
 use crate::admin::summit::{Call as SummitCall, JobList, Jobs, ProjectAdd};
 use crate::admin::vessel::{
     Call as VesselCall, Imported, PackageImport, PackageImportBase, PackageList, Packages,
@@ -260,7 +261,12 @@ async fn wait(host: &Host) -> Result<()> {
         let over = jobs.iter().filter(|job| job.state.is_final()).count();
         bar.set_length(jobs.len() as u64);
         bar.set_position(over as u64);
-        bar.set_message(running.join(", "));
+        let status = ask(host, Status {}, |call| Call::Host(HostCall::Status(call)));
+        let left = status.await?.status.end_p50_s.filter(|_| over < jobs.len());
+        let left = left.map_or_else(String::new, |left| {
+            format!("; about {:.0} s left", left.max(1.0))
+        });
+        bar.set_message(running.join(", ") + &left);
         if !jobs.is_empty() && over == jobs.len() {
             bar.finish_and_clear();
             let failed = jobs

@@ -440,6 +440,23 @@ pub struct Score {
     pub last_match: Option<Stamp>,
 }
 
+impl Score {
+    /// Counts one publication; `who`: of a builder, for whom another one's error is a match.
+    fn count(&mut self, all: &[&Comparison], judgement: &Judgement, who: Option<HostId>) {
+        match judgement {
+            Judgement::SameHost => {}
+            Judgement::Undecided => self.undecided += 1,
+            Judgement::Varies => self.varies += 1,
+            Judgement::WrongAlone(host) if who.is_none_or(|who| who == *host) => self.wrong += 1,
+            Judgement::Match | Judgement::WrongAlone(_) => {
+                self.matches += 1;
+                let last = all.iter().map(|comparison| comparison.began).max();
+                self.last_match = self.last_match.max(last);
+            }
+        }
+    }
+}
+
 impl Farm {
     /// Takes weighed rows in; part of `Farm::adopt`.
     pub(super) fn adopt_proof(&mut self, change: ProofChange) {
@@ -524,6 +541,19 @@ impl Farm {
         judged.collect()
     }
 
+    /// The score of every builder that took part in a comparison.
+    pub fn builder_scores(&self) -> BTreeMap<HostId, Score> {
+        let mut scores: BTreeMap<HostId, Score> = BTreeMap::new();
+        for (all, judgement) in self.judged() {
+            let both = all.iter().flat_map(|one| [one.builder, one.publisher]);
+            for host in both.collect::<BTreeSet<_>>() {
+                let score = scores.entry(host).or_default();
+                score.count(&all, &judgement, Some(host));
+            }
+        }
+        scores
+    }
+
     /// A score over the comparisons that `counts` for.
     fn score(&self, counts: impl Fn(&Comparison) -> bool, who: Option<HostId>) -> Score {
         let mut score = Score::default();
@@ -531,24 +561,7 @@ impl Farm {
             if !all.iter().any(|comparison| counts(comparison)) {
                 continue;
             }
-            match judgement {
-                Judgement::Match => {
-                    score.matches += 1;
-                    let last = all.iter().map(|comparison| comparison.began).max();
-                    score.last_match = score.last_match.max(last);
-                }
-                Judgement::SameHost => {}
-                Judgement::Undecided => score.undecided += 1,
-                Judgement::Varies => score.varies += 1,
-                Judgement::WrongAlone(host) if who.is_none_or(|who| who == host) => {
-                    score.wrong += 1;
-                }
-                Judgement::WrongAlone(_) => {
-                    score.matches += 1;
-                    let last = all.iter().map(|comparison| comparison.began).max();
-                    score.last_match = score.last_match.max(last);
-                }
-            }
+            score.count(&all, &judgement, who);
         }
         score
     }

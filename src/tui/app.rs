@@ -462,7 +462,10 @@ impl App {
         let asked_at = sheet.asked_at;
         let asking = sheet.asking;
         let filled = sheet.content.is_some();
-        let once = matches!(sheet.page, Page::Graph(_) | Page::Printed(_));
+        let once = matches!(
+            sheet.page,
+            Page::Graph(_) | Page::Printed(_) | Page::Version(..)
+        );
         let Some(question) = self.stack.last().and_then(|sheet| self.question_of(sheet)) else {
             return;
         };

@@ -34,6 +34,15 @@ pub enum Question {
     Channels,
     /// A channel's newest versions, and its packages.
     Channel(String),
+    /// What a version of a channel changed.
+    Version {
+        /// The channel.
+        channel: String,
+        /// The version.
+        id: VersionId,
+        /// The one that it was made from.
+        parent: Option<VersionId>,
+    },
     /// Events older than this one.
     Older(Seq),
     /// Bytes of a log.
@@ -110,6 +119,17 @@ pub struct Past {
     pub jobs: Vec<JobView>,
 }
 
+/// A package that one version has otherwise than another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The package; with its architecture where that has to be said.
+    pub name: String,
+    /// Its version and release before; `None`: it is new.
+    pub before: Option<String>,
+    /// The same now; `None`: it is gone.
+    pub after: Option<String>,
+}
+
 /// What a command printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
@@ -161,6 +181,8 @@ pub enum Reply {
         /// Its packages.
         packages: Vec<PackageView>,
     },
+    /// Of [`Question::Version`], by name.
+    Difference(Vec<Changed>),
     /// Of [`Question::Older`].
     Older(Vec<EventView>),
     /// Of [`Question::Log`].

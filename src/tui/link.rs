@@ -1,7 +1,7 @@
 //! The connection to the host: one for changes as they happen, one that keeps the snapshot fresh, one for questions. It
 //! comes back by itself, and says when it cannot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use base64::Engine;
 use tokio::sync::{mpsc, watch};
 
 use super::app::Wants;
-use super::ask::{Action, Found, Piece, Question, Reply, Wanted};
+use super::ask::{Action, Changed, Found, Piece, Question, Reply, Wanted};
 use super::data::{Link, News};
-use crate::admin::view::JobState;
+use crate::admin::view::{JobState, PackageView};
 use crate::admin::{host, summit, vessel};
+use crate::cli::show;
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{JobId, Seq};
+use crate::id::{JobId, Seq, VersionId};
 use crate::limit;
 use crate::net::admin::Client;
 
@@ -470,8 +471,20 @@ async fn ask(client: &mut Client, question: &Question) -> Result<Reply> {
             let versions = client.call(&ask).await?.versions;
             Reply::Channel {
                 versions,
-                packages: packages(client, name).await?,
+                packages: packages(client, name, None).await?,
             }
+        }
+        Question::Version {
+            channel,
+            id,
+            parent,
+        } => {
+            let now = packages(client, channel, Some(*id)).await?;
+            let then = match parent {
+                Some(parent) => packages(client, channel, Some(*parent)).await?,
+                None => Vec::new(),
+            };
+            Reply::Difference(differences(&then, &now))
         }
         Question::Older(seq) => {
             let since = Seq(seq.0.saturating_sub(501));
@@ -574,16 +587,46 @@ async fn past(client: &mut Client, at: Seq) -> Result<super::ask::Past> {
     Ok(super::ask::Past { view, jobs })
 }
 
+/// The packages that two versions have otherwise, by name.
+fn differences(then: &[PackageView], now: &[PackageView]) -> Vec<Changed> {
+    let key = |package: &PackageView| (package.name.clone(), package.arch);
+    let said = |package: &PackageView| {
+        show::release(&package.version, package.release, package.build_release)
+    };
+    let before: BTreeMap<_, &PackageView> = then.iter().map(|one| (key(one), one)).collect();
+    let after: BTreeMap<_, &PackageView> = now.iter().map(|one| (key(one), one)).collect();
+    let archs: BTreeSet<_> = now.iter().chain(then).map(|one| one.arch).collect();
+    let all: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let changed = all.into_iter().filter_map(|key| {
+        let (old, new) = (before.get(key), after.get(key));
+        if old.map(|one| one.sha256) == new.map(|one| one.sha256) {
+            return None;
+        }
+        let (name, arch) = key;
+        Some(Changed {
+            name: match archs.len() {
+                0 | 1 => name.to_string(),
+                _ => format!("{name} ({arch})"),
+            },
+            before: old.map(|one| said(one)),
+            after: new.map(|one| said(one)),
+        })
+    });
+    changed.collect()
+}
+
+/// Packages of a channel, in its newest version or in another one.
 async fn packages(
     client: &mut Client,
     channel: &str,
-) -> Result<Vec<crate::admin::view::PackageView>> {
+    version: Option<VersionId>,
+) -> Result<Vec<PackageView>> {
     let mut packages = Vec::new();
     let mut after = None;
     loop {
         let ask = vessel::PackageList {
             channel: channel.parse().ok(),
-            version: None,
+            version,
             text: None,
             after,
             limit: Some(u32::try_from(limit::ADMIN_PAGE_ROWS_MAX).unwrap_or(u32::MAX)),

@@ -321,6 +321,13 @@ impl LogSheet {
         Some(text::log(&String::from_utf8_lossy(shown)))
     }
 
+    /// Where the lines on the screen end.
+    pub fn seen_to(&self, height: usize) -> u64 {
+        let below = self.line_at(self.top) + height;
+        let next = self.starts.get(below);
+        next.map_or(self.end(), |start| self.start + u64::from(*start))
+    }
+
     /// The lines on the screen: their offset and their words.
     pub fn visible(&self, height: usize) -> Vec<(u64, String)> {
         let first = self.line_at(self.top);

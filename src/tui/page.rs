@@ -151,6 +151,13 @@ impl Page {
             Page::Job(job) => Some(Question::Job(*job)),
             Page::Graph(job) => Some(Question::Cone(*job)),
             Page::Printed(words) => Some(Question::Run(words.clone())),
+            Page::Version(version, channel) if !version.changed.is_empty() => {
+                Some(Question::Version {
+                    channel: channel.clone(),
+                    id: version.id,
+                    parent: version.parent,
+                })
+            }
             Page::Why(thing) => Some(Question::Why(thing.clone())),
             Page::Farm
             | Page::Queue

@@ -153,6 +153,7 @@ impl App {
             status.seq = view.seq;
             status.published_last_hour = view.published_last_hour;
             (status.end_p50_s, status.end_p90_s) = (None, None);
+            status.critical_path = None;
             data.hear(News::Status(Box::new(status)), now);
         }
         data.hear(News::ReadingBegins, now);

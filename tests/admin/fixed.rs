@@ -155,6 +155,7 @@ fn status() -> StatusView {
         end_p50_s: None,
         end_p90_s: None,
         estimates: None,
+        critical_path: None,
     }
 }
 

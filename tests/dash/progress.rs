@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::pty::Screen;
 use crate::common::farm::{Farm, Setup};
 use crate::common::repo::Repo;
+use crate::ring::script_recipe;
 
 #[test]
 fn long_work_says_so_in_a_pipe_and_on_a_terminal_and_the_answer_stays_clean() {
@@ -39,6 +40,33 @@ fn long_work_says_so_in_a_pipe_and_on_a_terminal_and_the_answer_stays_clean() {
     let mut screen = Screen::open(100, 10, &["--dir", dir, "store", "backup"]);
     screen.until("the answer", |text| text.contains("rows up to event"));
     assert_eq!(screen.ended(), 0);
+}
+
+#[test]
+fn who_waits_for_a_build_sees_what_runs_and_how_long_it_takes_still() {
+    let mut repo = Repo::new();
+    let slow = "build       : |\n    sleep 3\n";
+    repo.write("s/slow/stone.yaml", script_recipe("slow", 1, slow));
+    repo.commit("one");
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "main", &repo.url()]);
+    farm.published("slow");
+    let dir = farm.dir().to_str().unwrap();
+    let wish = ["--dir", dir, "build", "slow", "--rebuild", "--wait"];
+    let mut screen = Screen::open(120, 12, &wish);
+    screen.until("what runs and how long", |text| {
+        text.contains("slow: ") && text.contains("; about ") && text.contains(" left")
+    });
+    screen.until("the end", |text| text.contains("published"));
+    assert_eq!(screen.ended(), 0, "{}", screen.text());
+    // In a pipe the same is lines without colours.
+    let output = farm.run(&["build", "slow", "--rebuild", "--wait"]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{errors}");
+    assert!(
+        errors.contains("slow 1.1-1.3 published") && !errors.contains('\u{1b}'),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
+use massif::tui::terminal;
+
 use crate::common::farm::{Farm, MASSIF};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,17 +30,38 @@ fn size(columns: u16, rows: u16) -> PtySize {
     }
 }
 
+fn command(program: &str, arguments: &[&str]) -> CommandBuilder {
+    let mut command = CommandBuilder::new(program);
+    command.args(arguments);
+    command.env("TERM", "xterm-256color");
+    command.env("LANG", "C.UTF-8");
+    command.env_remove("LC_ALL");
+    command.env_remove("NO_COLOR");
+    command.env_remove("MASSIF_THEME");
+    command
+}
+
+/// Whether it ends in time.
+fn ends(child: &mut Box<dyn Child + Send + Sync>) -> Option<u32> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status.exit_code());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    None
+}
+
 impl Screen {
     pub fn open(columns: u16, rows: u16, arguments: &[&str]) -> Screen {
+        Screen::run(columns, rows, MASSIF, arguments)
+    }
+
+    fn run(columns: u16, rows: u16, program: &str, arguments: &[&str]) -> Screen {
         let pair = native_pty_system().openpty(size(columns, rows)).unwrap();
-        let mut command = CommandBuilder::new(MASSIF);
-        command.args(arguments);
-        command.env("TERM", "xterm-256color");
-        command.env("LANG", "C.UTF-8");
-        command.env_remove("LC_ALL");
-        command.env_remove("NO_COLOR");
-        command.env_remove("MASSIF_THEME");
-        let child = pair.slave.spawn_command(command).unwrap();
+        let child = pair.slave.spawn_command(command(program, arguments));
+        let child = child.unwrap();
         drop(pair.slave);
         let parser = Arc::new(Mutex::new(vt100::Parser::new(rows, columns, 0)));
         let raw = Arc::new(Mutex::new(Vec::new()));
@@ -92,14 +115,7 @@ impl Screen {
     }
 
     pub fn ended(&mut self) -> u32 {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.exit_code();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("it does not end:\n{}", self.text());
+        ends(&mut self.child).unwrap_or_else(|| panic!("it does not end:\n{}", self.text()))
     }
 
     fn gave_back(&self) {
@@ -299,4 +315,82 @@ fn without_a_terminal_it_prints_once() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
+}
+
+/// What the test below runs on a terminal: not a test by itself.
+#[test]
+#[ignore = "run by a_panic_gives_the_terminal_back, on a terminal of its own"]
+fn breaks_off_while_the_terminal_is_taken() {
+    terminal::guard_panics();
+    let broken = std::thread::Builder::new()
+        .name("dash".into())
+        .spawn(|| {
+            let _taken = terminal::Terminal::take(true).unwrap();
+            panic!("broken on purpose");
+        })
+        .unwrap();
+    broken.join().unwrap_err();
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back() {
+    let exe = std::env::current_exe().unwrap();
+    let arguments = [
+        "--exact",
+        "dash::pty::breaks_off_while_the_terminal_is_taken",
+        "--ignored",
+        "--nocapture",
+    ];
+    let mut screen = Screen::run(100, 24, exe.to_str().unwrap(), &arguments);
+    assert_eq!(screen.ended(), 0, "{}", screen.text());
+    screen.gave_back();
+    // Its last words are on the screen that it left behind, not on the one that it gave back.
+    screen.until("the last words", |text| text.contains("broken on purpose"));
+}
+
+#[test]
+fn a_shell_stops_it_and_brings_it_back() {
+    let farm = Farm::start();
+    let dir = farm.dir().to_str().unwrap();
+    let mut screen = Screen::run(80, 24, "bash", &["--norc", "--noprofile", "-i"]);
+    screen.press(&format!("PS1='ready> '; {MASSIF} dash --dir {dir}\r"));
+    screen.until("live", |text| {
+        text.contains("1 Farm") && text.contains("live")
+    });
+    screen.press("\x1a");
+    screen.until("the shell", |text| {
+        text.contains("Stopped") && text.contains("ready>")
+    });
+    screen.gave_back();
+    screen.press("fg\r");
+    screen.until("the dashboard again", |text| {
+        text.contains("1 Farm") && text.contains("live") && !text.contains("ready>")
+    });
+    screen.press("2");
+    screen.until("that it hears", |text| text.contains("no jobs yet"));
+    screen.press("q");
+    screen.until("the shell", |text| {
+        text.contains("ready>") && !text.contains("1 Farm")
+    });
+    screen.press("exit 7\r");
+    assert_eq!(screen.ended(), 7);
+}
+
+#[test]
+fn a_terminal_that_stops_reading_holds_nothing_up() {
+    let farm = Farm::start();
+    let pair = native_pty_system().openpty(size(200, 60)).unwrap();
+    let arguments = ["dash", "--dir", farm.dir().to_str().unwrap()];
+    let child = pair.slave.spawn_command(command(MASSIF, &arguments));
+    let mut child = child.unwrap();
+    let mut keys = pair.master.take_writer().unwrap();
+    // Nobody reads what each of these draws; a terminal holds some kilobytes.
+    for key in "1234567".chars().cycle().take(140) {
+        keys.write_all(key.to_string().as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    keys.write_all(b"q").unwrap();
+    let ended = ends(&mut child);
+    child.kill().ok();
+    assert_eq!(ended, Some(0));
 }

@@ -6,7 +6,7 @@ use massif::admin::view::{
 };
 use massif::fault::{Fault, Kind, Result};
 use massif::id::{Now, Seq, Stamp};
-use massif::tui::ask::{Action, Found, Past, Piece, Question, Ran, Reply, Wanted};
+use massif::tui::ask::{Action, Changed, Found, Past, Piece, Question, Ran, Reply, Wanted};
 use massif::tui::data::{Link, News};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -70,6 +70,10 @@ pub fn status(situation: Situation) -> StatusView {
         "published_last_hour": if situation == Situation::Empty { 0 } else { 3 },
         "end_p50_s": if situation == Situation::Normal { json!(1_800.0) } else { Value::Null },
         "end_p90_s": if situation == Situation::Normal { json!(4_500.0) } else { Value::Null },
+        "critical_path": match situation {
+            Situation::Normal => json!({"recipes": ["curl", "git", "kernel"], "builds": 5, "seconds": 1_560.0}),
+            _ => Value::Null,
+        },
     }))
 }
 
@@ -226,7 +230,9 @@ pub fn builders(situation: Situation) -> Vec<BuilderView> {
         };
         json!({
             "id": format!("{number:02x}").repeat(32), "name": name, "trust": "trusted", "verdict": verdict,
-            "evidence": evidence, "last_heard_s": if verdict == "away" { 642.0 } else { 2.4 }, "holds": [], "slots": slots,
+            "evidence": evidence, "last_heard_s": if verdict == "away" { 642.0 } else { 2.4 }, "slots": slots,
+            "holds": if verdict == "away" { json!([{"owner": "uid 1000 (ann)", "reason": "draining: new disk", "since": at(4_000), "expires": null}]) } else { json!([]) },
+            "score": {"matches": 12, "wrong": u64::from(verdict == "stalled"), "undecided": u64::from(verdict == "low"), "varies": 0, "last_match": at(7_300)},
             "disks": [{"path": "/var/lib/massif", "free_bytes": free, "total_bytes": 480_000_000_000_u64, "free_inodes": 31_000_000,
                 "full_in_s": if verdict == "low" { json!(540.0) } else { Value::Null }}],
             "arch": "x86_64", "levels": ["x86_64"], "features": [], "cores": 16, "memory_total_bytes": 64_000_000_000_u64, "memory_free_bytes": 41_000_000_000_u64,
@@ -375,6 +381,7 @@ fn past(situation: Situation) -> Past {
                     pressure_memory: None,
                     load: None,
                     history: Vec::new(),
+                    score: None,
                     ..builder
                 })
                 .collect(),
@@ -625,6 +632,23 @@ pub fn answer(situation: Situation, question: &Question) -> Result<Reply> {
                 json!({"name": "nano", "version": "8.4", "release": 3, "build_release": 1, "arch": "x86_64", "source": "nano", "sha256": "cd".repeat(32), "size": 712_000, "summary": "Editor"}),
             )],
         },
+        Question::Version { id, .. } => Reply::Difference(vec![
+            Changed {
+                name: "bash".into(),
+                before: Some(format!("5.3-{}", id.0 - 11)),
+                after: Some("5.3-3".into()),
+            },
+            Changed {
+                name: "bash-docs".into(),
+                before: None,
+                after: Some("5.3-3".into()),
+            },
+            Changed {
+                name: "bash-with-a-long-name".into(),
+                before: Some("5.2.37-1.2".into()),
+                after: None,
+            },
+        ]),
         Question::Older(_) => Reply::Older(Vec::new()),
         Question::Log { offset, .. } => {
             let all = if empty { "" } else { LOG };

@@ -100,6 +100,7 @@ impl State {
             confined_by: Some(self.args.tools.confine.means()),
             caches: crate::actors::summit::view::cache_views(&self.compiler_caches),
             history: self.moments.views(),
+            score: None,
         }
     }
 

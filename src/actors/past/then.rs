@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Folded;
 use crate::actors::summit::builders::{holds_of, stop_word_of};
 use crate::actors::summit::cone::Needs;
+use crate::actors::summit::estimates::Estimates;
 use crate::actors::summit::view::{attempt_row, job_row, state_word};
 use crate::actors::{desk, events, post, summit};
 use crate::admin::summit::{Past, PastShow, PastWhy};
@@ -141,7 +142,8 @@ impl Then {
         let mut unknown = vec![
             "disks, memory and load of builders, more than an hour ago, how many slots were free, and alarms about hosts and links"
                 .to_string(),
-            "estimates, and the order among jobs that were ready beyond what people raised".into(),
+            "estimates of what was never built before, and the order among jobs that were ready beyond what people raised"
+                .into(),
             "what a job needed whose recipe has changed since".into(),
         ];
         if self.folded.refused > 0 {
@@ -175,8 +177,32 @@ impl Then {
 
     async fn job_views(&self, jobs: &[&Arc<Job>]) -> Result<Vec<JobView>> {
         let needs = self.needs(jobs).await?;
-        let view = |job: &&Arc<Job>| self.job_view(job, needs.get(&job.id).cloned().flatten());
+        let estimates = self.estimates(jobs);
+        let view = |job: &&Arc<Job>| JobView {
+            estimate_s: estimates
+                .of(&job.target, None)
+                .map(|estimate| estimate.seconds),
+            ..self.job_view(job, needs.get(&job.id).cloned().flatten())
+        };
         Ok(jobs.iter().map(view).collect())
+    }
+
+    /// What the builds up to then say of these jobs' next ones, by the rules of now.
+    fn estimates(&self, jobs: &[&Arc<Job>]) -> Estimates {
+        let farm = self.farm();
+        let open = jobs.iter().filter(|job| !job.state.is_over());
+        let wanted: HashSet<&Target> = open.map(|job| &job.target).collect();
+        let mut estimates = Estimates::default();
+        if wanted.is_empty() {
+            return estimates;
+        }
+        for attempt in farm.attempts.values() {
+            let job = farm.jobs.get(&attempt.id.job);
+            if job.is_some_and(|job| wanted.contains(&job.target)) {
+                estimates.learn_from(farm, attempt, None);
+            }
+        }
+        estimates
     }
 
     fn job_view(&self, job: &Job, needs: Option<Needs>) -> JobView {
@@ -378,6 +404,7 @@ impl Then {
             features: Vec::new(),
             caches: Vec::new(),
             history: Vec::new(),
+            score: None,
         })
     }
 

@@ -10,8 +10,8 @@ use crate::admin::summit::{
     Recipe, Recipes,
 };
 use crate::admin::view::{
-    ChangeView, ConstraintsView, JobDetail, JobRef, MakesView, NeedView, PhaseView, RecipeDetail,
-    RecipeView, TermView, UpstreamView,
+    BuilderView, ChangeView, ConstraintsView, JobDetail, JobRef, MakesView, NeedView, PhaseView,
+    RecipeDetail, RecipeView, TermView, UpstreamView,
 };
 use crate::admin::{Method, Reply};
 use crate::fault::{Fault, Kind, Result};
@@ -82,11 +82,7 @@ impl State {
                 why: self.why(&ask.thing)?,
             }),
             Call::BuilderList(ask) => ask.reply(&Builders {
-                builders: self
-                    .builders
-                    .keys()
-                    .filter_map(|id| self.builder_view(id))
-                    .collect(),
+                builders: self.builder_views(),
             }),
             Call::ProjectLevels(ask) => ask.reply(&self.project_levels(ask)?),
             Call::IsaList(ask) => ask.reply(&self.isa_list(ask)),
@@ -101,6 +97,10 @@ impl State {
                 let builder = self
                     .builder_view(&id)
                     .ok_or_else(|| Fault::bug("a builder is gone"))?;
+                let builder = BuilderView {
+                    score: Some(self.farm.builder_score(id).into()),
+                    ..builder
+                };
                 ask.reply(&Builder { builder })
             }
             Call::ProjectAdd(_)

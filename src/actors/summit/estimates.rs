@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::state::State;
+use crate::admin::view::ChainView;
 use crate::id::{HostId, JobId, Now, Seq};
 use crate::model::{Attempt, AttemptState, Farm, Job, JobState, Target, Usage};
 use crate::plan::estimate::UpstreamSizes;
 use crate::plan::estimate::{self, Accuracy, Estimate, Observed};
 use crate::plan::forecast::{self, How, Times};
-use crate::plan::simulate::SimJob;
+use crate::plan::simulate::{SimJob, longest_chain};
 use crate::plan::{BuilderSpec, Standing, schedule};
 use crate::recipe::{Constraints, Facts};
 
@@ -17,6 +18,8 @@ use crate::recipe::{Constraints, Facts};
 const FRESH_MS: u64 = 2_000;
 /// The same of a rough one, which looks at very many jobs.
 const ROUGH_FRESH_MS: u64 = 20_000;
+/// Recipes of the longest chain that are named.
+const CHAIN_NAMED: usize = 50;
 /// Memory that is asked of a builder for a recipe that nobody measured: a guess must never keep a job from its only builder.
 const UNMEASURED_MIB: u32 = 256;
 
@@ -34,6 +37,8 @@ pub struct Forecasts {
     times: HashMap<JobId, Times>,
     /// When everything that can be built is built: as likely as not, and nine times of ten.
     pub end_s: Option<(f64, f64)>,
+    /// The longest chain that is left, in order, and its predicted seconds.
+    pub chain: (Vec<JobId>, f64),
     /// What a person should know of it.
     pub note: Option<String>,
 }
@@ -196,14 +201,34 @@ impl State {
         };
         let note = how.text(jobs.len());
         let end_s = forecast::last_end(&times);
+        let runs = |at: usize| times.get(at).is_some_and(Option::is_some);
+        let (chain, chain_s) = longest_chain(&jobs, runs);
+        let named = chain.iter().filter_map(|at| ids.get(*at as usize));
+        let chain = named.copied().collect();
         let times = ids.into_iter().zip(times);
         Forecasts {
             times: times
                 .filter_map(|(job, times)| Some((job, times?)))
                 .collect(),
             end_s,
+            chain: (chain, chain_s),
             note,
         }
+    }
+
+    /// The longest chain that is left, by its recipes; `None`: nothing is going to be built.
+    pub fn chain_view(&self, forecasts: &Forecasts) -> Option<ChainView> {
+        let (chain, seconds) = &forecasts.chain;
+        let jobs = chain.iter().filter_map(|id| self.farm.jobs.get(id));
+        let recipes: Vec<_> = jobs
+            .take(CHAIN_NAMED)
+            .map(|job| job.target.recipe.clone())
+            .collect();
+        (!recipes.is_empty()).then(|| ChainView {
+            recipes,
+            builds: chain.len() as u64,
+            seconds: *seconds,
+        })
     }
 
     /// The usual error of one prediction.

@@ -36,6 +36,7 @@ pub mod view;
 mod wanted;
 pub mod watcher;
 mod why;
+mod why_things;
 
 use std::path::PathBuf;
 use std::time::Duration;

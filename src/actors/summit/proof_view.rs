@@ -26,13 +26,15 @@ const ROWS: usize = 100;
 /// Comparisons of a recipe that its page names.
 const RECENT: usize = 10;
 
-fn score_view(score: Score) -> ScoreView {
-    ScoreView {
-        matches: u64::from(score.matches),
-        wrong: u64::from(score.wrong),
-        undecided: u64::from(score.undecided),
-        varies: u64::from(score.varies),
-        last_match: score.last_match,
+impl From<Score> for ScoreView {
+    fn from(score: Score) -> ScoreView {
+        ScoreView {
+            matches: u64::from(score.matches),
+            wrong: u64::from(score.wrong),
+            undecided: u64::from(score.undecided),
+            varies: u64::from(score.varies),
+            last_match: score.last_match,
+        }
     }
 }
 
@@ -336,7 +338,7 @@ impl State {
         let conviction = self.farm.convictions.get(&builder);
         Ok(BuilderProof {
             proof: BuilderProofView {
-                score: score_view(self.farm.builder_score(builder)),
+                score: self.farm.builder_score(builder).into(),
                 convicted_by: conviction.map(|conviction| conviction.comparison),
                 convicted_at: conviction.map(|conviction| conviction.at),
                 rises_after: self.farm.rise_rule.matches,
@@ -358,7 +360,7 @@ impl State {
         Ok(RecipeProof {
             proof: RecipeProofView {
                 levels: self.recipe_levels(&project, entry.name()),
-                score: score_view(self.farm.recipe_score(entry.name())),
+                score: self.farm.recipe_score(entry.name()).into(),
                 varies: self.farm.varies(entry.name()),
                 causes: causes(all().map(AsRef::as_ref)),
                 comparisons: all().rev().take(RECENT).map(|one| one.id).collect(),

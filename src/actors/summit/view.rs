@@ -31,6 +31,8 @@ pub struct FarmStatus {
     pub end_s: Option<(f64, f64)>,
     /// How good predictions have been.
     pub estimates: Option<crate::admin::view::AccuracyView>,
+    /// The longest chain that is left.
+    pub chain: Option<crate::admin::view::ChainView>,
 }
 
 /// The word of a kind of waiting, as in JSON.
@@ -454,7 +456,21 @@ impl State {
             confined_by: self.wards.means.get(id).cloned(),
             caches: cache_views(self.wards.caches.get(id).map_or(&[], Vec::as_slice)),
             history: self.moments(id),
+            score: None,
         })
+    }
+
+    /// All builders with their scores.
+    pub fn builder_views(&self) -> Vec<BuilderView> {
+        let scores = self.farm.builder_scores();
+        let all = self.builders.keys().filter_map(|id| {
+            let score = scores.get(id).copied().unwrap_or_default();
+            Some(BuilderView {
+                score: Some(score.into()),
+                ..self.builder_view(id)?
+            })
+        });
+        all.collect()
     }
 
     /// Jobs by state, and what somebody should look at.
@@ -478,13 +494,15 @@ impl State {
             published_last_hour +=
                 u64::from(job.state == JobState::Published && job.changed.0 >= hour_ago);
         }
+        let forecasts = self.forecasts(crate::actors::now());
         FarmStatus {
             jobs,
             alarms: self.alarms(),
             seq: self.farm.seq,
             published_last_hour,
-            end_s: self.forecasts(crate::actors::now()).end_s,
+            end_s: forecasts.end_s,
             estimates: self.accuracy_view(),
+            chain: self.chain_view(&forecasts),
         }
     }
 

@@ -1,4 +1,4 @@
-//! `why THING`: the answer for jobs, recipes, builders, packages, channels and projects.
+//! `why THING`: what it is about, and the answer for jobs and recipes; `why_things` has the others.
 
 use super::state::State;
 use super::view::wait_word;
@@ -8,7 +8,7 @@ use crate::id::{JobId, Now};
 use crate::model::{Blame, Entry, Job, JobState, Reading};
 use crate::plan::{Passes, Verdict, WaitKind, Why};
 
-fn empty(thing: &str, kind: &str, state: &str, summary: String) -> WhyView {
+pub(super) fn empty(thing: &str, kind: &str, state: &str, summary: String) -> WhyView {
     WhyView {
         thing: thing.into(),
         kind: kind.into(),
@@ -26,7 +26,7 @@ fn empty(thing: &str, kind: &str, state: &str, summary: String) -> WhyView {
     }
 }
 
-fn reason(kind: &str, text: String, whose: &str, next: &str) -> ReasonView {
+pub(super) fn reason(kind: &str, text: String, whose: &str, next: &str) -> ReasonView {
     ReasonView {
         kind: kind.into(),
         text,
@@ -74,7 +74,7 @@ fn why_unraised(job: &Job, entry: &Entry) -> Option<ReasonView> {
     })
 }
 
-fn fault_reason(kind: &str, fault: &Fault) -> ReasonView {
+pub(super) fn fault_reason(kind: &str, fault: &Fault) -> ReasonView {
     let text = Fault {
         next: String::new(),
         ..fault.clone()
@@ -439,90 +439,5 @@ impl State {
         let text = self.planner.spared(&job.target)?;
         let next = format!("massif build {} --rebuild", job.target.recipe);
         Some(reason("spared", text, "farm", &next))
-    }
-
-    fn why_builder(&self, name: &str) -> Result<WhyView> {
-        let id = self.locate_builder(name)?;
-        let builder = self
-            .builder_view(&id)
-            .ok_or_else(|| Fault::bug("a builder is gone"))?;
-        let busy = builder
-            .slots
-            .iter()
-            .filter(|slot| slot.job.is_some())
-            .count();
-        let summary = format!(
-            "builder {} is {}, {busy} of {} slots are busy",
-            builder.name,
-            builder.verdict,
-            builder.slots.len()
-        );
-        let mut view = empty(builder.name.as_str(), "builder", &builder.verdict, summary);
-        view.reasons = builder
-            .evidence
-            .iter()
-            .map(|line| reason("health", line.clone(), "builder", ""))
-            .collect();
-        Ok(view)
-    }
-
-    fn why_project(&self, name: &str) -> Result<WhyView> {
-        let name = self.locate_project(name)?;
-        let project = self.project_view(&name)?;
-        let state = if project.fault.is_some() {
-            "unreachable"
-        } else {
-            "watched"
-        };
-        let summary = format!(
-            "project {name}: {} recipes, {} faulty",
-            project.recipes, project.faulty
-        );
-        let mut view = empty(name.as_str(), "project", state, summary);
-        if let Some(fault) = self.project_fault(&name) {
-            view.reasons.push(fault_reason("intake", fault));
-        }
-        if let Some(text) = project.confirm {
-            view.reasons
-                .push(reason("confirm", text, "operator", "massif build --all"));
-        }
-        Ok(view)
-    }
-
-    fn why_channel(&self, name: &str) -> Option<WhyView> {
-        let (_, channel) = self
-            .channels
-            .iter()
-            .find(|(known, _)| known.as_str() == name)?;
-        let newest = &channel.steps.last()?.version;
-        let summary = format!(
-            "channel {name} is at version {}: {}",
-            newest.id, newest.cause
-        );
-        Some(empty(name, "channel", "served", summary))
-    }
-
-    fn why_package(&self, name: &str) -> Option<WhyView> {
-        for (channel, state) in &self.channels {
-            for profile in self
-                .farm
-                .profiles
-                .values()
-                .filter(|profile| profile.channel == *channel)
-            {
-                let found = state.packages.get(profile.arch, name).cloned();
-                if let Some(package) = found {
-                    let summary = format!(
-                        "package {name} {}-{}-{} in {channel} was made from recipe {}",
-                        package.meta.version,
-                        package.meta.release,
-                        package.meta.build_release,
-                        package.source
-                    );
-                    return Some(empty(name, "package", "published", summary));
-                }
-            }
-        }
-        None
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::admin::views;
-use crate::id::{Arch, AttemptId, Digest, HostId, HostName, JobId, Seq, Stamp};
+use crate::id::{Arch, AttemptId, Digest, HostId, HostName, JobId, RecipeName, Seq, Stamp};
 
-use super::{FaultView, HoldView};
+use super::{FaultView, HoldView, ScoreView};
 
 views! {
     /// Long work that somebody waits for.
@@ -50,6 +50,18 @@ views! {
         pub end_p90_s: Option<f64>,
         /// How good predictions of builds have been; null: there were none yet.
         pub estimates: Option<AccuracyView>,
+        /// The longest chain of builds that is left; null: nothing is going to be built.
+        pub critical_path: Option<ChainView>,
+    }
+
+    /// Builds of which each waits for the one before.
+    pub struct ChainView {
+        /// Their recipes, in order; of a long chain the first ones.
+        pub recipes: Vec<RecipeName>,
+        /// How many builds these are.
+        pub builds: u64,
+        /// Their predicted seconds, one after another.
+        pub seconds: f64,
     }
 
     /// How good predictions of builds have been.
@@ -150,6 +162,8 @@ views! {
         pub caches: Vec<CacheView>,
         /// How it was lately, the oldest first.
         pub history: Vec<MomentView>,
+        /// How often what it built was the same as what others made of it; null: only summit knows, or nobody asked.
+        pub score: Option<ScoreView>,
     }
 
     /// A compiler cache of a builder, counted since the builder's start.

@@ -24,6 +24,7 @@ pub const COLUMNS: &[Column] = &[
     number("mem free", 9, 7),
     number("cpu wait", 8, 8),
     fixed("trust", 7, 9),
+    number("same", 7, 10),
     number("link", 8, 5),
     number("heard", 6, 4),
 ];
@@ -94,7 +95,12 @@ fn rank(app: &App, sort: usize, builder: &BuilderView) -> Rank {
         7 => of(builder.memory_free_bytes.map(|bytes| bytes as f64 / 1e6)),
         8 => of(builder.pressure_cpu.map(|part| -part)),
         9 => Rank::Words(builder.trust.clone()),
-        10 => of(app
+        // Who was wrong most often first, then who was right most often.
+        10 => of(builder
+            .score
+            .as_ref()
+            .map(|score| -(score.wrong as f64 * 1e6 + score.matches as f64))),
+        11 => of(app
             .shown()
             .link_of(builder)
             .and_then(|link| link.round_trip_ms)),
@@ -141,10 +147,7 @@ pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
         field(sign, ink),
         field(builder.name.as_str(), Ink::Strong),
         field(builder.verdict.as_str(), ink),
-        field(
-            format!("{}/{}", busy(builder), builder.slots.len()),
-            Ink::Plain,
-        ),
+        field(slots_words(app, builder), Ink::Plain),
         field(
             if idle { "idle".to_owned() } else { held },
             if idle { Ink::Faint } else { Ink::Busy },
@@ -171,9 +174,18 @@ pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
             Ink::Faint,
         ),
         field(builder.trust.as_str(), Ink::Faint),
+        score_field(builder),
         link_field(app, builder),
         field(heard(app, builder), Ink::Faint),
     ]))
+}
+
+/// Busy slots of all; of an earlier moment only the busy ones are known.
+fn slots_words(app: &App, builder: &BuilderView) -> String {
+    match app.then() {
+        Some(_) => format!("{}/?", busy(builder)),
+        None => format!("{}/{}", busy(builder), builder.slots.len()),
+    }
 }
 
 /// How long ago it was heard of; of an earlier moment nobody knows.
@@ -182,6 +194,19 @@ fn heard(app: &App, builder: &BuilderView) -> String {
         Some(heard) => whole_span(heard),
         None if app.then().is_some() => "?".to_owned(),
         None => "never".to_owned(),
+    }
+}
+
+/// How often what it built came out the same elsewhere.
+fn score_field(builder: &BuilderView) -> crate::tui::table::Field<'_> {
+    match &builder.score {
+        None => field("unknown", Ink::Faint),
+        Some(score) if score.matches + score.wrong == 0 => field("none", Ink::Faint),
+        Some(score) => {
+            let ink = if score.wrong > 0 { Ink::Bad } else { Ink::Good };
+            let words = format!("{}/{}", score.matches, score.matches + score.wrong);
+            field(words, ink)
+        }
     }
 }
 
@@ -269,9 +294,19 @@ pub fn doc(app: &App, sheet: &Sheet, name: &str, doc: &mut Doc) {
 }
 
 fn slots(app: &App, builder: &BuilderView, doc: &mut Doc) {
-    doc.title(format!("Slots {}", builder.slots.len()));
+    if app.then().is_some() {
+        doc.title(format!("Built then {}", busy(builder)));
+        if busy(builder) == 0 {
+            doc.words(Ink::Faint, "nothing");
+        }
+    } else {
+        doc.title(format!("Slots {}", builder.slots.len()));
+    }
     for slot in &builder.slots {
         let Some(job) = slot.job else {
+            if app.then().is_some() {
+                continue;
+            }
             doc.line(vec![(Ink::Faint, format!("{:>3}  idle", slot.slot))], None);
             continue;
         };

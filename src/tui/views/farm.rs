@@ -222,9 +222,28 @@ fn head(pen: &mut Pen<'_>, app: &App) {
         (_, None, _) => "time left unknown".to_owned(),
     };
     pen.text(x, 1, width.saturating_sub(x), &end, Ink::Plain);
+    longest_way(pen, app);
     if width < TWO_HALVES {
         builders_line(&mut pen.part(0, 2, width, 1), app);
     }
+}
+
+/// The longest chain that is left, on the last line of the head.
+fn longest_way(pen: &mut Pen<'_>, app: &App) {
+    let status = app.shown().status.as_ref().filter(|_| app.then().is_none());
+    let Some(chain) = status.and_then(|status| status.critical_path.as_ref()) else {
+        return;
+    };
+    let names: Vec<&str> = chain.recipes.iter().map(|name| name.as_str()).collect();
+    let into = format!(" {} ", app.theme.sign(Sign::Into));
+    let more = match chain.builds.saturating_sub(names.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let lead = format!("longest way left {}: ", whole_span(chain.seconds));
+    let (y, width) = (top_height(pen.width()) - 1, pen.width());
+    let way = format!("{}{more}", names.join(&into));
+    pen.spans(0, y, width, &[(Ink::Faint, &lead), (Ink::Plain, &way)]);
 }
 
 fn verdicts(app: &App) -> Vec<(String, usize)> {
@@ -277,7 +296,13 @@ fn builders_line(pen: &mut Pen<'_>, app: &App) {
         .flat_map(|builder| &builder.slots)
         .filter(|slot| slot.job.is_some())
         .count();
-    let words = format!("{busy} of {slots} slots busy");
+    let words = match (app.then(), busy) {
+        // How many slots there were is not in the log.
+        (Some(_), 0) => "nothing was built".to_owned(),
+        (Some(_), 1) => "1 build ran".to_owned(),
+        (Some(_), busy) => format!("{busy} builds ran"),
+        (None, busy) => format!("{busy} of {slots} slots busy"),
+    };
     pen.text(x, 0, width.saturating_sub(x), &words, Ink::Faint);
 }
 
@@ -464,7 +489,10 @@ fn builders(pen: &mut Pen<'_>, app: &App) -> u16 {
             .iter()
             .filter(|slot| slot.job.is_some())
             .count();
-        let slots = format!("{busy}/{}", builder.slots.len());
+        let slots = match app.then() {
+            Some(_) => format!("{busy}/?"),
+            None => format!("{busy}/{}", builder.slots.len()),
+        };
         let free = builder
             .disks
             .iter()

@@ -106,7 +106,7 @@ fn head(app: &App, job: &JobView, doc: &mut Doc) {
 
 fn no_estimate(app: &App) -> String {
     match app.then() {
-        Some(_) => "unknown: the log does not hold what was predicted".into(),
+        Some(_) => "unknown: it had never been built by then".into(),
         None => "unknown: it was never built here".into(),
     }
 }

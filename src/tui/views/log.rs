@@ -14,7 +14,8 @@ pub fn draw(pen: &mut Pen<'_>, app: &App) {
     let Some(log) = &sheet.log else { return };
     let width = pen.width();
     let height = pen.height().saturating_sub(1);
-    status(&mut pen.part(0, 0, width, 1), app, log);
+    let seen_to = log.seen_to(usize::from(height));
+    status(&mut pen.part(0, 0, width, 1), app, log, seen_to);
     if let Some(fault) = &sheet.fault {
         let lines = doc::wrap(&fault.to_string(), usize::from(width));
         for (y, line) in (2..).zip(lines) {
@@ -112,7 +113,8 @@ fn ink_of(log: &LogSheet, offset: u64, words: &str, filter: &Filter) -> Ink {
     Ink::Plain
 }
 
-fn status(pen: &mut Pen<'_>, app: &App, log: &LogSheet) {
+/// One line about the log, of which a person has seen everything `seen_to` here.
+fn status(pen: &mut Pen<'_>, app: &App, log: &LogSheet, seen_to: u64) {
     let width = pen.width();
     let job = app.shown().job(log.job);
     let name = job.map_or_else(
@@ -142,7 +144,7 @@ fn status(pen: &mut Pen<'_>, app: &App, log: &LogSheet) {
     let size = text::bytes(log.known_end());
     let percent = match log.known_end() {
         0 => 100,
-        end => (log.top as f64 / end as f64 * 100.0) as u64,
+        end => (seen_to as f64 / end as f64 * 100.0) as u64,
     };
     let said = if log.said.is_empty() {
         String::new()

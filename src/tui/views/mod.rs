@@ -91,7 +91,9 @@ pub fn doc(app: &App, sheet: &Sheet, width: u16) -> Doc {
         Page::Why(_) => texts::why(app, sheet, &mut doc),
         Page::Recipe(_) => recipes::doc(app, sheet, &mut doc),
         Page::Builder(name) => builders::doc(app, sheet, name, &mut doc),
-        Page::Version(version, channel) => repository::version_doc(version, channel, &mut doc),
+        Page::Version(version, channel) => {
+            repository::version_doc(sheet, version, channel, &mut doc);
+        }
         Page::Event(event) => events::doc(app, event, &mut doc),
         // What a command printed is read in full; JSON has lines of its own.
         Page::Raw(name, text) if name.starts_with("massif ") => {

@@ -6,10 +6,11 @@ use crate::admin::view::{ChannelVersionView, ChannelView, JobState, JobView, Pac
 use crate::cli::{show, text};
 use crate::id::JobId;
 use crate::tui::app::App;
-use crate::tui::ask::Reply;
+use crate::tui::ask::{Changed, Reply};
 use crate::tui::doc::Doc;
 use crate::tui::list::Line;
 use crate::tui::page::Sheet;
+use crate::tui::pen::columns;
 use crate::tui::table::{Column, Row, field, number, words};
 use crate::tui::theme::Ink;
 
@@ -42,6 +43,8 @@ pub const PACKAGES: &[Column] = &[
 
 /// Keys from here on are jobs that publish next.
 const NEXT: u64 = 1 << 50;
+/// Columns of a package's name, or of its version, beside others.
+const NAMES_MAX: usize = 40;
 /// Of those that have no builder yet, so many are shown.
 const NEXT_READY_MAX: usize = 5;
 
@@ -259,7 +262,7 @@ pub fn version_row(sheet: &Sheet, key: u64) -> Option<Row<'_>> {
 }
 
 /// A version's page.
-pub fn version_doc(version: &ChannelVersionView, channel: &str, doc: &mut Doc) {
+pub fn version_doc(sheet: &Sheet, version: &ChannelVersionView, channel: &str, doc: &mut Doc) {
     doc.line(
         vec![
             (Ink::Strong, format!("version {}", version.id)),
@@ -287,15 +290,57 @@ pub fn version_doc(version: &ChannelVersionView, channel: &str, doc: &mut Doc) {
             "are not served any more; it can be brought back"
         },
     );
-    if !version.changed.is_empty() {
-        doc.title(format!(
-            "Packages that differ from its parent {}",
-            version.changed.len()
-        ));
-        version
+    if version.changed.is_empty() {
+        return;
+    }
+    doc.title(format!(
+        "Packages that differ from its parent {}",
+        version.changed.len()
+    ));
+    match &sheet.content {
+        Some(Reply::Difference(changed)) => difference(changed, doc),
+        _ => version
             .changed
             .iter()
-            .for_each(|name| doc.line(vec![(Ink::Plain, name.clone())], None));
+            .for_each(|name| doc.line(vec![(Ink::Plain, name.clone())], None)),
+    }
+}
+
+/// What came, went and changed, with the versions before and now.
+fn difference(changed: &[Changed], doc: &mut Doc) {
+    let longest = |column: fn(&Changed) -> &str| {
+        let own = changed.iter().map(|one| columns(column(one))).max();
+        own.unwrap_or(0).min(NAMES_MAX)
+    };
+    let names = longest(|one| one.name.as_str());
+    let befores = longest(|one| one.before.as_deref().unwrap_or("new"));
+    for one in changed {
+        let (ink, sign) = match (&one.before, &one.after) {
+            (None, _) => (Ink::Good, "+"),
+            (Some(_), None) => (Ink::Warn, "-"),
+            (Some(_), Some(_)) => (Ink::Busy, "~"),
+        };
+        let padded = |words: &str, room: usize| {
+            let missing = room.saturating_sub(columns(words));
+            format!("{words}{}  ", " ".repeat(missing))
+        };
+        let after = match (&one.before, &one.after) {
+            (_, None) => "is gone".to_owned(),
+            (None, Some(after)) => after.clone(),
+            (Some(_), Some(after)) => format!("is {after} now"),
+        };
+        doc.line(
+            vec![
+                (ink, format!("{sign} ")),
+                (Ink::Strong, padded(&one.name, names)),
+                (
+                    Ink::Faint,
+                    padded(one.before.as_deref().unwrap_or("new"), befores),
+                ),
+                (ink, after),
+            ],
+            None,
+        );
     }
 }
 
