@@ -165,7 +165,8 @@ fn a_plan_takes_what_is_published_durations_and_builders_and_says_what_is_wrong_
     repo.commit("A newer base, one that nobody can build, one that nobody can read");
     let path = repo.path().to_path_buf();
 
-    let newer = plan(&path, &["--index", index, "--builders", "2"]);
+    let own = ["--edges", "manifest", "--index", index];
+    let newer = plan(&path, &[&own[..], &["--builders", "2"]].concat());
     let rows_of = rows(&newer);
     assert_eq!(rows_of["above"]["reasons"], json!([]), "{newer:#}");
     assert_eq!(rows_of["base"]["release"], 2);
@@ -184,7 +185,7 @@ fn a_plan_takes_what_is_published_durations_and_builders_and_says_what_is_wrong_
     let other = ["aarch64", "x86_64"]
         .into_iter()
         .find(|other| *other != arch());
-    let foreign = plan(&path, &["--index", index, "--arch", other.unwrap()]);
+    let foreign = plan(&path, &[&own[..], &["--arch", other.unwrap()]].concat());
     assert_eq!(foreign["builds"], 3, "{foreign:#}");
 
     let dir = tempfile::tempdir().unwrap();

@@ -160,6 +160,7 @@ fn what_lies_over_a_page_has_its_screens() {
         ("raw", Page::Queue, "y"),
         ("drain", Page::Builders, "Dnew disk\n"),
         ("version", Page::Channel("main".into()), "\n"),
+        ("difference", Page::Channel("main".into()), "jjjj\n"),
         ("event", Page::Events, "\n"),
         ("approve", Page::Peers, "A"),
         ("rename", Page::Peers, "Nsouth-2\n"),

@@ -176,10 +176,15 @@ impl Schedule {
             .filter(|fit| fit.verdict != Verdict::Decline)
             .count();
         // A builder that has room now is kept for somebody else, which is another reason.
-        if let Some(soonest) = soonest.filter(|seconds| *seconds > 0.0) {
-            let free = match soonest < 1.0 {
-                true => "at any moment".to_string(),
-                false => format!("in about {}", duration(soonest)),
+        let mut there = self.fleet.builders.iter().filter(|builder| !builder.gone);
+        let room = there.any(|builder| builder.fits_now(&row.spec.needs));
+        if let Some(soonest) = soonest.filter(|seconds| *seconds > 0.0 || !room) {
+            let free = if soonest <= 0.0 {
+                "at any moment: what runs there takes longer than predicted".to_string()
+            } else if soonest < 1.0 {
+                "at any moment".to_string()
+            } else {
+                format!("in about {}", duration(soonest))
             };
             let text = match able {
                 1 => format!("the one builder that would do is busy; it is free {free}"),

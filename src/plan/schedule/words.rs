@@ -240,6 +240,13 @@ fn what_comes_first_is_said_in_words() {
         of_kind(&why, WaitKind::Busy).text,
         "the one builder that would do is busy; it is free in about 99 s"
     );
+    // A job that waits has a reason also when what it waits for should have ended long ago.
+    let late = s.explain(JobId(3), &[], at(150)).unwrap();
+    assert_eq!(late.verdict, Verdict::Postpone);
+    assert_eq!(
+        of_kind(&late, WaitKind::Busy).text,
+        "the one builder that would do is busy; it is free at any moment: what runs there takes longer than predicted"
+    );
     let order = of_kind(&why, WaitKind::Order);
     assert_eq!(order.text, "1 ready job comes first");
     assert_eq!(why.cheapest.as_deref(), Some("run `massif job raise 3`"));
