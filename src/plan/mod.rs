@@ -26,6 +26,7 @@ pub mod forecast;
 pub mod graph;
 #[cfg(test)]
 mod hostile;
+mod least;
 pub mod names;
 mod order;
 mod owed;
@@ -38,7 +39,6 @@ mod resolve;
 #[cfg(test)]
 pub mod sample;
 pub mod schedule;
-mod least;
 pub mod simulate;
 #[cfg(test)]
 mod tests;
