@@ -383,8 +383,7 @@ impl Desk {
                 },
             );
         }
-        let farm_of = *self.0.links.farm().borrow();
-        alarms.extend(links_alarms(&self.0.links, farm_of));
+        alarms.extend(links_alarms(&self.0.links, *self.0.links.farm().borrow()));
         StatusView {
             schema: SCHEMA,
             host: HostView {

@@ -317,10 +317,15 @@ fn without_a_terminal_it_prints_once() {
     assert_eq!(output.status.code(), Some(3));
 }
 
-/// What the test below runs on a terminal: not a test by itself.
+/// Says to the test below that it runs on a terminal of its own.
+const BREAK_OFF: &str = "MASSIF_TEST_BREAK_OFF";
+
+/// What the next test runs on a terminal; by itself it does nothing.
 #[test]
-#[ignore = "run by a_panic_gives_the_terminal_back, on a terminal of its own"]
 fn breaks_off_while_the_terminal_is_taken() {
+    if std::env::var_os(BREAK_OFF).is_none() {
+        return;
+    }
     terminal::guard_panics();
     let broken = std::thread::Builder::new()
         .name("dash".into())
@@ -336,12 +341,13 @@ fn breaks_off_while_the_terminal_is_taken() {
 fn a_panic_gives_the_terminal_back() {
     let exe = std::env::current_exe().unwrap();
     let arguments = [
+        &format!("{BREAK_OFF}=1"),
+        exe.to_str().unwrap(),
         "--exact",
         "dash::pty::breaks_off_while_the_terminal_is_taken",
-        "--ignored",
         "--nocapture",
     ];
-    let mut screen = Screen::run(100, 24, exe.to_str().unwrap(), &arguments);
+    let mut screen = Screen::run(100, 24, "env", &arguments);
     assert_eq!(screen.ended(), 0, "{}", screen.text());
     screen.gave_back();
     // Its last words are on the screen that it left behind, not on the one that it gave back.
