@@ -340,8 +340,9 @@ fn breaks_off_while_the_terminal_is_taken() {
 #[test]
 fn a_panic_gives_the_terminal_back() {
     let exe = std::env::current_exe().unwrap();
+    let told = format!("{BREAK_OFF}=1");
     let arguments = [
-        &format!("{BREAK_OFF}=1"),
+        told.as_str(),
         exe.to_str().unwrap(),
         "--exact",
         "dash::pty::breaks_off_while_the_terminal_is_taken",
