@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::app::{App, Effect, Input, Wants};
@@ -96,6 +96,9 @@ struct Ends {
     program: Program,
 }
 
+/// How long a stop may take to happen; a stopped process does not count.
+const STOPPED_MAX: Duration = Duration::from_secs(2);
+
 async fn live(options: Options) -> Result<()> {
     terminal::guard_panics();
     let clock = Clock(Instant::now());
@@ -133,6 +136,7 @@ async fn live(options: Options) -> Result<()> {
         hear(SignalKind::hangup())?,
         hear(SignalKind::interrupt())?,
     );
+    let mut continued = hear(SignalKind::from_raw(nix::libc::SIGCONT))?;
     let mut terminal = Terminal::take(options.mouse)?;
     let mut inputs = read_inputs()?;
     app.input(Input::Resize(size.0, size.1));
@@ -144,7 +148,7 @@ async fn live(options: Options) -> Result<()> {
     let mut dirty = Some(Instant::now());
     let mut ticked = Instant::now();
     loop {
-        if carry_out(&mut app, &ends, &mut terminal)? {
+        if carry_out(&mut app, &ends, &mut terminal, &mut continued).await? {
             return Ok(());
         }
         if dirty.is_some_and(|due| due <= Instant::now()) && !terminal.is_busy() {
@@ -193,6 +197,12 @@ async fn live(options: Options) -> Result<()> {
                 }
             }
             () = idle.notified() => {}
+            // Somebody else stopped us, and the shell has set its terminal as it likes it.
+            _ = continued.recv() => {
+                terminal::give_back();
+                taken_again(&mut terminal)?;
+                dirty = Some(Instant::now());
+            }
             _ = term.recv() => return Ok(()),
             _ = hang.recv() => return Ok(()),
             _ = stop.recv() => return Ok(()),
@@ -208,12 +218,17 @@ pub fn type_command(app: &mut App, command: &str) {
 }
 
 /// Does what the state asks for; whether it is over.
-fn carry_out(app: &mut App, ends: &Ends, terminal: &mut Terminal) -> Result<bool> {
+async fn carry_out(
+    app: &mut App,
+    ends: &Ends,
+    terminal: &mut Terminal,
+    continued: &mut Signal,
+) -> Result<bool> {
     for effect in app.take_effects() {
         match effect {
             Effect::Quit => return Ok(true),
             Effect::Redraw => terminal.forget(),
-            Effect::Suspend => suspend(terminal)?,
+            Effect::Suspend => suspend(terminal, continued).await?,
             Effect::Picture(file) => picture(app, &file),
             Effect::Ask(ticket, question) => {
                 if let Some(words) = run::words_of(&question) {
@@ -258,14 +273,26 @@ fn picture(app: &mut App, file: &str) {
 }
 
 /// Back to the shell until it continues us.
-fn suspend(terminal: &mut Terminal) -> Result<()> {
+async fn suspend(terminal: &mut Terminal, continued: &mut Signal) -> Result<()> {
     terminal::give_back();
-    // Where nobody controls jobs this does nothing, and we go on.
+    // One of earlier.
+    tokio::time::timeout(Duration::ZERO, continued.recv())
+        .await
+        .ok();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(0),
         nix::sys::signal::Signal::SIGTSTP,
     )
     .ok();
+    // Any thread of this process may take the signal, and until it does this one goes on: the terminal must not be taken
+    // before the shell continues us. Where nobody controls jobs it never does.
+    tokio::time::timeout(STOPPED_MAX, continued.recv())
+        .await
+        .ok();
+    taken_again(terminal)
+}
+
+fn taken_again(terminal: &mut Terminal) -> Result<()> {
     terminal.enter().map_err(|error| {
         Fault::new(Kind::Operator, "cannot take the terminal over again").because(&error)
     })

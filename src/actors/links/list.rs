@@ -264,14 +264,13 @@ impl Links {
         let links = self.clone();
         desk::blocking(move || locked(&links.0.revoked).append(&gone)).await?;
         self.commit(std::slice::from_ref(&peer), None).await?;
+        let why = format!("its key was revoked by {who} at {at}");
         if let Some(live) = self.live(&peer.id) {
-            let why = format!("its key was revoked by {who}");
             live.connection
                 .close(quinn::VarInt::from_u32(1), why.as_bytes());
         }
         for (operator, connection) in locked(&self.0.operators).iter() {
             if *operator == peer.id {
-                let why = format!("its key was revoked by {who}");
                 connection.close(quinn::VarInt::from_u32(1), why.as_bytes());
             }
         }
