@@ -224,7 +224,7 @@ impl State {
             .take(CHAIN_NAMED)
             .map(|job| job.target.recipe.clone())
             .collect();
-        (!recipes.is_empty()).then(|| ChainView {
+        (!recipes.is_empty()).then_some(ChainView {
             recipes,
             builds: chain.len() as u64,
             seconds: *seconds,
