@@ -131,7 +131,7 @@ async fn raw(from: &Link, to: &Link, bytes: u64) -> Duration {
     let since = Instant::now();
     let connection = from.connection.clone();
     let sending = tokio::spawn(async move {
-        let mut send = connection.open_uni().await.expect("a stream");
+        let (mut send, _answer) = connection.open_bi().await.expect("a stream");
         let chunk = Bytes::from(vec![0; CHUNK_BYTES]);
         let mut left = bytes;
         while left > 0 {
@@ -142,7 +142,7 @@ async fn raw(from: &Link, to: &Link, bytes: u64) -> Duration {
         send.finish().expect("an end");
         drop(send.stopped().await);
     });
-    let mut receive = to.connection.accept_uni().await.expect("a stream");
+    let (_answer, mut receive) = to.connection.accept_bi().await.expect("a stream");
     while receive
         .read_chunk(CHUNK_BYTES, true)
         .await
