@@ -73,7 +73,8 @@ fn builder(number: u64) -> BuilderView {
         "id": format!("{number:064x}"), "name": format!("b{number:03}"), "trust": "trusted", "verdict": "fit", "evidence": [],
         "last_heard_s": 1.0, "holds": [], "slots": [], "disks": [], "arch": "x86_64", "levels": ["x86_64"], "features": [], "cores": 16,
         "memory_total_bytes": null, "memory_free_bytes": null, "pressure_cpu": null, "pressure_memory": null,
-        "pressure_io": null, "load": null, "reclaimed_bytes": 0, "parked": 0, "history": [],
+        "pressure_io": null, "load": null, "temperature_c": null, "reclaimed_bytes": 0, "parked": 0, "confined_by": null,
+        "caches": [], "history": [], "score": null,
     });
     serde_json::from_value(value).expect("a builder")
 }
