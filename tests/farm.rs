@@ -15,6 +15,7 @@ mod owed;
 mod plan;
 mod proof;
 mod proven;
+mod providers;
 mod restart;
 mod ring;
 mod sandbox;

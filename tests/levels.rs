@@ -1,14 +1,13 @@
 //! Processor levels: what is built for them, on which builders, and what clients get; another architecture by the same means.
 
-use std::io::Seek;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use massif::stone::{Node as Entry, Package};
 use serde_json::Value;
 
 use crate::common::farm::Farm;
 use crate::common::repo::Repo;
+use crate::common::stones;
 use crate::hosts::blame::configure;
 use crate::hosts::rig::{Node, Place};
 use crate::ring::script_recipe;
@@ -40,22 +39,7 @@ fn add(repo: &mut Repo, name: &str, text: String) {
 
 /// The instructions of the program `usr/bin/wide` in a package.
 fn instructions(stone: &Path, dir: &Path) -> String {
-    let mut file = std::fs::File::open(stone).unwrap();
-    let package = Package::read(&mut file).unwrap();
-    let entry = package.layout.iter().find(|one| one.path == "bin/wide");
-    let Entry::Regular(wanted) = entry.unwrap().node else {
-        panic!("bin/wide is no file");
-    };
-    file.rewind().unwrap();
-    let mut bytes = Vec::new();
-    package
-        .unpack(&mut file, &mut |one, from| {
-            if one.hash == wanted {
-                from.read_to_end(&mut bytes).unwrap();
-            }
-            Ok(())
-        })
-        .unwrap();
+    let bytes = stones::file(stone, "bin/wide").expect("bin/wide is a file");
     let path = dir.join("wide");
     std::fs::write(&path, bytes).unwrap();
     let output = Command::new("objdump")
@@ -65,22 +49,6 @@ fn instructions(stone: &Path, dir: &Path) -> String {
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// The main package of a recipe among the artefacts of a job.
-fn stone_of(farm: &Farm, job: &Value, to: &Path) -> PathBuf {
-    std::fs::create_dir_all(to).unwrap();
-    let id = job["id"].to_string();
-    farm.ok(&["job", "artefacts", &id, "--out", to.to_str().unwrap()]);
-    let mut all = std::fs::read_dir(to)
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path());
-    let found = all.find(|path| {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        name.ends_with(".stone") && !name.contains("dbginfo")
-    });
-    found.unwrap()
 }
 
 fn job_of<'a>(jobs: &'a Value, recipe: &str, profile: &str) -> Option<&'a Value> {
@@ -169,8 +137,14 @@ fn a_layer_holds_only_what_was_chosen_for_it_and_its_programs_use_what_the_level
     let level = job_of(&jobs, "wide", "v3").unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path();
-    let low = instructions(&stone_of(&farm, &baseline, &dir.join("low")), dir);
-    let high = instructions(&stone_of(&farm, level, &dir.join("high")), dir);
+    let low = instructions(
+        &stones::of_job(&farm, &baseline["id"].to_string(), &dir.join("low")),
+        dir,
+    );
+    let high = instructions(
+        &stones::of_job(&farm, &level["id"].to_string(), &dir.join("high")),
+        dir,
+    );
     let adds = |text: &str| {
         text.lines()
             .any(|line| line.contains("vpaddd") && line.contains("%ymm"))

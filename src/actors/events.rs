@@ -313,6 +313,14 @@ fn tell(event: &Event, names: &Names) -> Told {
                 }
             ),
         ),
+        Event::PrioritySet { priority } => plain(
+            "priority_set",
+            &priority.project,
+            format!(
+                "{} has priority {} among projects that provide the same name",
+                priority.project, priority.priority
+            ),
+        ),
         Event::LimitSet {
             project,
             recipe,

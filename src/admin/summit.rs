@@ -337,6 +337,8 @@ methods! {
         second_pass: Option<bool>,
         /// Its share of the builders beside other projects, from 1 on; null: as it is.
         weight: Option<u32>,
+        /// How far up it stands among projects that provide the same name; 0 is normal, the highest is taken; null: as it is.
+        priority: Option<i32>,
     } -> Project;
 
     /// Chooses recipes of a project for a layer, or drops them from it.

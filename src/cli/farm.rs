@@ -28,14 +28,19 @@ pub(super) async fn project(host: &Host, project: &args::Project, out: &Out) -> 
             rebuild,
             second_pass,
             weight,
+            priority,
         } => {
             let ask = summit::ProjectPolicy {
                 name: name.clone(),
                 rebuild: rebuild.clone(),
                 second_pass: second_pass.as_deref().map(|word| word == "on"),
                 weight: *weight,
+                priority: *priority,
             };
-            let asks = ask.rebuild.is_none() && ask.second_pass.is_none() && ask.weight.is_none();
+            let asks = ask.rebuild.is_none()
+                && ask.second_pass.is_none()
+                && ask.weight.is_none()
+                && ask.priority.is_none();
             let found = match asks {
                 true => {
                     let show = summit::ProjectShow { name: name.clone() };
@@ -203,6 +208,7 @@ fn show_project(project: &ProjectView, out: &Out) -> Result<()> {
             };
             out.field("built again", format!("{}{second}", project.rebuild));
             out.field("share", project.weight.to_string());
+            out.field("priority", project.priority.to_string());
             out.field("url", &project.url);
             out.field(
                 "branch",

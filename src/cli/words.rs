@@ -80,6 +80,7 @@ fn sense_of(verb: &Verb, words: &[String]) -> Sense {
                 rebuild: None,
                 second_pass: None,
                 weight: None,
+                priority: None,
                 ..
             } => Sense::Looks,
             args::Project::Refresh { .. } => change(Right::Operate),

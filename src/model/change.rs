@@ -12,7 +12,7 @@ use super::level::LevelChange;
 use super::measure::{BuilderStop, Measures};
 use super::order::Usage;
 use super::profile::Profile;
-use super::project::{BasePackage, Policy, Project, RecipeLimit};
+use super::project::{BasePackage, Policy, Project, ProjectPriority, RecipeLimit};
 use super::proof::ProofChange;
 use super::who::Hold;
 use crate::id::{AttemptId, HostId, HostName, ProfileName, ProjectName, RecipeName};
@@ -42,6 +42,8 @@ pub struct Change {
     pub usages: Vec<(AttemptId, Usage)>,
     /// New or changed.
     pub policies: Vec<Policy>,
+    /// New or changed; a normal one is gone.
+    pub priorities: Vec<ProjectPriority>,
     /// New.
     pub measures: Vec<Measures>,
     /// New or changed; one without a time is gone.
@@ -82,6 +84,7 @@ impl Change {
         self.base_packages.extend(later.base_packages);
         self.usages.extend(later.usages);
         self.policies.extend(later.policies);
+        self.priorities.extend(later.priorities);
         self.recipe_limits.extend(later.recipe_limits);
         self.measures.extend(later.measures);
         self.builder_stops.extend(later.builder_stops);
@@ -106,6 +109,7 @@ impl Farm {
         for name in change.projects_gone {
             self.projects.remove(&name);
             self.policies.remove(&name);
+            self.priorities.remove(&name);
         }
         for profile in change.profiles {
             self.profiles.insert(profile.name.clone(), profile);
@@ -174,6 +178,9 @@ impl Farm {
                 Some(_) => self.recipe_limits.insert(key, limit),
                 None => self.recipe_limits.remove(&key),
             };
+        }
+        for row in change.priorities {
+            self.priorities.insert(row.project, row.priority);
         }
         let policies = change.policies.into_iter();
         self.policies

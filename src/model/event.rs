@@ -347,6 +347,11 @@ pub enum Event {
         /// Whose.
         owner: super::proof::HostOwner,
     },
+    /// Somebody decided which project is taken for a name that several provide.
+    PrioritySet {
+        /// Which, and how far up.
+        priority: super::project::ProjectPriority,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

@@ -1,4 +1,5 @@
-//! The farm in memory, and the one place that says which events it can take and what each of them changes. Pure: `weigh` answers with the rows that would change, `adopt` takes them in. Summit alone owns one.
+//! The farm in memory, and the one place that says which events it can take and what each of them changes. Pure: `weigh` answers
+//! with the rows that would change; `change` says what they are and takes them in. Summit alone owns one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub struct Farm {
     pub usages: BTreeMap<AttemptId, Usage>,
     /// When recipes are built again, by project; absent: the default.
     pub policies: BTreeMap<ProjectName, Policy>,
+    /// How far up projects stand that provide the same names; absent: 0.
+    pub priorities: BTreeMap<ProjectName, i32>,
     /// How long builds of a recipe may take, where an operator decided.
     pub recipe_limits: BTreeMap<(ProjectName, RecipeName), RecipeLimit>,
     /// What attempts took.
@@ -129,6 +132,11 @@ impl Farm {
         self.newest.get(target).and_then(|id| self.jobs.get(id))
     }
 
+    /// How far up a project stands among those that provide the same name.
+    pub fn priority(&self, project: &ProjectName) -> i32 {
+        self.priorities.get(project).copied().unwrap_or(0)
+    }
+
     /// The newest job of every target, in no order.
     pub fn newest_jobs(&self) -> impl Iterator<Item = &Arc<Job>> {
         self.newest.values().filter_map(|id| self.jobs.get(id))
@@ -191,6 +199,7 @@ impl Farm {
             | Event::HostSeen { .. }
             | Event::BaseDeclared { .. }
             | Event::PolicySet { .. }
+            | Event::PrioritySet { .. }
             | Event::LimitSet { .. }
             | Event::CacheSet { .. }
             | Event::RecipeHeld { .. }
@@ -334,6 +343,15 @@ impl Farm {
                     return Err(Refusal::Repeat);
                 }
                 change.policies.push(policy.clone());
+            }
+            Event::PrioritySet { priority } => {
+                if !self.projects.contains_key(&priority.project) {
+                    return Err(unknown(&priority.project));
+                }
+                if self.priority(&priority.project) == priority.priority {
+                    return Err(Refusal::Repeat);
+                }
+                change.priorities.push(priority.clone());
             }
             Event::LimitSet {
                 project,

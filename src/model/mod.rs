@@ -34,7 +34,7 @@ pub use order::{
 };
 pub use peer::{Peer, PeerState, PeerTrust, Rights, Ticket};
 pub use profile::{Base, Executor, IsaLevel, Profile, Remote};
-pub use project::{BasePackage, Policy, Project, Rebuild, RecipeLimit, Tip};
+pub use project::{BasePackage, Policy, Project, ProjectPriority, Rebuild, RecipeLimit, Tip};
 pub use proof::{Comparison, Conviction, HostOwner, ProofPolicy, RiseRule};
 pub use say::{BuilderReport, Expectation, Glance, Role, Say, Vitals};
 pub use who::{Blame, Hold, Who};

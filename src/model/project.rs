@@ -100,6 +100,15 @@ pub struct RecipeLimit {
     pub at: Stamp,
 }
 
+/// How far up a project stands among those that provide the same name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectPriority {
+    /// The project.
+    pub project: ProjectName,
+    /// The highest one is taken; 0 is normal, and needs no row.
+    pub priority: i32,
+}
+
 /// What an operator decided about a project: when its recipes are built again, and its share of the builders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {

@@ -3,7 +3,10 @@
 use super::*;
 use crate::health::{DiskSample, Judgement, Sample, Verdict};
 use crate::id::{Arch, HostId, JobId, PackageName, VersionId};
-use crate::model::say::{BuilderReport, Expectation};
+use crate::model::cache::{CacheProgram, CacheSpec, CacheState};
+use crate::model::measure::{Measures, PhaseTime};
+use crate::model::proof::{Cause, Difference, Finding, Level};
+use crate::model::say::{BuilderReport, Expectation, Glance, Repository, ToolSpec, Vitals};
 use crate::model::{
     Artefact, ArtefactKind, Base, Blame, BlobRef, BuildOrder, Executor, Input, InputFrom, IsaLevel,
     OrderLimits, Outcome, ProfileSpec, Usage,
@@ -314,12 +317,9 @@ fn report() -> BuilderReport {
     }
 }
 
-/// Everything that actors say to each other, in the order of its enum.
-fn ring() -> Vec<model::Say> {
-    use model::Say;
-    let attempt = ATTEMPT;
-    let expectation = Expectation {
-        attempt,
+fn expectation() -> Expectation {
+    Expectation {
+        attempt: ATTEMPT,
         builder: HostId([0xdd; 32]),
         source: "nano".parse().unwrap(),
         version: "7.2".into(),
@@ -327,18 +327,24 @@ fn ring() -> Vec<model::Say> {
         build_release: 1,
         arch: Arch::X86_64,
         channel: "main".parse().unwrap(),
-    };
+    }
+}
+
+/// Everything that actors say to each other.
+fn ring() -> Vec<model::Say> {
+    use model::Say;
+    let attempt = ATTEMPT;
     let Outcome::Built { artefacts, .. } = built() else {
         unreachable!()
     };
-    vec![
+    let mut all = vec![
         Say::Build(Box::new(order())),
         Say::Cancel {
             attempt,
             why: "c".into(),
         },
         Say::Heard { attempt },
-        Say::Expect(Box::new(expectation)),
+        Say::Expect(Box::new(expectation())),
         Say::Forget { attempt },
         Say::Report(Box::new(report())),
         Say::Accepted { attempt },
@@ -381,6 +387,132 @@ fn ring() -> Vec<model::Say> {
         },
         Say::Moved { attempt, bytes: 6 },
         Say::Cached { bytes: 7 },
+    ];
+    all.extend(proofs());
+    all.extend(watched());
+    all
+}
+
+/// What is said of builders and of what runs on them.
+fn watched() -> [model::Say; 5] {
+    use model::Say;
+    let attempt = ATTEMPT;
+    let glance = Glance {
+        silent_ms: 1,
+        idle_ms: 2,
+        cpu_ms: 3,
+        memory_bytes: 4,
+        memory_peak_bytes: 5,
+        disk_bytes: Some(6),
+        processes: 7,
+    };
+    let vitals = Vitals {
+        temperature_c: Some(1.0),
+        disk_floor_bytes: 2,
+        reclaimed_bytes: 3,
+        parked: 4,
+    };
+    let cache = CacheState {
+        profile: "p".parse().unwrap(),
+        program: CacheProgram::Ccache,
+        present: true,
+        hits: 1,
+        misses: 2,
+        bytes: Some(3),
+        bytes_max: 4,
+    };
+    let measures = Measures {
+        attempt,
+        usage: Usage::default(),
+        phases: vec![PhaseTime {
+            name: "build".into(),
+            started_ms: 1,
+            took_ms: 2,
+            log_offset: 3,
+        }],
+        evidence: vec!["e".into()],
+    };
+    [
+        Say::Measured(Box::new(measures)),
+        Say::Glanced { attempt, glance },
+        Say::Vitals(Box::new(vitals)),
+        Say::Processor {
+            features: vec!["avx2".into()],
+        },
+        Say::Caches {
+            caches: vec![cache],
+        },
+    ]
+}
+
+/// What is said of comparisons and measurements, and of builds that need more than an order.
+fn proofs() -> [model::Say; 8] {
+    use model::Say;
+    let attempt = ATTEMPT;
+    let order = Box::new(order());
+    let finding = Finding {
+        level: Level::Files,
+        artefacts: 2,
+        same: 1,
+        bytes: 3,
+        differences: vec![Difference {
+            artefact: "a".into(),
+            path: Some("bin/a".into()),
+            cause: Cause::Bit,
+            published_bytes: Some(4),
+            rebuilt_bytes: None,
+            offset: Some(5),
+            section: Some(".text".into()),
+            text: "t".into(),
+        }],
+        unlisted: 6,
+        causes: vec![(Cause::Bit, 7)],
+        published: Digest([0xaa; 32]),
+        rebuilt: Digest([0xbb; 32]),
+    };
+    let Outcome::Built { artefacts, .. } = built() else {
+        unreachable!()
+    };
+    [
+        Say::BuildWith {
+            order: order.clone(),
+            tool: Box::new(ToolSpec {
+                repositories: vec![Repository {
+                    name: "r".into(),
+                    uri: "u".into(),
+                    priority: -1,
+                }],
+            }),
+        },
+        Say::Open {
+            channel: "main".parse().unwrap(),
+            arch: Arch::X86_64,
+        },
+        Say::Examine {
+            attempt,
+            builder: HostId([0xdd; 32]),
+            publication: ATTEMPT,
+        },
+        Say::Examined {
+            attempt,
+            finding: Box::new(finding),
+            evidence: artefacts,
+        },
+        Say::Measure {
+            order: order.clone(),
+            levels: vec![IsaLevel::Baseline, IsaLevel::V3x],
+            runs: 5,
+        },
+        Say::BuildCached {
+            order,
+            cache: CacheSpec {
+                program: CacheProgram::Ccache,
+                trust: PeerTrust::Trusted,
+                bytes_max: 6,
+            },
+        },
+        Say::Stage(Box::new(expectation())),
+        Say::Staged { attempt },
     ]
 }
 

@@ -96,6 +96,77 @@ fn with_new_lib(rebuild: Rebuild) -> Planner {
     planner
 }
 
+/// Two projects that provide the same name: `p` by its newer `one`, `q` by its older `two`.
+fn two_providers() -> Planner {
+    let mut newer = recipe("one", &[], &["binary(tool)"]);
+    newer.release = 7;
+    let user = recipe("user", &["binary(tool)"], &[]);
+    let mut planner = planner(&[newer, user]);
+    let mut other = catalog(&[recipe("two", &[], &["binary(tool)"])]);
+    other.project = "q".parse().unwrap();
+    prefer(&mut planner, 0);
+    planner.set_catalog(&other);
+    planner
+}
+
+/// Sets the priority of project `q`.
+fn prefer(planner: &mut Planner, priority: i32) {
+    let rules = ProjectRules {
+        profiles: vec!["main".parse().unwrap()],
+        chosen: Default::default(),
+        priority,
+        rebuild: Rebuild::Broken,
+        second_pass: false,
+    };
+    planner.set_project(&"q".parse().unwrap(), rules);
+    planner.settle(1_000);
+}
+
+#[test]
+fn of_several_that_provide_a_name_the_project_of_the_highest_priority_is_taken_then_the_newest() {
+    let mut planner = two_providers();
+    let tools = [
+        meta("one", 7, &["binary(tool)"], &[]),
+        meta("two", 1, &["binary(tool)"], &[]),
+    ];
+    planner.set_index(&channel(), &tools);
+    for (priority, taken) in [
+        (0, "one"),
+        (1, "two"),
+        (-1, "one"),
+        (1_000, "two"),
+        (0, "one"),
+    ] {
+        prefer(&mut planner, priority);
+        let edges = planner.edges_of(&target("user"));
+        let providers = edges.iter().map(|edge| edge.provider.recipe.as_str());
+        assert_eq!(providers.collect::<Vec<_>>(), [taken], "{priority}");
+        let root = planner.closure(&target("user")).unwrap();
+        let packages = root.packages.iter().map(|package| package.name.as_str());
+        assert_eq!(packages.collect::<Vec<_>>(), [taken], "{priority}");
+    }
+}
+
+#[test]
+fn a_provider_that_is_preferred_is_waited_for_although_the_other_is_there() {
+    let mut planner = two_providers();
+    planner.set_index(&channel(), &[meta("one", 7, &["binary(tool)"], &[])]);
+    let two = Target {
+        project: "q".parse().unwrap(),
+        ..target("two")
+    };
+    planner.open(&target("user"), JobId(1), &Because::Missing);
+    planner.open(&two, JobId(2), &Because::Missing);
+    planner.settle(1_000);
+    assert_eq!(planner.waits_for(&target("user")), []);
+    prefer(&mut planner, 1);
+    let waits = planner.waits_for(&target("user"));
+    assert!(
+        waits.len() == 1 && waits[0].text.contains("two"),
+        "{waits:?}"
+    );
+}
+
 #[test]
 fn by_default_and_with_none_a_provider_that_stays_the_same_has_nothing_built_again() {
     for rebuild in [Rebuild::Broken, Rebuild::None] {

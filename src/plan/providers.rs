@@ -138,17 +138,28 @@ impl Index {
             .max()
     }
 
-    /// The package that is taken for a name on this architecture: the newest, then the first by name.
-    pub fn find(&self, name: NameId, arch: Arch) -> Option<(u32, &Package)> {
-        self.providers
-            .get(&name)?
-            .iter()
+    /// The package that is taken for a name on this architecture: of the recipe `maker`, then the newest, then the first by name.
+    /// `maker` is asked only where there is a choice.
+    pub fn find<'a>(
+        &self,
+        name: NameId,
+        arch: Arch,
+        maker: impl Fn() -> Option<&'a str>,
+    ) -> Option<(u32, &Package)> {
+        let all = self.providers.get(&name)?;
+        let maker = match all.len() {
+            0 | 1 => None,
+            _ => maker(),
+        };
+        all.iter()
             .filter_map(|slot| Some((*slot, self.get(*slot)?)))
             .filter(|(_, package)| package.arch == arch)
             .max_by(|(_, a), (_, b)| {
-                (a.release, a.build_release)
-                    .cmp(&(b.release, b.build_release))
-                    .then_with(|| b.name.cmp(&a.name))
+                let rank = |package: &Package| {
+                    let wanted = maker.is_some_and(|maker| *package.recipe == *maker);
+                    (wanted, package.release, package.build_release)
+                };
+                rank(a).cmp(&rank(b)).then_with(|| b.name.cmp(&a.name))
             })
     }
 

@@ -97,6 +97,13 @@ impl Planner {
             .copied()
     }
 
+    /// The name of the recipe that is taken for a name: its packages are taken too, although another recipe's have a higher
+    /// release.
+    fn maker_of(&self, p: ProfileIx, name: NameId) -> Option<&str> {
+        let recipe = self.recipes.get(self.provider_of(p, name)?)?;
+        Some(recipe.name.as_str())
+    }
+
     /// The recipes that a recipe is built with and the needs that each serves; itself left out.
     pub(super) fn providers_of(
         &self,
@@ -156,7 +163,7 @@ impl Planner {
                     .map(|target| target.recipe.to_string()),
             );
         }
-        match self.look_up(row, name) {
+        match self.look_up(row, name, || None) {
             Some(Found::Package(place, slot)) => {
                 let kind = match row.sources.get(place).map(Source::kind) {
                     Some(ServedBy::Remote) => "remote",
@@ -173,8 +180,14 @@ impl Planner {
         }
     }
 
-    /// Where a name comes from in this profile, recipes aside.
-    pub(super) fn look_up(&self, p: &ProfileRow, name: NameId) -> Option<Found> {
+    /// Where a name comes from in this profile, recipes aside. Where several packages of one source provide it, those of the
+    /// recipe `maker` come first.
+    fn look_up<'a>(
+        &self,
+        p: &ProfileRow,
+        name: NameId,
+        maker: impl Fn() -> Option<&'a str>,
+    ) -> Option<Found> {
         let arch = p.profile.as_ref()?.arch;
         let name = self.written_for(name, arch);
         p.sources.iter().enumerate().find_map(|(place, source)| {
@@ -185,7 +198,7 @@ impl Planner {
             {
                 return Some(Found::Base);
             }
-            let (slot, package) = self.indexes.get(source)?.find(name, arch)?;
+            let (slot, package) = self.indexes.get(source)?.find(name, arch, &maker)?;
             Some(match package.sha256 {
                 Some(_) if !self.never.contains(&*package.name) => Found::Package(place, slot),
                 Some(_) | None => Found::Base,
@@ -195,7 +208,7 @@ impl Planner {
 
     /// What stands in when the recipe that provides a name is not built yet.
     pub(super) fn stand_in(&self, p: &ProfileRow, name: NameId) -> Option<ServedBy> {
-        match self.look_up(p, name)? {
+        match self.look_up(p, name, || None)? {
             Found::Package(place, ..) => p.sources.get(place).map(Source::kind),
             Found::Base => Some(ServedBy::Base),
         }
@@ -224,7 +237,7 @@ impl Planner {
         };
         let mut todo: Vec<(usize, u32)> = Vec::new();
         for (name, origin) in self.needs(row, r) {
-            match self.look_up(row, name) {
+            match self.look_up(row, name, || self.maker_of(p, name)) {
                 _ if held(name) => {}
                 Some(Found::Package(place, slot)) => {
                     if search.packages.insert((place, slot)) {
@@ -249,9 +262,8 @@ impl Planner {
                 continue;
             };
             for name in package.depends.iter() {
-                let found = *seen
-                    .entry(*name)
-                    .or_insert_with(|| match self.look_up(row, *name) {
+                let found = *seen.entry(*name).or_insert_with(|| {
+                    match self.look_up(row, *name, || self.maker_of(p, *name)) {
                         Some(Found::Package(place, slot)) => {
                             if search.packages.insert((place, slot)) {
                                 todo.push((place, slot));
@@ -260,7 +272,8 @@ impl Planner {
                         }
                         Some(Found::Base) => true,
                         None => false,
-                    });
+                    }
+                });
                 if !found {
                     let wanted_by = Some(package.name.clone());
                     search.missing.insert(Missing {

@@ -1,4 +1,4 @@
-//! Which jobs should exist: recipes compared with the published channel, and what follows from a publication.
+//! Which jobs should exist: recipes compared with the published channel.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -15,8 +15,8 @@ use crate::model::isa::Measurement;
 use crate::model::level::ChoiceKey;
 use crate::model::{
     Alarm, Attempt, BasePackage, BuildOrder, BuilderStop, BuiltWith, Change, Choice, Comparison,
-    Conviction, Farm, Hold, HostOwner, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy,
-    RecipeLimit, RiseRule, Usage,
+    Conviction, Farm, Hold, HostOwner, Job, Layer, Measures, Policy, Profile, Project,
+    ProjectPriority, ProofPolicy, RecipeLimit, RiseRule, Usage,
 };
 
 impl Row for Project {
@@ -152,6 +152,15 @@ impl Row for Alarm {
 
 impl Row for Policy {
     const TREE: &'static str = "policy";
+    const SHAPE: u8 = 1;
+    type Key = ProjectName;
+    fn key(&self) -> ProjectName {
+        self.project.clone()
+    }
+}
+
+impl Row for ProjectPriority {
+    const TREE: &'static str = "project_priority";
     const SHAPE: u8 = 1;
     type Key = ProjectName;
     fn key(&self) -> ProjectName {
@@ -351,6 +360,7 @@ pub fn writes(change: &Change) -> WriteSet {
     for name in &change.projects_gone {
         set.delete::<Project>(name);
         set.delete::<Policy>(name);
+        set.delete::<ProjectPriority>(name);
     }
     change.projects.iter().for_each(|row| {
         set.put(row);
@@ -395,6 +405,12 @@ pub fn writes(change: &Change) -> WriteSet {
     change.policies.iter().for_each(|row| {
         set.put(row);
     });
+    for row in &change.priorities {
+        match row.priority {
+            0 => set.delete::<ProjectPriority>(&row.key()),
+            _ => set.put(row),
+        };
+    }
     change.measures.iter().for_each(|row| {
         set.put(row);
     });
@@ -502,6 +518,9 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<Policy>() {
         change.policies.push(row?);
+    }
+    for row in store.scan::<ProjectPriority>() {
+        change.priorities.push(row?);
     }
     for row in store.scan::<RecipeLimit>() {
         change.recipe_limits.push(row?);

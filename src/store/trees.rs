@@ -67,8 +67,8 @@ pub fn known() -> Vec<Tree> {
     use super::farm::{AttemptUsage, KnownHost, OrderRow, RecipeHold};
     use crate::model::{
         Alarm, Attempt, BasePackage, BuilderStop, BuiltWith, Choice, Comparison, Conviction,
-        HostOwner, Job, Layer, Measures, Policy, Profile, Project, ProofPolicy, RecipeLimit,
-        RiseRule,
+        HostOwner, Job, Layer, Measures, Policy, Profile, Project, ProjectPriority, ProofPolicy,
+        RecipeLimit, RiseRule,
     };
     vec![
         Tree::of::<events::EventRow>(),
@@ -81,6 +81,7 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<BasePackage>(),
         Tree::of::<AttemptUsage>(),
         Tree::of::<Policy>(),
+        Tree::of::<ProjectPriority>(),
         Tree::of::<Measures>(),
         Tree::of::<BuilderStop>(),
         Tree::of::<Comparison>(),

@@ -6,6 +6,7 @@ pub mod git_server;
 pub mod host;
 pub mod python;
 pub mod repo;
+pub mod stones;
 
 /// A directory of a test's own, gone with the value.
 pub fn place(prefix: &str) -> tempfile::TempDir {

@@ -42,20 +42,16 @@ impl State {
             let seen = running.map(|running| running.watch.look());
             let glance = seen.as_ref().map(|seen| seen.glance);
             SlotView {
-                slot,
-                job: attempt.map(|attempt| attempt.job),
-                try_no: attempt.map(|attempt| attempt.try_no),
                 recipe: running.map(|running| running.recipe.clone()),
                 phase: seen.as_ref().map(|seen| seen.stage.clone()),
                 since: running.map(|running| running.since),
-                progress: None,
                 silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
                 cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
                 memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
                 disk_bytes: glance.and_then(|glance| glance.disk_bytes),
                 io_bytes: seen.as_ref().map(|seen| seen.moved_bytes),
                 log_bytes: seen.as_ref().map(|seen| seen.log_bytes),
-                with_slot: None,
+                ..SlotView::of(slot, *attempt)
             }
         });
         let sample = &self.sample;

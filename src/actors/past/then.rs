@@ -358,20 +358,10 @@ impl Then {
         let slots = builds.iter().map(|attempt| {
             let job = farm.jobs.get(&attempt.id.job);
             SlotView {
-                slot: attempt.slot,
-                job: Some(attempt.id.job),
-                try_no: Some(attempt.id.try_no),
                 recipe: job.map(|job| job.target.recipe.to_string()),
                 phase: self.inner.past.phase(attempt, self.at()),
                 since: Some(attempt.started.unwrap_or(attempt.assigned)),
-                progress: None,
-                silent_s: None,
-                cpu_s: None,
-                memory_peak_bytes: None,
-                disk_bytes: None,
-                io_bytes: None,
-                log_bytes: None,
-                with_slot: None,
+                ..SlotView::of(attempt.slot, Some(attempt.id))
             }
         });
         Some(BuilderView {

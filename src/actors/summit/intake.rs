@@ -85,7 +85,7 @@ impl State {
         ProjectRules {
             profiles: whole,
             chosen: chosen.collect(),
-            priority: 0,
+            priority: self.farm.priority(project),
             rebuild: policy.map(|policy| policy.rebuild).unwrap_or_default(),
             second_pass: policy.is_some_and(|policy| policy.second_pass),
         }

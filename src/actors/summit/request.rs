@@ -15,11 +15,14 @@ use crate::fault::{Fault, Kind, Result};
 use crate::id::{ChannelName, JobId, ProjectName, RecipeName, Stamp};
 use crate::model::cache::{CACHE_BYTES, CACHE_BYTES_MIN, CacheProgram, CacheRule};
 use crate::model::{
-    Because, Event, Executor, Hold, JobState, Policy, Profile, Reading, Rebuild, Target, Who,
+    Because, Event, Executor, Hold, JobState, Policy, Profile, ProjectPriority, Reading, Rebuild,
+    Target, Who,
 };
 
 /// Shares beyond this are no longer shares.
 const WEIGHT_MAX: u32 = 1_000;
+/// Projects that stand so far up or down are ordered well enough.
+const PRIORITY_MAX: i32 = 1_000;
 
 pub(super) fn who(caller: &Caller) -> Who {
     caller.who()
@@ -297,15 +300,26 @@ impl State {
             second_pass,
             weight,
         };
-        match self
-            .record_one(who(caller), Event::PolicySet { policy })
-            .await?
-        {
-            Ok(()) | Err(crate::model::Refusal::Repeat) => Ok(self
-                .project_view(&project)
-                .map(|project| ProjectReply { project })),
-            Err(refusal) => Ok(Err(refused(&refusal))),
+        let mut events = Vec::new();
+        if wish.rebuild.is_some() || wish.second_pass.is_some() || wish.weight.is_some() {
+            events.push((who(caller), Event::PolicySet { policy }));
         }
+        if let Some(priority) = wish.priority {
+            let priority = ProjectPriority {
+                project: project.clone(),
+                priority: priority.clamp(-PRIORITY_MAX, PRIORITY_MAX),
+            };
+            events.push((who(caller), Event::PrioritySet { priority }));
+        }
+        for answer in self.record(events).await? {
+            match answer {
+                Ok(()) | Err(crate::model::Refusal::Repeat) => {}
+                Err(refusal) => return Ok(Err(refused(&refusal))),
+            }
+        }
+        Ok(self
+            .project_view(&project)
+            .map(|project| ProjectReply { project }))
     }
 
     /// A profile with what belongs to it.

@@ -363,6 +363,11 @@ impl State {
                 self.weigh_accounts(&policy.project);
                 self.replan = true;
             }
+            Event::PrioritySet { priority } => {
+                let rules = self.rules(&priority.project);
+                self.planner.set_project(&priority.project, rules);
+                self.replan = true;
+            }
             Event::LevelChosen { choice } => self.choice_moved(&choice.project.clone()),
             Event::LevelDropped { project, .. } => self.choice_moved(project),
             Event::JobReleased { job } => self.schedule.take(Happened::Held(*job, None), now),

@@ -299,6 +299,7 @@ impl State {
                 .into(),
             second_pass: policy.is_some_and(|policy| policy.second_pass),
             weight: policy.map_or(1, |policy| policy.weight.max(1)),
+            priority: self.farm.priority(name),
         })
     }
 
@@ -394,9 +395,6 @@ impl State {
             let glance = attempt.and_then(|attempt| self.wards.glances.get(&attempt));
             let compared = attempt.and_then(|attempt| self.compared_in(attempt));
             SlotView {
-                slot,
-                job: attempt.map(|attempt| attempt.job),
-                try_no: attempt.map(|attempt| attempt.try_no),
                 recipe: attempt
                     .and_then(|attempt| self.farm.jobs.get(&attempt.job))
                     .map(|job| job.target.recipe.to_string())
@@ -405,14 +403,13 @@ impl State {
                     .map(|progress| progress.stage.clone())
                     .or_else(|| compared.and_then(|(_, phase)| phase)),
                 since: row.map(|row| row.started.unwrap_or(row.assigned)),
-                progress: None,
                 silent_s: glance.map(|glance| glance.silent_ms as f64 / 1000.0),
                 cpu_s: glance.map(|glance| glance.cpu_ms as f64 / 1000.0),
                 memory_peak_bytes: glance.map(|glance| glance.memory_peak_bytes),
                 disk_bytes: glance.and_then(|glance| glance.disk_bytes),
                 io_bytes: attempt.and_then(|attempt| self.wards.moved.get(&attempt).copied()),
                 log_bytes: progress.map(|progress| progress.log_bytes),
-                with_slot: None,
+                ..SlotView::of(slot, *attempt)
             }
         });
         Some(BuilderView {

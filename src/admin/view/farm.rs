@@ -103,6 +103,8 @@ views! {
         pub second_pass: bool,
         /// Its share of the builders beside other projects; 1 is normal.
         pub weight: u32,
+        /// How far up it stands among projects that provide the same name; 0 is normal, the highest is taken.
+        pub priority: i32,
     }
 
     /// One recipe, short.

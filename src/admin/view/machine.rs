@@ -332,15 +332,12 @@ views! {
 }
 
 impl SlotView {
-    /// A further slot of an attempt that stands in an earlier one too; `None`: it is the first of its attempt, or free.
-    pub fn beside(slots: &[Option<AttemptId>], slot: u32) -> Option<SlotView> {
-        let attempt = slots.get(slot as usize).copied().flatten()?;
-        let first = (0..).zip(slots).find(|(_, other)| **other == Some(attempt));
-        let (first, _) = first.filter(|(first, _)| *first < slot)?;
-        Some(SlotView {
+    /// A slot of which only the attempt in it is known; `None`: it is idle.
+    pub fn of(slot: u32, attempt: Option<AttemptId>) -> SlotView {
+        SlotView {
             slot,
-            job: Some(attempt.job),
-            try_no: Some(attempt.try_no),
+            job: attempt.map(|attempt| attempt.job),
+            try_no: attempt.map(|attempt| attempt.try_no),
             recipe: None,
             phase: None,
             since: None,
@@ -351,7 +348,18 @@ impl SlotView {
             disk_bytes: None,
             io_bytes: None,
             log_bytes: None,
+            with_slot: None,
+        }
+    }
+
+    /// A further slot of an attempt that stands in an earlier one too; `None`: it is the first of its attempt, or free.
+    pub fn beside(slots: &[Option<AttemptId>], slot: u32) -> Option<SlotView> {
+        let attempt = slots.get(slot as usize).copied().flatten()?;
+        let first = (0..).zip(slots).find(|(_, other)| **other == Some(attempt));
+        let (first, _) = first.filter(|(first, _)| *first < slot)?;
+        Some(SlotView {
             with_slot: Some(first),
+            ..SlotView::of(slot, Some(attempt))
         })
     }
 }

@@ -55,7 +55,7 @@ pub(in crate::cli) enum Project {
     },
     /// When its recipes are built again although nobody changed them; without options: what holds now
     #[command(
-        after_help = "Examples:\n  massif project policy main --rebuild transitive\n  massif project policy main --second-pass on"
+        after_help = "Examples:\n  massif project policy main --rebuild transitive\n  massif project policy main --second-pass on\n  massif project policy ours --priority 10"
     )]
     Policy {
         /// Its name
@@ -69,6 +69,9 @@ pub(in crate::cli) enum Project {
         /// Its share of the builders beside other projects; 1 is normal
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
         weight: Option<u32>,
+        /// When several projects provide a name, the one with the highest number is taken, then the newest release; 0 is normal
+        #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+        priority: Option<i32>,
     },
     /// Recipes that are built for a layer too: a profile that was added with `--over`; without recipes: what is chosen
     #[command(
