@@ -76,18 +76,7 @@ async fn follow(
     let mut client = connect().await?;
     let status = client.call(&host::Status {}).await?.status;
     let since = Seq(status.seq.0.saturating_sub(PAST_EVENTS));
-    let mut listener = Keeper {
-        client,
-        tell: tell.clone(),
-        changed: BTreeSet::new(),
-        read_at: None,
-        builders_at: None,
-        peers_at: None,
-        card_known: false,
-        visible_at: None,
-        status_at: None,
-        gone: false,
-    };
+    let mut listener = Keeper::new(client, tell);
     listener.send(News::Status(Box::new(status))).await;
     let watching = connect().await?;
     let ask = host::Watch {
@@ -146,6 +135,21 @@ fn is_due(at: Option<Instant>, every: Duration) -> bool {
 }
 
 impl Keeper {
+    fn new(client: Client, tell: &Teller) -> Keeper {
+        Keeper {
+            client,
+            tell: tell.clone(),
+            changed: BTreeSet::new(),
+            read_at: None,
+            builders_at: None,
+            peers_at: None,
+            card_known: false,
+            visible_at: None,
+            status_at: None,
+            gone: false,
+        }
+    }
+
     async fn send(&mut self, news: News) {
         self.gone |= self.tell.send(news).await.is_err();
     }
@@ -318,18 +322,7 @@ pub async fn snapshot(connect: &Connect, tell: &Teller) -> Result<()> {
         limit: Some(u32::try_from(PAST_EVENTS).unwrap_or(u32::MAX)),
     };
     let events = client.call(&ask).await?;
-    let mut keeper = Keeper {
-        client,
-        tell: tell.clone(),
-        changed: BTreeSet::new(),
-        read_at: None,
-        builders_at: None,
-        peers_at: None,
-        card_known: false,
-        visible_at: None,
-        status_at: None,
-        gone: false,
-    };
+    let mut keeper = Keeper::new(client, tell);
     keeper.send(News::Status(Box::new(status))).await;
     keeper.send(News::Link(Link::Live)).await;
     keeper.events(events).await;

@@ -8,7 +8,7 @@ use crate::actors::now;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::HostId;
 use crate::model::peer::{Peer, PeerTrust, Revocation, Rights};
-use crate::model::{PeerChange, PeerState, Role, Who};
+use crate::model::{PeerState, Role, Who};
 use crate::net::card::Card;
 use crate::net::words::pair_words;
 use crate::store::{AppendLog, Options, Store, WriteSet};
@@ -66,16 +66,7 @@ impl Links {
             role.as_str(),
             peer.words
         );
-        self.note(
-            who,
-            PeerChange::Approved,
-            Some(peer.id),
-            peer.name.as_str(),
-            text,
-        )
-        .await;
-        self.seen(&peer).await;
-        self.belongs(&peer);
+        self.approved(who, &peer, text).await;
         Ok(Arc::new(peer))
     }
 }

@@ -194,17 +194,16 @@ impl Links {
             peer.trust.as_str(),
             peer.words
         );
-        self.note(
-            who,
-            PeerChange::Approved,
-            Some(peer.id),
-            peer.name.as_str(),
-            text,
-        )
-        .await;
-        self.seen(&peer).await;
-        self.belongs(&peer);
+        self.approved(who, &peer, text).await;
         Ok(Arc::new(peer))
+    }
+
+    /// Says that a peer was let in, and does what follows.
+    pub(super) async fn approved(&self, who: Who, peer: &Peer, text: String) {
+        let (name, id) = (peer.name.as_str(), Some(peer.id));
+        self.note(who, PeerChange::Approved, id, name, text).await;
+        self.seen(peer).await;
+        self.belongs(peer);
     }
 
     /// The farm learns what a builder is called.
