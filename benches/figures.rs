@@ -1,5 +1,9 @@
 //! The figures of the README: `cargo bench --bench figures -- NAME...`, all without a name.
 
+#[path = "../tests/common/clock.rs"]
+#[allow(dead_code, reason = "tests use the rest of it")]
+mod clock;
+
 #[path = "figures/builders.rs"]
 mod builders;
 #[path = "figures/dash.rs"]
@@ -16,6 +20,8 @@ mod plan;
 mod proof;
 #[path = "figures/published.rs"]
 mod published;
+#[path = "figures/rebuilt.rs"]
+mod rebuilt;
 #[path = "figures/ring.rs"]
 mod ring;
 #[path = "figures/root.rs"]

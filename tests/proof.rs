@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::common::clock;
 use crate::common::farm::{Farm, shared};
 use crate::common::repo::Repo;
 use crate::hosts::rig::{Node, Place};
@@ -161,13 +162,16 @@ fn idle_builders_compare_by_themselves_and_give_way_to_real_work() {
     }
 }
 
-/// The packed recipe among the blobs of a host.
-pub fn packed_recipe(dir: &Path) -> (String, Vec<u8>) {
-    packed_with(dir, "")
+/// How a farm that does not lie packs a recipe: where it lies among its blobs, and its bytes.
+pub fn packed(repo: &Repo, name: &str) -> (String, Vec<u8>) {
+    let farm = Farm::start();
+    farm.ok(&["project", "add", "test", &repo.url()]);
+    farm.published(name);
+    packed_in(farm.dir(), name)
 }
 
-/// The same of the recipe with these words in it.
-fn packed_with(dir: &Path, words: &str) -> (String, Vec<u8>) {
+/// The packed recipe with these words in it, among the blobs of a host.
+fn packed_in(dir: &Path, words: &str) -> (String, Vec<u8>) {
     let has = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         text.contains(words)
@@ -219,13 +223,7 @@ pub fn here(builders: &Value, names: &[&str]) -> bool {
 fn of_three_builders_the_one_that_lies_is_found_and_what_it_published_is_built_again() {
     let mut repo = Repo::new();
     add(&mut repo, "alpha", honest("alpha", ""));
-    // How the recipe is packed is known from a farm that does not lie.
-    let recipe = {
-        let farm = Farm::start();
-        farm.ok(&["project", "add", "test", &repo.url()]);
-        farm.published("alpha");
-        packed_recipe(farm.dir())
-    };
+    let recipe = packed(&repo, "alpha");
     let place = Place::new();
     let crest = place.summit("30s");
     let liar = place.builder(&crest, "liar", &[]);
@@ -296,12 +294,7 @@ fn a_builder_that_lies_one_time_in_twenty_is_found() {
         repo.write(&format!("p/{name}/stone.yaml"), honest(name, ""));
     }
     repo.commit("Add twenty");
-    let recipe = {
-        let farm = Farm::start();
-        farm.ok(&["project", "add", "test", &repo.url()]);
-        farm.published("pack13");
-        packed_with(farm.dir(), "pack13")
-    };
+    let recipe = packed(&repo, "pack13");
     let place = Place::new();
     let crest = place.summit("30s");
     let liar = place.builder(&crest, "liar", &[]);
@@ -351,6 +344,17 @@ fn a_comparison_goes_to_a_builder_of_another_owner_if_there_is_one() {
     assert_eq!(shown["proof"]["owner"], "ben", "{shown:#}");
     let made = crest.json(&["compare", "alpha"]);
     assert_eq!(made["builder"], "north", "{made:#}");
+    // By itself too, where two are idle and one of them is another owner's.
+    add(&mut repo, "beta", honest("beta", ""));
+    crest.published("beta");
+    crest.until(&["builder", "list"], |all| {
+        here(all, &["east", "west", "north", "south"])
+    });
+    crest.ok(&["channel", "policy", "main", "--compare-idle", "on"]);
+    let list = crest.until(&["compare", "list", "--recipe", "beta"], |list| {
+        list["comparisons"][0]["state"] == "done"
+    });
+    assert_eq!(list["comparisons"][0]["builder"], "north", "{list:#}");
     let long = "x".repeat(200);
     assert!(
         crest
@@ -408,7 +412,7 @@ fn a_rebuild_that_fails_proves_nothing_and_one_that_is_killed_is_begun_anew() {
     let mut farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
     farm.published("alpha");
-    let (name, bytes) = packed_recipe(farm.dir());
+    let (name, bytes) = packed_in(farm.dir(), "alpha");
     let blob = farm.dir().join("blobs").join(name);
     std::fs::remove_file(&blob).unwrap();
     std::fs::write(&blob, instead(&bytes, b"false # xx ")).unwrap();
@@ -448,9 +452,20 @@ fn a_rebuild_that_fails_proves_nothing_and_one_that_is_killed_is_begun_anew() {
     farm.ok(&["store", "check"]);
 }
 
-/// On a second host, in another directory, on half the cores.
+/// A recipe that writes down when it was built, and of when its files are.
+fn dated(name: &str) -> String {
+    honest(name, "").replace(
+        "echo honest release",
+        &format!(
+            "date +%%s > when ; stat -c %%Y when > of ; cp when of %(installroot)%(datadir)/{name}/ ; echo honest release"
+        ),
+    )
+}
+
+/// On a second host, in another directory, on half the cores, a day later.
 #[test]
-fn the_four_upstreams_are_the_same_bytes_on_a_second_host() {
+fn the_four_upstreams_are_the_same_bytes_on_a_second_host_a_day_later() {
+    const DAY_S: i64 = 86_400;
     let Some(mirror) = shared("data/upstreams") else {
         return;
     };
@@ -462,20 +477,17 @@ fn the_four_upstreams_are_the_same_bytes_on_a_second_host() {
         let text = std::fs::read_to_string(path.join("stone.yaml")).unwrap();
         repo.write(&format!("{dir}/stone.yaml"), text);
     }
-    repo.commit("Add four");
+    add(&mut repo, "dated", dated("dated"));
     let place = Place::new();
     let crest = place.summit("30s");
-    let builder = |name: &str, slots: &str| {
-        let invite = [
-            "invite",
-            "--role",
-            "avalanche",
-            "--pre-approved",
-            "--name",
-            name,
-        ];
-        let line = crest.ok(&invite).trim().to_string();
+    let work = tempfile::tempdir().unwrap();
+    let builder = |name: &str, slots: &str, later_s: i64| {
+        let line = crest.invite("avalanche", name, &[]);
         let mut node = place.host(name);
+        if later_s != 0 {
+            let clock = clock::library(work.path(), later_s).display().to_string();
+            node.environment = vec![("LD_PRELOAD".into(), clock)];
+        }
         let mirror = mirror.to_str().unwrap();
         let words = [
             "join",
@@ -491,13 +503,13 @@ fn the_four_upstreams_are_the_same_bytes_on_a_second_host() {
         crest.until(&["builder", "list"], |all| here(all, &[name]));
         node
     };
-    let _east = builder("east", "1");
+    let _east = builder("east", "1", 0);
     crest.ok(&["project", "add", "test", &repo.url()]);
     let deadline = Instant::now() + Duration::from_secs(1_200);
     let over = |jobs: &Value| {
         let all = jobs.as_array().unwrap();
         let ended = ["published", "failed"];
-        all.len() == 4
+        all.len() == 5
             && all
                 .iter()
                 .all(|job| ended.contains(&job["state"].as_str().unwrap()))
@@ -510,7 +522,8 @@ fn the_four_upstreams_are_the_same_bytes_on_a_second_host() {
         );
         std::thread::sleep(Duration::from_millis(200));
     }
-    let _west = builder("west", "2");
+    let west = builder("west", "2", DAY_S);
+    clock::builds_later(&west.mask(), work.path(), DAY_S);
     for recipe in ["hello", "xz", "ncurses", "nano"] {
         let made = crest.json(&["compare", recipe, "--on", "west"]);
         assert_eq!(
@@ -522,5 +535,27 @@ fn the_four_upstreams_are_the_same_bytes_on_a_second_host() {
             "{recipe}: {} of {} files are the same bytes",
             made["same"], made["artefacts"]
         );
+    }
+    // What writes down its day says that it was another one, by the clock and by its files.
+    let output = crest.run(&["--json", "compare", "dated", "--on", "west"]);
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&made["level"], &made["judgement"]),
+        (&"files".into(), &"undecided".into()),
+        "{made:#}"
+    );
+    for path in ["share/dated/when", "share/dated/of"] {
+        let all = made["differences"].as_array().unwrap();
+        let found = all.iter().find(|one| one["path"] == path);
+        let text = found.unwrap()["text"].as_str().unwrap();
+        let times: Vec<i64> = text
+            .split(|letter: char| !letter.is_ascii_digit())
+            .filter(|digits| digits.len() == 10)
+            .map(|digits| digits.parse().unwrap())
+            .collect();
+        let [first, later] = times[..] else {
+            panic!("{made:#}");
+        };
+        assert!((DAY_S..DAY_S + 3_600).contains(&(later - first)), "{text}");
     }
 }

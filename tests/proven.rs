@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::farm::Farm;
 use crate::common::repo::Repo;
 use crate::hosts::rig::{Node, PATIENCE, Place};
-use crate::proof::{add, here, honest, lies, packed_recipe};
+use crate::proof::{add, here, honest, lies, packed};
 
 /// Waits until a job of a recipe is built and waits for a match with these words; the job.
 fn until_kept(crest: &Node, recipe: &str, words: &str) -> Value {
@@ -101,12 +100,7 @@ fn nothing_is_published_before_another_builder_comes_to_the_same_and_too_few_say
 fn what_a_liar_made_is_never_published_where_a_match_is_required() {
     let mut repo = Repo::new();
     add(&mut repo, "alpha", honest("alpha", ""));
-    let recipe = {
-        let farm = Farm::start();
-        farm.ok(&["project", "add", "test", &repo.url()]);
-        farm.published("alpha");
-        packed_recipe(farm.dir())
-    };
+    let recipe = packed(&repo, "alpha");
     let place = Place::new();
     let crest = place.summit("30s");
     let liar = place.builder(&crest, "liar", &[]);

@@ -9,16 +9,22 @@ use serde_json::Value;
 use super::ring::{MASSIF, ask, repository, status_kib, stop};
 use super::table::Table;
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(1_200);
 /// How long an idle builder is watched.
 const IDLE: Duration = Duration::from_secs(30);
 
 fn start(dir: &Path, arguments: &[&str]) -> Child {
+    start_with(dir, arguments, None)
+}
+
+/// The same with a library that it loads first.
+pub fn start_with(dir: &Path, arguments: &[&str], preload: Option<&Path>) -> Child {
     use std::io::{BufRead, BufReader};
     let mut child = Command::new(MASSIF)
         .args(arguments)
         .arg("--dir")
         .arg(dir)
+        .envs(preload.map(|path| ("LD_PRELOAD", path)))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -36,7 +42,7 @@ fn start(dir: &Path, arguments: &[&str]) -> Child {
     panic!("{} is not ready", dir.display());
 }
 
-fn summit(dir: &Path, listen: &str, lease: &str) -> Child {
+pub fn summit(dir: &Path, listen: &str, lease: &str) -> Child {
     let words = [
         "up",
         "--headless",
@@ -71,12 +77,12 @@ fn builder(farm: &Path, dir: &Path, name: &str, slots: &str) -> Child {
     child
 }
 
-fn json(farm: &Path, arguments: &[&str]) -> Value {
+pub fn json(farm: &Path, arguments: &[&str]) -> Value {
     let all: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
     serde_json::from_str(&ask(farm, &all)).expect("JSON")
 }
 
-fn until(farm: &Path, arguments: &[&str], is: impl Fn(&Value) -> bool) -> Value {
+pub fn until(farm: &Path, arguments: &[&str], is: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = json(farm, arguments);
@@ -93,7 +99,7 @@ fn count(jobs: &Value, state: &str) -> usize {
     jobs.filter(|job| job["state"] == state).count()
 }
 
-fn free_port() -> String {
+pub fn free_port() -> String {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.local_addr().expect("an address").to_string()
 }

@@ -1,11 +1,12 @@
 //! Comparing two builds of a package set, what idle builders do, and the noise of the comparison of levels:
 //! `cargo bench --bench figures -- proof`. `MASSIF_SET_MIB` sets the size of the set, 1,024 unless given; `MASSIF_NOISE` how often
-//! the same level is measured against itself, 5 unless given: each takes about a minute and a half.
+//! the same level is measured against itself, 5 unless given, and `MASSIF_NOISE_RUNS` with how many runs of each side, 12 unless
+//! given: 2 s of work each and one turn more take a minute; with 6, the fewest that 95 % can be had from, half of that.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use massif::fault::Result;
@@ -135,10 +136,17 @@ fn given(name: &str, default: u64) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
+/// Where a process finds the sets that it compares, and nothing else.
+const SETS: &str = "MASSIF_COMPARED_SETS";
+
 pub fn run() {
+    if let Some(dir) = std::env::var_os(SETS) {
+        return compared(Path::new(&dir));
+    }
     let mut table = Table::of("proof");
     sets(&mut table);
     farm(&mut table);
+    super::rebuilt::run(&mut table);
     table.finish();
 }
 
@@ -264,8 +272,10 @@ fn against_itself(table: &mut Table, dir: &Path, repo: &Path) {
     commit(repo, "work", phases);
     published(dir, "work");
     let (mut near, mut silent, mut worst) = (0, 0, 0.0_f64);
+    let runs = given("MASSIF_NOISE_RUNS", 12).to_string();
+    let words = ["--levels", "x86_64", "--runs", &runs];
     for _ in 0..times {
-        let made = json(dir, &["compare", "--isa", "work", "--levels", "x86_64"]);
+        let made = json(dir, &[&["compare", "--isa", "work"][..], &words].concat());
         let level = &made["levels"][1];
         let ratio = level["ratio"].as_f64().unwrap_or(0.0);
         worst = worst.max((ratio - 1.0).abs());
@@ -276,7 +286,7 @@ fn against_itself(table: &mut Table, dir: &Path, repo: &Path) {
         }
     }
     table.row(
-        "the same level against itself, 2 s of work, 12 runs",
+        &format!("the same level against itself, 2 s of work, {runs} runs"),
         format!("{near} of {times} within 1 ± 0.02, {silent} more say that they cannot tell; the farthest {worst:.3} off"),
         "95 of 100, or it says so",
     );
@@ -287,55 +297,72 @@ fn sets(table: &mut Table) {
     let dir = tempfile::tempdir().unwrap();
     let packages = mib.div_ceil(PACKAGE_MIB);
     let each = PACKAGE_MIB.min(mib);
-    let mut places: HashMap<Digest, PathBuf> = HashMap::new();
+    let place = |sha256: &Digest| dir.path().join(sha256.to_string());
     let mut sets: Vec<Vec<Artefact>> = Vec::new();
     // As published; with other metadata; with one bit flipped in each package.
-    for (side, flipped, summary) in [(0, false, "one"), (1, false, "two"), (2, true, "one")] {
+    for (flipped, summary) in [(false, "one"), (false, "two"), (true, "one")] {
         let mut set = Vec::new();
         for number in 0..packages {
-            let path = dir.path().join(format!("{side}.{number}"));
+            let path = dir.path().join("new");
             let made = stone(&path, number, each, flipped, summary);
-            places.insert(made.blob.sha256, path);
+            std::fs::rename(&path, place(&made.blob.sha256)).unwrap();
             set.push(made);
         }
         sets.push(set);
     }
-    let open = |sha256: &Digest| -> Result<BufReader<File>> {
-        Ok(BufReader::new(File::open(&places[sha256]).unwrap()))
-    };
     let began = Instant::now();
     for one in &sets[0] {
-        hash(&places[&one.blob.sha256]);
+        hash(&place(&one.blob.sha256));
     }
     let hashed_s = began.elapsed().as_secs_f64();
     println!("SHA-256 of a set of {mib} MiB: {hashed_s:.2} s");
-    // What the peak is counted from.
-    std::fs::write("/proc/self/clear_refs", "5").ok();
-    let before_kib = status_kib("VmRSS");
-    for (name, other) in [
-        ("the same", 0),
-        ("of other metadata", 1),
-        ("one bit off in each package", 2),
+    let list = dir.path().join("sets");
+    std::fs::write(&list, postcard::to_stdvec(&sets).unwrap()).unwrap();
+    // In a process of its own, so that its memory is that of a comparison and nothing else.
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = command.arg("proof").env(SETS, dir.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let mut lines = text.lines();
+    for (name, both) in [
+        ("the same", 1.0),
+        ("of other metadata", 2.0),
+        ("one bit off in each package", 2.0),
     ] {
-        let began = Instant::now();
-        let found = massif::compare::compare(&sets[0], &sets[other], &open).unwrap();
-        let took_s = began.elapsed().as_secs_f64();
-        let both = if other == 0 { 1.0 } else { 2.0 };
+        let line = lines.next().unwrap();
+        let (took_s, rest) = line.split_once(' ').unwrap();
+        let took_s: f64 = took_s.parse().unwrap();
         table.row(
             &format!("a set of {mib} MiB compared with one that is {name}"),
             format!(
-                "{took_s:.2} s, {:.2} x the hash of what is read ({}, {} differences)",
-                took_s / (hashed_s * both),
-                found.level.as_str(),
-                found.differences.len()
+                "{took_s:.2} s, {:.2} x the hash of what is read ({rest})",
+                took_s / (hashed_s * both)
             ),
             "the disk's or hash's speed",
         );
     }
-    let peak_kib = status_kib("VmHWM").saturating_sub(before_kib);
+    let peak_kib: f64 = lines.next().unwrap().parse().unwrap();
     table.row(
-        "memory of those comparisons above the start",
-        format!("{:.1} MiB at most", peak_kib as f64 / 1024.0),
+        "memory of a process that makes those comparisons, all of it",
+        format!("{:.1} MiB at most", peak_kib / 1024.0),
         "64 MiB",
     );
+}
+
+/// Compares the sets of a directory: for each the time and what came of it, and then the peak of our memory in KiB.
+fn compared(dir: &Path) {
+    let bytes = std::fs::read(dir.join("sets")).unwrap();
+    let sets: Vec<Vec<Artefact>> = postcard::from_bytes(&bytes).unwrap();
+    let open = |sha256: &Digest| -> Result<BufReader<File>> {
+        let path = dir.join(sha256.to_string());
+        Ok(BufReader::new(File::open(path).unwrap()))
+    };
+    for other in &sets {
+        let began = Instant::now();
+        let found = massif::compare::compare(&sets[0], other, &open).unwrap();
+        let took_s = began.elapsed().as_secs_f64();
+        let count = found.differences.len();
+        println!("{took_s} {}, {count} differences", found.level.as_str());
+    }
+    println!("{}", status_kib("VmHWM"));
 }

@@ -49,13 +49,15 @@ pub fn stop(mut child: Child) {
     child.wait().expect("it ends");
 }
 
+/// Runs a command against it.
+pub fn ran(dir: &Path, arguments: &[&str]) -> std::process::Output {
+    let mut command = Command::new(MASSIF);
+    command.arg("--dir").arg(dir).args(arguments);
+    command.output().expect("the program runs")
+}
+
 pub fn ask(dir: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(MASSIF)
-        .arg("--dir")
-        .arg(dir)
-        .args(arguments)
-        .output()
-        .expect("the program runs");
+    let output = ran(dir, arguments);
     assert!(
         output.status.success(),
         "{arguments:?}: {}",

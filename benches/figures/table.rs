@@ -6,6 +6,7 @@ use std::path::Path;
 pub struct Table {
     name: &'static str,
     rows: Vec<[String; 3]>,
+    said: Vec<String>,
 }
 
 impl Table {
@@ -14,6 +15,7 @@ impl Table {
         Table {
             name,
             rows: Vec::new(),
+            said: Vec::new(),
         }
     }
 
@@ -21,6 +23,14 @@ impl Table {
     pub fn row(&mut self, what: &str, measured: String, bar: &str) {
         println!("{}: {what}: {measured} (bar: {bar})", self.name);
         self.rows.push([what.into(), measured, bar.into()]);
+    }
+
+    /// What a command printed, below the table.
+    pub fn said(&mut self, command: &str, text: &str) {
+        let lines = text.lines().map(str::trim_end);
+        let text = lines.collect::<Vec<_>>().join("\n");
+        println!("$ {command}\n{text}");
+        self.said.push(format!("\n```\n$ {command}\n{text}\n```\n"));
     }
 
     /// With `--readme`: puts the table between its markers.
@@ -44,6 +54,7 @@ impl Table {
         for [what, measured, bar] in &self.rows {
             rows += &format!("| {what} | {measured} | {bar} |\n");
         }
+        rows.extend(self.said.iter().map(String::as_str));
         let text = format!("{}{begin_mark}\n{rows}{}", &text[..begin], &text[end..]);
         match std::fs::write(&file, text) {
             Ok(()) => println!("{name}: wrote the table into README.md"),

@@ -295,11 +295,15 @@ fn mount_bind(state_dir: &Path, wanted: &Bind, new: &Path) -> Result<()> {
             if let Some(parent) = to.parent() {
                 fs::create_dir_all(parent)?;
             }
-            fs::OpenOptions::new()
-                .append(true)
-                .create(true)
-                .open(&to)
-                .map(drop)
+            // What is there already may lie in a file system that takes no writing.
+            match fs::symlink_metadata(&to) {
+                Ok(meta) if meta.is_file() => Ok(()),
+                _ => fs::OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(&to)
+                    .map(drop),
+            }
         }
     };
     made().map_err(|e| cannot(format_args!("bind {}", wanted.from.display()), e))?;

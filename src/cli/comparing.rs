@@ -10,8 +10,8 @@ use super::files::copy;
 use super::out::{Out, Style, Table, Tone, cell, plain};
 use super::show::{self, count, moment};
 use super::text;
-use crate::admin::summit;
 use crate::admin::view::{BuildView, BuilderView, ComparisonView, DifferenceView, RecipeProofView};
+use crate::admin::{Method, summit};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::ProfileName;
 
@@ -40,6 +40,37 @@ pub(super) async fn compare(host: &Host, wish: &args::Compare, out: &Out) -> Res
     }
 }
 
+/// What is seen of something that is under way.
+pub(super) struct Looked<'a> {
+    pub(super) over: bool,
+    /// Why it has not begun.
+    pub(super) waits_for: Option<&'a str>,
+}
+
+/// Asks until it is over, and says once what it waits for; the last answer.
+pub(super) async fn until_over<M: Method>(
+    host: &Host,
+    ask: &M,
+    out: &Out,
+    look: impl for<'a> Fn(&'a M::Reply) -> Looked<'a>,
+) -> Result<M::Reply> {
+    let mut client = host.connect().await?;
+    let mut told = String::new();
+    loop {
+        let reply = client.call(ask).await?;
+        let looked = look(&reply);
+        if looked.over {
+            return Ok(reply);
+        }
+        let why = looked.waits_for.filter(|why| *why != told);
+        if let (Style::People, Some(why)) = (out.style, why) {
+            eprintln!("massif: it waits: {why}");
+            told = why.to_string();
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 async fn begin(host: &Host, wish: &args::Compare, out: &Out) -> Result<Verdict> {
     let ask = summit::Compare {
         package: wish.package.clone().unwrap_or_default(),
@@ -58,21 +89,15 @@ async fn begin(host: &Host, wish: &args::Compare, out: &Out) -> Result<Verdict> 
         }
         return Ok(Verdict::Done);
     }
-    let mut client = host.connect().await?;
-    let mut told = String::new();
-    let done = loop {
-        let show = summit::CompareShow { id: begun.id };
-        let found = client.call(&show).await?.comparison;
-        if found.over && found.state != "examining" {
-            break found;
+    let ask = summit::CompareShow { id: begun.id };
+    let done = until_over(host, &ask, out, |reply| {
+        let one = &reply.comparison;
+        Looked {
+            over: one.over && one.state != "examining",
+            waits_for: one.text.as_deref().filter(|_| one.state == "waiting"),
         }
-        let why = found.text.unwrap_or_default();
-        if out.style == Style::People && found.state == "waiting" && why != told {
-            eprintln!("massif: it waits: {why}");
-            told = why;
-        }
-        tokio::time::sleep(LOOK).await;
-    };
+    });
+    let done = done.await?.comparison;
     print(&done, out)?;
     Ok(match done.matches {
         Some(true) => Verdict::Done,

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Verdict;
 use super::args;
 use super::ask::Host;
-use super::comparing::LOOK;
+use super::comparing::{LOOK, Looked, until_over};
 use super::out::{Out, Style, Table, Tone, cell, plain};
 use crate::admin::summit;
 use crate::admin::view::{MeasurementView, RecipeLevelView, WorthView};
@@ -45,23 +45,15 @@ pub(super) async fn isa(host: &Host, wish: &args::Compare, out: &Out) -> Result<
         }
         return Ok(Verdict::Done);
     }
-    let mut client = host.connect().await?;
-    let mut told = String::new();
-    let done = loop {
-        let found = client
-            .call(&summit::IsaShow { id: begun.id })
-            .await?
-            .measurement;
-        if found.over {
-            break found;
+    let ask = summit::IsaShow { id: begun.id };
+    let done = until_over(host, &ask, out, |reply| {
+        let one = &reply.measurement;
+        Looked {
+            over: one.over,
+            waits_for: one.text.as_deref().filter(|_| one.state == "waiting"),
         }
-        let why = found.text.unwrap_or_default();
-        if out.style == Style::People && found.state == "waiting" && why != told {
-            eprintln!("massif: it waits: {why}");
-            told = why;
-        }
-        tokio::time::sleep(LOOK).await;
-    };
+    });
+    let done = done.await?.measurement;
     if let Some(path) = &wish.svg {
         write_picture(path, std::slice::from_ref(&done))?;
     }

@@ -177,6 +177,16 @@ impl Host {
         }
     }
 
+    /// The layer that its builder keeps above this machine's `/usr`, as soon as it is made.
+    pub fn mask(&self) -> PathBuf {
+        let mut found = None;
+        self.wait("the mask of its builder", || {
+            found = super::clock::mask(&self.dir);
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
     /// The newest job of a recipe, once it is at its end.
     pub fn done(&self, recipe: &str) -> Value {
         let newest = |jobs: &Value| {

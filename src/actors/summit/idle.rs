@@ -32,6 +32,20 @@ impl Candidate {
         // On one host it is compared on that host, once.
         !self.said.contains(host) || fit.len() == 1 && self.said.len() == 1
     }
+
+    /// Whether this is rather for a builder of another owner than the publisher's, which is idle too.
+    fn suits_another_owner<'a>(
+        &self,
+        host: &HostId,
+        fit: &BTreeSet<HostId>,
+        idle: &BTreeSet<HostId>,
+        owner: impl Fn(&HostId) -> &'a str,
+    ) -> bool {
+        let publishers = owner(&self.publication.publisher);
+        let other = |id: &HostId| owner(id) != publishers;
+        let could = |id: &HostId| other(id) && fit.contains(id) && !self.said.contains(id);
+        !other(host) && idle.iter().any(could)
+    }
 }
 
 impl State {
@@ -70,10 +84,11 @@ impl State {
         let fit_for = self.fit_for();
         let nobody = BTreeSet::new();
         for host in ready {
+            let owner = |host: &HostId| self.farm.owner_of(host);
             let found = candidates.iter().position(|one| {
                 let profile = &one.publication.target.profile;
                 let fit = fit_for.get(profile).unwrap_or(&nobody);
-                one.suits(&host, fit) && !self.suits_another_owner(one, &host, fit, &idle)
+                one.suits(&host, fit) && !one.suits_another_owner(&host, fit, &idle, owner)
             });
             if let Some(at) = found {
                 let publication = candidates.remove(at).publication;
@@ -85,20 +100,6 @@ impl State {
                 }
             }
         }
-    }
-
-    /// Whether this is rather for a builder of another owner than the publisher's, which is idle too.
-    fn suits_another_owner(
-        &self,
-        one: &Candidate,
-        host: &HostId,
-        fit: &BTreeSet<HostId>,
-        idle: &BTreeSet<HostId>,
-    ) -> bool {
-        let owner = self.farm.owner_of(&one.publication.publisher);
-        let other = |id: &HostId| self.farm.owner_of(id) != owner;
-        let could = |id: &&HostId| other(id) && fit.contains(*id) && !one.said.contains(*id);
-        !other(host) && idle.iter().any(|id| could(&id))
     }
 
     /// Whether a comparison is under way, or may begin by itself.
@@ -175,5 +176,73 @@ impl State {
         }
         found.sort_by_key(|one| (!one.open, std::cmp::Reverse(one.publication.assigned)));
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{JobId, Stamp};
+    use crate::model::Target;
+
+    const fn host(byte: u8) -> HostId {
+        HostId([byte; 32])
+    }
+
+    /// Published by host 1; these said what it comes to.
+    fn candidate(said: &[u8]) -> Candidate {
+        Candidate {
+            publication: Publication {
+                attempt: AttemptId {
+                    job: JobId(1),
+                    try_no: 1,
+                },
+                target: Target {
+                    project: "p".parse().unwrap(),
+                    recipe: "r".parse().unwrap(),
+                    profile: "f".parse().unwrap(),
+                },
+                release: "1-1-1".into(),
+                channel: "main".parse().unwrap(),
+                publisher: host(1),
+                assigned: Stamp(1),
+            },
+            said: said.iter().map(|byte| host(*byte)).collect(),
+            open: false,
+        }
+    }
+
+    #[test]
+    fn an_idle_builder_leaves_a_comparison_to_an_idle_one_of_another_owner() {
+        // Hosts 1 and 2 are anna's, 3 is ben's, 4 and 5 are nobody's.
+        let owner = |id: &HostId| match id.0[0] {
+            1 | 2 => "anna",
+            3 => "ben",
+            _ => "",
+        };
+        let set = |all: &[u8]| -> BTreeSet<HostId> { all.iter().map(|byte| host(*byte)).collect() };
+        // Who asks, who could build it, who is idle, who said something; whether another one should.
+        for (asks, fit, idle, said, expected) in [
+            (2, &[1, 2, 3][..], &[2, 3][..], &[1][..], true),
+            // That one is busy, cannot build it, or has said what it comes to.
+            (2, &[1, 2, 3], &[2], &[1], false),
+            (2, &[1, 2], &[2, 3], &[1], false),
+            (2, &[1, 2, 3], &[2, 3], &[1, 3], false),
+            // Of another owner itself; a machine of nobody in particular is another one's too.
+            (3, &[1, 2, 3], &[2, 3], &[1], false),
+            (2, &[1, 2, 4], &[2, 4], &[1], true),
+            (4, &[1, 2, 4], &[2, 4], &[1], false),
+        ] {
+            let one = candidate(said);
+            let found = one.suits_another_owner(&host(asks), &set(fit), &set(idle), owner);
+            assert_eq!(found, expected, "{asks} {fit:?} {idle:?} {said:?}");
+        }
+        // Where nobody has said whose the machines are, all are one owner's.
+        let nobody = |_: &HostId| "";
+        let one = candidate(&[1]);
+        assert!(!one.suits_another_owner(&host(2), &set(&[2, 3]), &set(&[2, 3]), nobody));
+        // It does not build again what it has built, but on a farm of one.
+        assert!(!one.suits(&host(1), &set(&[1, 2])) && one.suits(&host(1), &set(&[1])));
+        assert!(!candidate(&[1, 1]).suits(&host(1), &set(&[1])));
     }
 }

@@ -50,26 +50,9 @@ pub async fn measure(
     runs: u32,
     events: &(dyn Fn(BuildEvent) + Send + Sync),
 ) -> std::result::Result<(IsaRun, Usage), Failure> {
-    let log = match Log::create(&ctx.log, order.limits.log_bytes.min(limit::LOG_BYTES_MAX)) {
-        Ok(log) => log,
-        Err(error) => return Err(super::run::no_log(&ctx.log, &error)),
-    };
-    let idle_max = Duration::from_secs(order.limits.silence_s.max(limit::SILENCE_S_MIN));
-    let glance = ctx.glance.clone();
-    let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen, moved| {
-        glance(seen, moved)
-    });
-    let moved = std::sync::Mutex::new(None);
-    let events = &|event: BuildEvent| {
-        let mut last = moved
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if super::run::shows_life(&event, &mut last) {
-            dog.hear();
-        }
-        drop(last);
-        events(event);
-    };
+    let (log, dog) = super::run::watched(ctx, order)?;
+    let hear = super::run::heard(&dog, events);
+    let events: super::Events<'_> = &hear;
     let sides: Vec<Side> = levels
         .iter()
         .zip(0..)

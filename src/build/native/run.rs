@@ -70,11 +70,11 @@ pub(in crate::build) fn shows_life(event: &BuildEvent, last: &mut Option<(String
     }
 }
 
-pub(super) async fn build(
+/// The log of a build, and what watches over it.
+pub(super) fn watched(
     ctx: &BuildContext,
     order: &BuildOrder,
-    events: Events<'_>,
-) -> std::result::Result<Built, Failure> {
+) -> std::result::Result<(Log, Dog), Failure> {
     let log = match Log::create(&ctx.log, order.limits.log_bytes.min(limit::LOG_BYTES_MAX)) {
         Ok(log) => log,
         Err(error) => return Err(no_log(&ctx.log, &error)),
@@ -85,8 +85,16 @@ pub(super) async fn build(
     let dog = Dog::start(ctx.rules, idle_max, &ctx.attempt_dir, move |seen, moved| {
         glance(seen, moved)
     });
+    Ok((log, dog))
+}
+
+/// Passes events on, and lets the watchdog hear those that show life.
+pub(super) fn heard<'a>(
+    dog: &'a Dog,
+    events: Events<'a>,
+) -> impl Fn(BuildEvent) + Send + Sync + 'a {
     let moved = std::sync::Mutex::new(None);
-    let events = &|event: BuildEvent| {
+    move |event| {
         let mut last = moved
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -95,7 +103,17 @@ pub(super) async fn build(
         }
         drop(last);
         events(event);
-    };
+    }
+}
+
+pub(super) async fn build(
+    ctx: &BuildContext,
+    order: &BuildOrder,
+    events: Events<'_>,
+) -> std::result::Result<Built, Failure> {
+    let (log, dog) = watched(ctx, order)?;
+    let hear = heard(&dog, events);
+    let events: Events<'_> = &hear;
     let mut run = Run::new(ctx, order, &log, events, &dog);
     run.group = ctx.group(order.attempt);
     run.header();
@@ -406,10 +424,13 @@ impl Run<'_> {
     pub(super) fn spec(&self, places: &Places, held: &Held, network: bool) -> Spec {
         let mut binds = mason_binds(&places.recipe, &self.ctx.attempt_dir);
         binds.push(Bind::read_only(&places.scripts, SCRIPTS));
-        binds.extend(self.cached.as_ref().map(Cached::bind));
+        let mut root = held.root.clone();
+        if let Some(cached) = &self.cached {
+            cached.seen_in(&mut root, &mut binds);
+        }
         Spec {
             state_dir: self.ctx.state_dir.clone(),
-            root: held.root.clone(),
+            root,
             binds,
             outer_uid: self.ctx.outer_uid,
             network,
@@ -467,9 +488,8 @@ impl Run<'_> {
 
     pub(super) fn step(&self, stage: Stage, cwd: &str, scripts: &Scripts) -> Step {
         let mut env = scripts.env.clone();
-        if let Some(cached) = self.cached.as_ref().filter(|_| stage != Stage::Prepare) {
-            let path = env.get("PATH").cloned().unwrap_or_default();
-            env.extend(cached.environment(&path));
+        if let Some(cached) = &self.cached {
+            env.extend(cached.environment(stage != Stage::Prepare));
         }
         Step {
             name: stage.as_str().to_owned(),
