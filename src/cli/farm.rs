@@ -481,6 +481,9 @@ fn show_recipe(recipe: &RecipeView, detail: Option<&RecipeDetail>, out: &Out) {
     if let Some(limit) = &detail.time_limit {
         out.field("may take", show::time_limit(limit));
     }
+    if let Some(limit) = &detail.silence_limit {
+        out.field("may idle", show::time_limit(limit));
+    }
     for origin in ["build", "check", "toolchain", "macro"] {
         let needs: Vec<String> = detail
             .needs

@@ -134,12 +134,12 @@ pub(crate) fn reason_text(reason: &ReasonView) -> String {
     out
 }
 
-/// `3 jobs`, `1 job`
 /// How long a build may take, and who says so.
 pub(super) fn time_limit(limit: &crate::admin::view::TimeLimitView) -> String {
     format!("{} ({})", text::span(limit.time_s as f64), limit.text)
 }
 
+/// `3 jobs`, `1 job`
 pub(crate) fn count(number: impl TryInto<u64>, one: &str) -> String {
     match number.try_into() {
         Ok(1) => format!("1 {one}"),

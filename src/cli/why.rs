@@ -74,6 +74,9 @@ fn show_why(why: &WhyView, out: &Out) {
     if let Some(limit) = &why.time_limit {
         out.field("may take", show::time_limit(limit));
     }
+    if let Some(limit) = &why.silence_limit {
+        out.field("may idle", show::time_limit(limit));
+    }
     out.field("starts", text::forecast(why.start_p50_s, why.start_p90_s));
     out.field("ends", text::forecast(why.end_p50_s, why.end_p90_s));
     if let Some(note) = &why.forecast {

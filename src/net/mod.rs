@@ -10,6 +10,7 @@ mod pins;
 pub mod quic;
 mod quic_explain;
 mod quic_settings;
+mod quic_strangers;
 pub mod rotation;
 pub mod transfer;
 pub mod wire;

@@ -21,6 +21,7 @@ pub use super::quic_settings::Pins;
 use super::quic_settings::{
     Certificates, LINK_WINDOW_BYTES, client_config, endpoint_config, server_config, udp_socket,
 };
+use super::quic_strangers::{Place, Strangers};
 use super::rotation::Rotation;
 use super::wire::{
     self, Envelope, HELLO_BYTES_MAX, Hello, HelloAck, Join, JoinAck, NoJoin, Say, Unwelcome,
@@ -31,11 +32,8 @@ use crate::id::{HostId, Stamp};
 use crate::limit;
 use crate::model::peer::TicketId;
 
-/// From the first packet to the answer to the hello.
-/// A disk that is busy may take seconds for the row of a host that joins.
+/// From the first packet to the answer to the hello: a disk that is busy may take seconds for the row of a host that joins.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
-/// Hosts that are being let in at a time; beyond half of it an address has to prove itself first.
-const STRANGERS_MAX: usize = 64;
 /// Streams that the host that was dialled may have on a link at a time: a log for each attempt, and files.
 const STREAMS_MAX: u32 = 2 * limit::SLOTS_MAX;
 /// The same of the host that dialled: files of its orders. What it does not read waits in our memory, four mebibytes of each.
@@ -120,6 +118,14 @@ impl Shared {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Tells whoever keeps the door that somebody was not let in.
+    fn refused(&self, peer: Option<HostId>, address: SocketAddr, why: &str) {
+        tracing::info!(%address, why, "a host was not let in");
+        if let Some(door) = self.door.get() {
+            door.refused(peer, address, why);
+        }
     }
 }
 
@@ -513,21 +519,30 @@ impl Control {
 
 /// Accepts connections, asks each for its hello and judges it.
 async fn let_in(endpoint: quinn::Endpoint, shared: Arc<Shared>, links: mpsc::Sender<Link>) {
-    let strangers = Arc::new(tokio::sync::Semaphore::new(STRANGERS_MAX));
+    let mut strangers = Strangers::new();
     while let Some(incoming) = endpoint.accept().await {
-        let Ok(permit) = Arc::clone(&strangers).try_acquire_owned() else {
-            incoming.ignore();
-            continue;
-        };
-        if strangers.available_permits() < STRANGERS_MAX / 2 && incoming.may_retry() {
+        let (address, now) = (incoming.remote_address(), std::time::Instant::now());
+        match strangers.place(address, now) {
+            Place::Free => {}
+            Place::After(gone) => {
+                shared.refused(
+                    None,
+                    gone,
+                    "it gave way to others, for it did not finish its hello",
+                );
+            }
+            Place::None => {
+                incoming.ignore();
+                continue;
+            }
+        }
+        if strangers.is_crowded() && incoming.may_retry() {
             // Dropping the outcome: the address either comes back with its token or it was made up.
             drop(incoming.retry());
             continue;
         }
         let (shared, links) = (Arc::clone(&shared), links.clone());
-        tokio::spawn(async move {
-            let _permit = permit;
-            let address = incoming.remote_address();
+        let letting_in = tokio::spawn(async move {
             let judged = tokio::time::timeout(HELLO_TIMEOUT, judge(incoming, &shared)).await;
             match judged {
                 Ok(Ok(Some(link))) => {
@@ -535,20 +550,11 @@ async fn let_in(endpoint: quinn::Endpoint, shared: Arc<Shared>, links: mpsc::Sen
                     drop(links.send(link).await);
                 }
                 Ok(Ok(None)) => {}
-                Ok(Err((peer, fault))) => {
-                    tracing::info!(%address, %fault, "a host was not let in");
-                    if let Some(door) = shared.door.get() {
-                        door.refused(peer, address, &fault.to_string());
-                    }
-                }
-                Err(_) => {
-                    tracing::info!(%address, "a host did not finish its hello in time");
-                    if let Some(door) = shared.door.get() {
-                        door.refused(None, address, "it did not finish its hello in time");
-                    }
-                }
+                Ok(Err((peer, fault))) => shared.refused(peer, address, &fault.to_string()),
+                Err(_) => shared.refused(None, address, "it did not finish its hello in time"),
             }
         });
+        strangers.came(address, now, letting_in.abort_handle());
     }
 }
 

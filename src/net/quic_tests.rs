@@ -3,6 +3,7 @@
 use std::sync::RwLock;
 
 use super::*;
+use crate::net::quic_strangers;
 
 const NOW: Duration = Duration::from_secs(0);
 
@@ -116,6 +117,28 @@ async fn hosts_that_find_the_speed_of_a_path_in_different_ways_talk_to_each_othe
     }
     east.close().await;
     crest.close().await;
+}
+
+#[tokio::test]
+async fn hosts_that_say_nothing_after_their_handshake_keep_no_other_out() {
+    let (crest, east) = (host("crest", NOW, anybody), host("east", NOW, anybody));
+    let (to, id) = (crest.address().unwrap(), crest.id());
+    let silent = Arc::new(host("silent", NOW, anybody));
+    let mut crowd = tokio::task::JoinSet::new();
+    // As many as one address may have at the door, and some more.
+    for _ in 0..quic_strangers::STRANGERS_MAX / 2 + 4 {
+        let silent = Arc::clone(&silent);
+        crowd.spawn(async move { silent.handshake(to, &Pins::of(id)).await });
+    }
+    let mut held = Vec::new();
+    while held.len() < quic_strangers::STRANGERS_MAX / 2 {
+        held.extend(crowd.join_next().await.unwrap().unwrap());
+    }
+    let dialled = east.connect(to, id).await.unwrap();
+    assert_eq!(crest.accept().await.unwrap().peer, east.id());
+    dialled.close("done");
+    let gone = held.iter().filter(|one| one.close_reason().is_some());
+    assert!(gone.count() > 0, "somebody had to give way");
 }
 
 #[tokio::test]
@@ -404,15 +427,7 @@ async fn a_joining_that_is_replayed_in_another_session_or_by_another_key_proves_
     crest.door(Arc::new(Sees(secret)));
     let (east, thief) = (host("east", NOW, nobody), host("thief", NOW, nobody));
     let to = crest.address().unwrap();
-    let session = |from: &Endpoint| {
-        let (shared, pins) = (Arc::clone(&from.shared), Pins::of(crest.id()));
-        let from = Endpoint {
-            endpoint: from.endpoint.clone(),
-            shared,
-            accepted: tokio::sync::Mutex::new(mpsc::channel(1).1),
-        };
-        async move { from.handshake(to, &pins).await.unwrap() }
-    };
+    let session = async |from: &Endpoint| from.handshake(to, &Pins::of(crest.id())).await.unwrap();
     let says = async |connection: &Connection, covered: [u8; 16]| {
         let join = Join {
             hello: hello_at("east", NOW),

@@ -38,6 +38,7 @@ fn an_operators_time_limit_comes_before_the_recipes_own_and_outlives_the_process
     );
     let shown = farm.ok(&["recipe", "show", "endless"]);
     assert!(shown.contains("set for this farm by"), "{shown}");
+    assert!(shown.contains("1h00m (it was never built)"), "{shown}");
     farm.ok(&["builder", "resume", "east"]);
     let job = farm.done("endless");
     assert_eq!(job["state"], "failed", "{job:#}");

@@ -577,6 +577,8 @@ pub fn answer(situation: Situation, question: &Question) -> Result<Reply> {
                 {"builder": "west", "verdict": "fits", "failed": []},
             ],
             "cheapest": "a second slot on west would start it 12m earlier",
+            "time_limit": {"time_s": 86_400, "from": "default", "text": "nobody said anything else, and it was never built"},
+            "silence_limit": {"time_s": 3_600, "from": "default", "text": "it was never built"},
             "start_p50_s": 300.0, "start_p90_s": 900.0, "end_p50_s": 540.0, "end_p90_s": 1_300.0,
         })))),
         Question::Recipes if empty => Reply::Recipes(Vec::new()),
@@ -597,6 +599,8 @@ pub fn answer(situation: Situation, question: &Question) -> Result<Reply> {
                 ],
                 "packages": [{"name": "nano", "summary": "Editor", "provides": ["binary(nano)"], "depends": ["soname(libncursesw.so.6(x86_64))"]}],
                 "groups": ["n"], "architectures": [], "toolchain": null, "networking": false, "build_systems": ["autotools"],
+                "time_limit": {"time_s": 5_400, "from": "history", "text": "ten times the 540 s of its longest build, within bounds"},
+                "silence_limit": {"time_s": 800, "from": "history", "text": "four times the 200 s that it was ever idle, within bounds"},
                 "from_manifest": true, "changed": null, "jobs": [32],
             })))),
             changes: vec![from(

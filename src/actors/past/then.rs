@@ -550,6 +550,7 @@ fn empty() -> WhyView {
         end_p50_s: None,
         end_p90_s: None,
         time_limit: None,
+        silence_limit: None,
         forecast: None,
     }
 }

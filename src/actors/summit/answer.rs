@@ -468,6 +468,9 @@ impl State {
             networking: facts.networking,
             constraints: constraints_view(facts.constraints),
             time_limit: target.as_ref().map(|target| self.time_limit(target)),
+            silence_limit: target
+                .as_ref()
+                .map(|target| super::limits::silence_limit(self.expected(target))),
             build_systems: facts.build_systems.clone(),
             from_manifest: facts.from_manifest,
             changed: None,

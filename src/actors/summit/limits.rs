@@ -65,17 +65,37 @@ fn expected(used: &VecDeque<Usage>) -> Expected {
     }
 }
 
+/// How long an attempt may do nothing.
+fn silence_s(expected: Expected) -> u64 {
+    // A recipe that was once quiet for a minute may be quiet for four of them on a busy day.
+    expected.silence_ms.map_or(limit::SILENCE_S_MAX, |ms| {
+        (4 * ms.div_ceil(1000)).clamp(limit::SILENCE_S_MIN, limit::SILENCE_S_MAX)
+    })
+}
+
+/// The same, and where it is from.
+pub fn silence_limit(expected: Expected) -> TimeLimitView {
+    let (from, text) = match expected.silence_ms {
+        Some(ms) => {
+            let longest = ms.div_ceil(1000);
+            let text = format!("four times the {longest} s that it was ever idle, within bounds");
+            ("history", text)
+        }
+        None => ("default", "it was never built".into()),
+    };
+    TimeLimitView {
+        time_s: silence_s(expected),
+        from: from.into(),
+        text,
+    }
+}
+
 /// Bounds of an attempt: what the profile says, tightened by what this recipe did before.
 pub fn limits(profile: &Profile, expected: Expected, asked_mib: u32) -> OrderLimits {
-    let seconds = |ms: u64| ms.div_ceil(1000);
-    // A recipe that was once quiet for a minute may be quiet for four of them on a busy day.
-    let silence_s = expected.silence_ms.map_or(limit::SILENCE_S_MAX, |ms| {
-        (4 * seconds(ms)).clamp(limit::SILENCE_S_MIN, limit::SILENCE_S_MAX)
-    });
     OrderLimits {
         phase_s: profile.phase_s_max,
         time_s: time_s(expected),
-        silence_s,
+        silence_s: silence_s(expected),
         log_bytes: profile.log_bytes_max,
         memory_bytes: (asked_mib > 0).then_some(u64::from(asked_mib) << 20),
     }
@@ -199,6 +219,25 @@ mod tests {
             of(Some(u64::MAX / 8), Some(u64::MAX / 16)),
             (limit::SILENCE_S_MAX, limit::ATTEMPT_S_MAX)
         );
+    }
+
+    #[test]
+    fn how_long_it_may_do_nothing_is_said_with_where_that_is_from() {
+        let of = |silence_ms| {
+            let limit = silence_limit(Expected {
+                silence_ms,
+                ..Expected::default()
+            });
+            (limit.time_s, limit.from, limit.text)
+        };
+        let default = (
+            limit::SILENCE_S_MAX,
+            "default".into(),
+            "it was never built".into(),
+        );
+        assert_eq!(of(None), default);
+        let text = "four times the 200 s that it was ever idle, within bounds";
+        assert_eq!(of(Some(199_500)), (800, "history".into(), text.into()));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub(super) fn empty(thing: &str, kind: &str, state: &str, summary: String) -> Wh
         end_p50_s: None,
         end_p90_s: None,
         time_limit: None,
+        silence_limit: None,
         forecast: None,
     }
 }
@@ -154,6 +155,7 @@ impl State {
         let mut view = empty(&label, "job", state.as_str(), String::new());
         if !job.state.is_over() {
             view.time_limit = Some(self.time_limit(&job.target));
+            view.silence_limit = Some(super::limits::silence_limit(self.expected(&job.target)));
         }
         match job.state {
             JobState::Open => self.why_open(job, &mut view),

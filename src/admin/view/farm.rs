@@ -161,7 +161,7 @@ views! {
         pub cores: Option<u32>,
     }
 
-    /// How long a whole build may take.
+    /// How long a whole build may take, or may do nothing.
     pub struct TimeLimitView {
         /// In seconds.
         pub time_s: u64,
@@ -195,6 +195,8 @@ views! {
         pub constraints: Option<ConstraintsView>,
         /// How long its next build may take; null: there is no profile.
         pub time_limit: Option<TimeLimitView>,
+        /// After how long without output, processor time, reading and writing its next build is stalled; null: there is no profile.
+        pub silence_limit: Option<TimeLimitView>,
         /// What its phases call: `cmake`, `meson`, `cargo`...
         pub build_systems: Vec<String>,
         /// Whether what its packages provide is known before it is built.

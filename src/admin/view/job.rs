@@ -238,6 +238,8 @@ views! {
         pub end_p90_s: Option<f64>,
         /// For a job that is not over: how long its next build may take, and who says so.
         pub time_limit: Option<TimeLimitView>,
+        /// The same for how long it may do nothing before it counts as stalled.
+        pub silence_limit: Option<TimeLimitView>,
         /// How far these can be wrong beyond that; null: no further.
         pub forecast: Option<String>,
     }

@@ -2,7 +2,7 @@
 
 use super::queue::whole_span;
 use super::{Rank, sorted};
-use crate::admin::view::{ChangeView, RecipeDetail, RecipeProofView, RecipeView};
+use crate::admin::view::{ChangeView, RecipeDetail, RecipeProofView, RecipeView, TimeLimitView};
 use crate::cli::show;
 use crate::tui::app::App;
 use crate::tui::ask::Reply;
@@ -228,6 +228,19 @@ fn compared(proof: &RecipeProofView, doc: &mut Doc) {
     }
 }
 
+/// How long a build may take, and may do nothing, with who says so.
+pub(super) fn limits(time: &Option<TimeLimitView>, silence: &Option<TimeLimitView>, doc: &mut Doc) {
+    if time.is_some() || silence.is_some() {
+        doc.title("How long a build may take");
+    }
+    for (name, limit) in [("may take", time), ("may idle", silence)] {
+        if let Some(limit) = limit {
+            let span = whole_span(limit.time_s as f64);
+            doc.field(name, format!("{span} ({})", limit.text));
+        }
+    }
+}
+
 fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
     doc.field("homepage", &detail.homepage);
     doc.field("build with", detail.build_systems.join(", "));
@@ -306,6 +319,7 @@ fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
             }
         }
     }
+    limits(&detail.time_limit, &detail.silence_limit, doc);
     if !detail.jobs.is_empty() {
         doc.title("Last jobs");
     }

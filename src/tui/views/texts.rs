@@ -1,6 +1,7 @@
 //! Pages of words: why something is as it is, and the commands that were used.
 
 use super::queue::whole_span;
+use super::recipes::limits;
 use crate::cli::show;
 use crate::tui::app::App;
 use crate::tui::ask::{Reply, quoted};
@@ -103,6 +104,7 @@ pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
             );
         }
     }
+    limits(&why.time_limit, &why.silence_limit, doc);
 }
 
 /// What a command printed.
