@@ -90,6 +90,8 @@ pub struct Config {
     pub poll_s: u64,
     /// Seconds that a builder may be silent before its attempts go elsewhere.
     pub lease_s: u64,
+    /// Jobs that are over and that summit remembers beside the newest ones of each recipe; the oldest go first.
+    pub history_jobs: usize,
     /// Bytes a second that this host sends to others at most; `None`: as fast as it goes.
     pub upload_bytes_s: Option<u64>,
     /// How this host decides how fast to send on a path that loses packets.
@@ -113,6 +115,7 @@ impl Default for Config {
             mirrors: Vec::new(),
             poll_s: limit::POLL_S,
             lease_s: limit::LEASE_S,
+            history_jobs: limit::HISTORY_JOBS,
             upload_bytes_s: None,
             congestion: Congestion::Cubic,
             builder: BuilderConfig::default(),
@@ -424,6 +427,9 @@ poll_s = {}
 # Seconds that a builder may be silent before its attempts go elsewhere.
 lease_s = {}
 
+# Jobs that are over and remembered beside the newest ones of each recipe; the log of events has all of them.
+history_jobs = {}
+
 # Bytes a second that are sent to other hosts at most; without it: as fast as it goes.
 # upload_bytes_s = 10000000
 
@@ -452,6 +458,7 @@ lease_s = {}
             words.join(", "),
             limit::POLL_S,
             limit::LEASE_S,
+            limit::HISTORY_JOBS,
             limit::SLOT_PROCESSES_MAX,
             limit::DISK_FLOOR_BYTES >> 20
         )

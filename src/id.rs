@@ -161,6 +161,14 @@ pub struct AttemptId {
     pub try_no: u32,
 }
 
+impl AttemptId {
+    /// Between which all attempts of a job lie.
+    pub fn all_of(job: JobId) -> std::ops::RangeInclusive<AttemptId> {
+        let of = |try_no| AttemptId { job, try_no };
+        of(0)..=of(u32::MAX)
+    }
+}
+
 impl fmt::Display for AttemptId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.job, self.try_no)

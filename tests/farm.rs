@@ -6,6 +6,7 @@ mod cached;
 mod common;
 mod dash;
 mod examples;
+mod history;
 mod hosts;
 mod intake;
 mod levels;

@@ -313,6 +313,18 @@ fn tell(event: &Event, names: &Names) -> Told {
                 }
             ),
         ),
+        Event::JobsForgotten { jobs } => plain(
+            "jobs_forgotten",
+            &"farm",
+            format!(
+                "the records of {} that are over were let go, up to job {}; what happened to them stays in this log",
+                match jobs.len() {
+                    1 => "one job".to_string(),
+                    number => format!("{number} jobs"),
+                },
+                jobs.last().copied().unwrap_or_default()
+            ),
+        ),
         Event::PrioritySet { priority } => plain(
             "priority_set",
             &priority.project,

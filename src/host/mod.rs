@@ -361,6 +361,7 @@ impl Host {
                 recorded: recorded.clone(),
                 first_profile,
                 poll: Duration::from_secs(config.poll_s),
+                history_jobs: config.history_jobs,
                 lease: Duration::from_secs(config.lease_s),
                 http: crate::actors::links::reachable(http)
                     .first()

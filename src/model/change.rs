@@ -15,7 +15,7 @@ use super::profile::Profile;
 use super::project::{BasePackage, Policy, Project, ProjectPriority, RecipeLimit};
 use super::proof::ProofChange;
 use super::who::Hold;
-use crate::id::{AttemptId, HostId, HostName, ProfileName, ProjectName, RecipeName};
+use crate::id::{AttemptId, HostId, HostName, JobId, ProfileName, ProjectName, RecipeName};
 
 /// The rows that an event changes. Empty parts change nothing.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Change {
     pub profiles_gone: Vec<ProfileName>,
     /// New or changed.
     pub jobs: Vec<Job>,
+    /// Gone, with their attempts.
+    pub jobs_gone: Vec<(JobId, Vec<AttemptId>)>,
     /// New or changed.
     pub attempts: Vec<Attempt>,
     /// New or changed; `None` is released.
@@ -78,6 +80,7 @@ impl Change {
         self.profiles.extend(later.profiles);
         self.profiles_gone.extend(later.profiles_gone);
         self.jobs.extend(later.jobs);
+        self.jobs_gone.extend(later.jobs_gone);
         self.attempts.extend(later.attempts);
         self.recipe_holds.extend(later.recipe_holds);
         self.hosts.extend(later.hosts);
@@ -165,6 +168,7 @@ impl Farm {
                 .map(|base| (base.name.clone(), base)),
         );
         self.usages.extend(change.usages);
+        self.forget_jobs(change.jobs_gone);
         self.adopt_proof(change.proof);
         self.adopt_level(change.level);
         self.measurements

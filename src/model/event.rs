@@ -352,6 +352,11 @@ pub enum Event {
         /// Which, and how far up.
         priority: super::project::ProjectPriority,
     },
+    /// Jobs that are over went from memory and rows, because there are newer ones; what happened to them stays in the log.
+    JobsForgotten {
+        /// Which.
+        jobs: Vec<JobId>,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

@@ -23,7 +23,7 @@ use crate::id::{
     RecipeName, Seq,
 };
 
-/// All that is known, as values. Jobs that are over stay until the store forgets them.
+/// All that is known, as values. Of jobs that are over the last ones stay; see `history`.
 #[derive(Debug, Clone, Default)]
 pub struct Farm {
     /// The last event taken in.
@@ -144,15 +144,8 @@ impl Farm {
 
     /// The attempts of a job, first one first.
     pub fn attempts_of(&self, job: JobId) -> impl DoubleEndedIterator<Item = &Arc<Attempt>> {
-        let (first, last) = (
-            AttemptId { job, try_no: 0 },
-            AttemptId {
-                job,
-                try_no: u32::MAX,
-            },
-        );
         self.attempts
-            .range(first..=last)
+            .range(AttemptId::all_of(job))
             .map(|(_, attempt)| attempt)
     }
 
@@ -227,6 +220,7 @@ impl Farm {
             | Event::Built { .. }
             | Event::AttemptEnded { .. }
             | Event::Published { .. } => self.weigh_attempt(recorded),
+            Event::JobsForgotten { jobs } => self.weigh_forgotten(jobs),
             Event::Unwanted { job, why: _ } => self.end_job(*job, at, JobState::Superseded),
             Event::Cancelled { job } => self.end_job(*job, at, JobState::Cancelled),
             Event::Retried { job } => self.weigh_retried(*job, at),

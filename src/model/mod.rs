@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod change;
 pub mod event;
 pub mod farm;
+pub mod history;
 pub mod isa;
 pub mod job;
 pub mod level;

@@ -1,7 +1,5 @@
 //! The farm's rows: the trees that summit alone writes, and the farm read back from them.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Row, Store, WriteSet};
@@ -332,13 +330,13 @@ pub fn order_of(store: &Store, attempt: AttemptId) -> Result<Option<BuildOrder>>
         .map_err(|error| unread(&error))
 }
 
-/// Forgets the orders of these attempts.
-pub fn forget_orders(store: &Store, over: &BTreeSet<AttemptId>) -> Result<()> {
+/// Forgets the orders of the attempts that are over.
+pub fn forget_orders(store: &Store, is_over: impl Fn(AttemptId) -> bool) -> Result<()> {
     let mut set = WriteSet::new();
     let mut rows = 0;
     for row in store.scan::<OrderRow>() {
         let row = row?;
-        if !over.contains(&row.attempt) {
+        if !is_over(row.attempt) {
             continue;
         }
         set.delete::<OrderRow>(&row.key());
@@ -401,6 +399,14 @@ pub fn writes(change: &Change) -> WriteSet {
             attempt: *attempt,
             usage: *usage,
         });
+    }
+    for (job, attempts) in &change.jobs_gone {
+        set.delete::<Job>(job);
+        for attempt in attempts {
+            set.delete::<Attempt>(attempt);
+            set.delete::<AttemptUsage>(attempt);
+            set.delete::<Measures>(attempt);
+        }
     }
     change.policies.iter().for_each(|row| {
         set.put(row);

@@ -604,6 +604,7 @@ impl State {
         }
         self.record_alarms(now.mono_ms).await?;
         self.walk_on().await?;
+        self.forget_past_jobs().await?;
         self.take_away_unfetched(now.mono_ms).await?;
         let silent_ms = self.lease_ms() * SILENT_LEASES;
         let silent: Vec<(HostId, u64)> = self

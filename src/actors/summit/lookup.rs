@@ -43,7 +43,11 @@ impl State {
                         self.farm.last_job
                     ),
                 )
-                .next("`massif job list` shows all")
+                .next(if id <= self.farm.last_job {
+                    "its record was let go, because there are newer ones; `massif audit` has what happened to it"
+                } else {
+                    "`massif job list` shows all"
+                })
             });
         }
         let (project, recipe) = split(text);

@@ -203,6 +203,8 @@ pub struct Args {
     pub poll: Duration,
     /// How long an attempt belongs to a builder without news.
     pub lease: Duration,
+    /// Jobs that are over and remembered beside the newest ones of each recipe.
+    pub history_jobs: usize,
     /// Where the served files are found, as builders reach them: `http://ADDR`.
     pub http: Option<String>,
     /// Where archives are looked for, for `recipe show`.

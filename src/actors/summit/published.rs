@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::state::State;
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{AttemptId, ChannelName, HostId, Stamp};
+use crate::id::{AttemptId, ChannelName, HostId, JobId, Stamp};
 use crate::model::{Attempt, AttemptState, Target};
 
 /// Time between two looks for orders that nobody needs any more.
@@ -76,10 +76,13 @@ impl State {
                     .any(|one| one.publication.attempt == attempt.id)
         });
         let over: BTreeSet<AttemptId> = over.map(|attempt| attempt.id).collect();
-        let store = self.args.store.clone();
+        let jobs: BTreeSet<JobId> = self.farm.jobs.keys().copied().collect();
+        let (last, store) = (self.farm.last_job, self.args.store.clone());
         tokio::task::spawn_blocking(move || {
+            let is_forgotten = |job| job <= last && !jobs.contains(&job);
+            let is_over = |id: AttemptId| over.contains(&id) || is_forgotten(id.job);
             // What is left is found the next time.
-            if let Err(fault) = crate::store::farm::forget_orders(&store, &over) {
+            if let Err(fault) = crate::store::farm::forget_orders(&store, is_over) {
                 tracing::warn!(%fault, "orders of attempts that are over stay");
             }
         });

@@ -96,6 +96,8 @@ pub struct State {
     pub alarm_watch: crate::model::alarm::AlarmWatch,
     /// The walk over everything that looks for what was missed.
     pub reconcile: super::reconcile::Walk,
+    /// When so many jobs are over, those that may be forgotten are counted.
+    pub history_look: usize,
     /// Something changed that may make or unmake jobs.
     pub replan: bool,
     /// Bases are not known yet: planning waits for them, so that nothing is called missing that is there.
@@ -150,6 +152,7 @@ impl State {
             hold_ends: BTreeSet::new(),
             alarm_watch: crate::model::alarm::AlarmWatch::default(),
             reconcile: super::reconcile::Walk::default(),
+            history_look: 0,
             replan: true,
             bases_pending: 0,
         };
@@ -394,6 +397,7 @@ impl State {
             | Event::RiseRuleSet { .. }
             | Event::OwnerSet { .. }
             | Event::CacheSet { .. }
+            | Event::JobsForgotten { .. }
             | Event::AlarmRaised { .. }
             | Event::AlarmLifted { .. }
             | Event::Peer { .. } => {}
