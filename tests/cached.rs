@@ -76,11 +76,13 @@ fn a_compiler_cache_serves_the_second_build_and_never_a_comparison() {
     );
     assert_eq!(second["hit_rate"], 0.5, "{second:#}");
     assert_eq!(second["bytes_max"], 100_u64 << 20);
+    assert_eq!(second["directory"], "caches/default.*");
     assert!(second["bytes"].as_u64().unwrap() > 0, "{second:#}");
     let name = farm.json(&["builder", "list"])[0]["name"].clone();
     let shown = farm.ok(&["builder", "show", name.as_str().unwrap()]);
     assert!(
-        shown.contains("ccache for default: served 50 % of 4 compilations"),
+        shown.contains("ccache for default: served 50 % of 4 compilations")
+            && shown.contains("in each slot, below caches/default.*"),
         "{shown}"
     );
     let log = farm.ok(&["job", "log", "alpha"]);

@@ -491,6 +491,8 @@ fn the_recipes_of_a_project_are_measured_and_shown_as_text_json_and_a_picture() 
     let of = ["compare", "--isa", "--project", "test"];
     let with = |more: &[&'static str]| [&of[..], more].concat();
     assert_eq!(farm.json(&of), serde_json::json!([]));
+    let unknown = farm.code(1, &["compare", "--isa", "--project", "tets"]);
+    assert!(unknown.contains("did you mean test"), "{unknown}");
     let picture = farm.dir().join("../all.svg");
     let mut measure = with(&[
         "--top",

@@ -209,6 +209,9 @@ fn list(found: &summit::Comparisons, out: &Out) -> Result<Verdict> {
                     plain(why),
                 ]);
             }
+            if found.comparisons.is_empty() {
+                eprintln!("massif: nothing was compared yet; massif compare PACKAGE does");
+            }
             out.table(&table);
             for cause in &found.causes {
                 let differences = count(cause.count, "difference");
@@ -260,6 +263,11 @@ fn print(view: &ComparisonView, out: &Out) -> Result<()> {
                 }
                 (Some("varies"), None) => {
                     "it comes out differently each time: nobody is blamed".into()
+                }
+                (Some("match"), None) => "match: another builder came to the same".into(),
+                (Some("same_host"), None) => {
+                    "one builder came to the same twice, which proves little: massif invite --role avalanche brings another"
+                        .into()
                 }
                 (word, None) => word.unwrap_or_default().replace('_', " "),
             };

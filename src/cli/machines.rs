@@ -195,7 +195,11 @@ pub(super) fn show_builder(builder: &BuilderView, out: &Out) {
         );
     }
     for cache in &builder.caches {
-        out.field("cache", show::cache(cache));
+        let place = match cache.present {
+            true => format!(" in each slot, below {}", cache.directory),
+            false => String::new(),
+        };
+        out.field("cache", show::cache(cache) + &place);
     }
     if let Some(means) = &builder.confined_by {
         out.field("slots by", means);

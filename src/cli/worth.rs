@@ -296,6 +296,9 @@ fn list(all: &[MeasurementView], out: &Out) -> Result<()> {
                     ]);
                 }
             }
+            if all.is_empty() {
+                eprintln!("massif: nothing was measured yet; massif compare --isa RECIPE does");
+            }
             out.table(&table);
         }
     }

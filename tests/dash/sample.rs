@@ -237,7 +237,7 @@ pub fn builders(situation: Situation) -> Vec<BuilderView> {
                 "full_in_s": if verdict == "low" { json!(540.0) } else { Value::Null }}],
             "arch": "x86_64", "levels": ["x86_64"], "features": [], "cores": 16, "memory_total_bytes": 64_000_000_000_u64, "memory_free_bytes": 41_000_000_000_u64,
             "pressure_cpu": 0.12, "pressure_memory": 0.0, "pressure_io": 0.03, "load": 14.2, "reclaimed_bytes": 0, "parked": 0, "temperature_c": null,
-            "caches": [{"profile": "default", "program": "ccache", "present": true, "hits": 412, "misses": 88, "hit_rate": 0.824, "bytes": 1_200_000_000_u64, "bytes_max": 5_368_709_120_u64}],
+            "caches": [{"profile": "default", "program": "ccache", "present": true, "hits": 412, "misses": 88, "hit_rate": 0.824, "bytes": 1_200_000_000_u64, "bytes_max": 5_368_709_120_u64, "directory": "caches/default.*"}],
             "history": history(free),
         })
     };

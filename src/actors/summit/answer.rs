@@ -85,7 +85,7 @@ impl State {
                 builders: self.builder_views(),
             }),
             Call::ProjectLevels(ask) => ask.reply(&self.project_levels(ask)?),
-            Call::IsaList(ask) => ask.reply(&self.isa_list(ask)),
+            Call::IsaList(ask) => ask.reply(&self.isa_list(ask)?),
             Call::IsaShow(ask) => ask.reply(&self.isa_show(ask.id)?),
             Call::CompareList(ask) => ask.reply(&self.compare_list(ask)),
             Call::CompareShow(ask) => ask.reply(&self.compare_show(ask.id)?),

@@ -138,7 +138,7 @@ impl State {
     }
 
     /// `compare --isa`: those under way, then the newest of each recipe, what gains most first.
-    pub(super) fn isa_list(&self, wish: &IsaList) -> Measurements {
+    pub(super) fn isa_list(&self, wish: &IsaList) -> Result<Measurements> {
         let rows = wish.limit.map_or(ROWS, |rows| rows as usize);
         let rows = rows.clamp(1, crate::limit::ADMIN_PAGE_ROWS_MAX);
         let fits = |project: &ProjectName, recipe: &RecipeName| {
@@ -172,9 +172,12 @@ impl State {
         done.sort_by(|a, b| best(b).total_cmp(&best(a)));
         views.extend(done);
         views.truncate(rows);
-        Measurements {
-            measurements: views,
+        if let (true, Some(project)) = (views.is_empty(), &wish.project) {
+            self.locate_project(project.as_str())?;
         }
+        Ok(Measurements {
+            measurements: views,
+        })
     }
 
     /// One of them.

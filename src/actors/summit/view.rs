@@ -99,6 +99,7 @@ pub fn cache_views(caches: &[CacheState]) -> Vec<CacheView> {
             hit_rate: (all > 0).then(|| cache.hits as f64 / all as f64),
             bytes: cache.bytes,
             bytes_max: cache.bytes_max,
+            directory: format!("caches/{}.*", cache.profile),
         }
     };
     caches.iter().map(view).collect()

@@ -184,6 +184,8 @@ views! {
         pub bytes: Option<u64>,
         /// What it may take, in each slot.
         pub bytes_max: u64,
+        /// Where it lies, below the builder's own directory: one for each slot, and for what it is trusted with.
+        pub directory: String,
     }
 
     /// A builder at one moment.
