@@ -286,6 +286,10 @@ replies! {
         pub builder: Option<String>,
         /// What it is doing.
         pub phase: Option<String>,
+        /// Seconds since its builder was given it, while it has it.
+        pub took_s: Option<f64>,
+        /// Seconds that the build should take in all, by what is known of the recipe or of others like it.
+        pub expected_s: Option<f64>,
         /// Bytes of its log so far.
         pub log_bytes: u64,
         /// Whose failure, when it failed.

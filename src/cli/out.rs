@@ -86,8 +86,17 @@ impl Out {
 
     /// Writes bytes as they are. A reader that has seen enough (`| head`) ends the program without a word.
     pub(super) fn raw(&self, bytes: &[u8]) {
-        let mut out = std::io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        let write = || {
+            let mut out = std::io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        };
+        // On a terminal a line may live below what was printed.
+        let written = if self.terminal {
+            super::wait::above(write)
+        } else {
+            write()
+        };
+        if written.is_err() {
             std::process::exit(0);
         }
     }

@@ -190,6 +190,18 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// A time span without fractions, so that it changes once a second at most.
+pub fn whole_span(seconds: f64) -> String {
+    if seconds < 10.0 {
+        format!("{}s", seconds.max(0.0) as u64)
+    } else if seconds < 3_600.0 {
+        span(seconds.floor())
+    } else {
+        // Above an hour minutes are enough, and change less often.
+        span((seconds / 60.0).floor() * 60.0)
+    }
+}
+
 pub use crate::id::parse_span;
 
 /// A predicted moment in words; empty: nothing is predicted.

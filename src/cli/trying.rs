@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use sha2::Digest as _;
@@ -12,8 +12,10 @@ use super::args;
 use super::ask::Host;
 use super::files::{copy, print_log};
 use super::out::{Out, Style};
+use super::text::whole_span;
+use super::wait::{Progress, WORK_LOOK};
 use crate::admin::summit;
-use crate::admin::summit::TryPage;
+use crate::admin::summit::{Tried, TryPage};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{Digest, JobId};
 use crate::limit;
@@ -23,8 +25,6 @@ use crate::recipe::Recipe;
 const PIECE_BYTES: usize = 512 * 1024;
 /// A host that says `try again` is asked for this long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at a try.
-const LOOK: Duration = Duration::from_millis(250);
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Fault {
     Fault::new(Kind::Usage, format!("cannot {what} {}", path.display())).because(error)
@@ -148,7 +148,7 @@ pub(super) async fn try_recipe(host: &Host, wish: &args::Try, out: &Out) -> Resu
     };
     let tried = begin(host, &ask).await?;
     let people = matches!(out.style, Style::People);
-    let page = follow(host, tried.id, people, out).await?;
+    let page = follow(host, &tried, people, out).await?;
     let failed = page.fault.is_some();
     let mut made = Vec::new();
     if !failed && wish.channel.is_none() {
@@ -157,8 +157,11 @@ pub(super) async fn try_recipe(host: &Host, wish: &args::Try, out: &Out) -> Resu
             try_no: Some(1),
         };
         let to = wish.out.clone().unwrap_or_else(|| PathBuf::from("."));
-        for artefact in host.ask(&ask).await?.artefacts {
-            copy(host, tried.id, &artefact, &to).await?;
+        let artefacts = host.ask(&ask).await?.artefacts;
+        let progress = Progress::new(Some(artefacts.len() as u64));
+        for (artefact, done) in artefacts.iter().zip(0..) {
+            progress.now(&format!("bringing {}", artefact.name), done);
+            copy(host, tried.id, artefact, &to).await?;
             made.push(to.join(&artefact.name).display().to_string());
         }
     }
@@ -200,7 +203,7 @@ async fn begin(host: &Host, ask: &summit::Try) -> Result<summit::Tried> {
     loop {
         match host.ask(ask).await {
             Err(fault) if fault.kind == Kind::TryAgain && std::time::Instant::now() < deadline => {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(WORK_LOOK).await;
             }
             answer => return answer,
         }
@@ -242,7 +245,7 @@ impl<'a> Asker<'a> {
                     if matches!(fault.kind, Kind::Unreachable | Kind::TryAgain)
                         && std::time::Instant::now() < deadline =>
                 {
-                    tokio::time::sleep(LOOK).await;
+                    tokio::time::sleep(WORK_LOOK).await;
                 }
                 answer => return answer,
             }
@@ -250,43 +253,163 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// Waits for the end of a try; its log goes to the terminal meanwhile.
-async fn follow(host: &Host, id: JobId, live: bool, out: &Out) -> Result<TryPage> {
-    let mut asker = Asker::new(host, id);
-    let mut told = String::new();
+/// What a person sees of a try while it waits and runs.
+struct Watched<'a> {
+    tried: &'a Tried,
+    progress: Progress,
+    /// What was said last that stays.
+    said: String,
+    /// When a pipe heard last how far it is.
+    told: Instant,
+}
+
+impl Watched<'_> {
+    fn sees(&mut self, page: &TryPage) {
+        let recipe = &self.tried.recipe;
+        let stays = match (page.state.as_str(), &page.text, &page.builder) {
+            ("waiting", Some(why), _) => format!("{recipe} waits: {why}"),
+            ("building", _, Some(builder)) => format!("{recipe} builds on {builder}"),
+            ("publishing", ..) => format!("{recipe} is being published"),
+            _ => return,
+        };
+        if self.said != stays {
+            self.progress.begins(&stays);
+            self.said = stays;
+            self.told = Instant::now();
+        }
+        self.progress
+            .goes_on(&how_far(recipe.as_str(), page), &mut self.told);
+    }
+}
+
+/// `nano: build on east, 12s of about 40s, 28s left`
+fn how_far(recipe: &str, page: &TryPage) -> String {
+    let on = |builder: &String| format!(" on {builder}");
+    let doing = match page.state.as_str() {
+        "building" => page.phase.as_deref().unwrap_or("starting"),
+        "waiting" => {
+            let why = page.text.as_deref().unwrap_or("for a builder");
+            return format!("{recipe} waits: {why}");
+        }
+        state => state,
+    };
+    let builder = page.builder.as_ref().map_or_else(String::new, on);
+    let far = match (page.took_s, page.expected_s) {
+        (Some(took), Some(all)) if took <= all => format!(
+            ", {} of about {}, {} left",
+            whole_span(took),
+            whole_span(all.ceil()),
+            whole_span((all - took).ceil())
+        ),
+        (Some(took), Some(all)) => format!(
+            ", {} longer than the {} that were predicted",
+            whole_span(took - all),
+            whole_span(all.ceil())
+        ),
+        (Some(took), None) => format!(", for {}; how long it takes is not known", whole_span(took)),
+        (None, _) => String::new(),
+    };
+    format!("{recipe}: {doing}{builder}{far}")
+}
+
+/// Waits for the end of a try; its log goes to the terminal meanwhile, above the line that says how far it is.
+async fn follow(host: &Host, tried: &Tried, log: bool, out: &Out) -> Result<TryPage> {
+    let mut asker = Asker::new(host, tried.id);
+    let mut watched = Watched {
+        tried,
+        progress: Progress::new(None),
+        said: String::new(),
+        told: Instant::now(),
+    };
     let mut printed = false;
     loop {
         let page = asker.show().await?;
         if page.over {
             // A short one may be over before it was seen to run.
-            if live && !printed && page.builder.is_some() {
-                print_log(host, id, out).await?;
+            if log && !printed && page.builder.is_some() {
+                print_log(host, tried.id, out).await?;
             }
             return Ok(page);
         }
-        if page.state == "building" && page.log_bytes > 0 && live && !printed {
-            printed = true;
-            match print_log(host, id, out).await {
-                // The host went away; the try lives on, and its log is printed anew.
-                Err(fault) if fault.kind == Kind::Unreachable => printed = false,
-                answer => answer?,
-            }
-            // The log is at its end; the verdict follows in a moment.
-            loop {
-                let page = asker.show().await?;
-                if page.over || page.state == "waiting" || !printed {
-                    printed &= page.state != "waiting";
-                    break;
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-            continue;
+        watched.sees(&page);
+        if page.state == "waiting" {
+            // Who builds it next begins a log of its own.
+            printed = false;
         }
-        let text = page.text.unwrap_or_default();
-        if live && page.state == "waiting" && text != told {
-            eprintln!("massif: it waits: {text}");
-            told = text;
+        if log && !printed && page.state == "building" && page.log_bytes > 0 {
+            printed = print_and_watch(host, &mut asker, &mut watched, out).await?;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(WORK_LOOK).await;
+    }
+}
+
+/// Prints the log to its end; false when the host went away meanwhile. The try lives on, and its log is printed anew.
+async fn print_and_watch(
+    host: &Host,
+    asker: &mut Asker<'_>,
+    watched: &mut Watched<'_>,
+    out: &Out,
+) -> Result<bool> {
+    let mut printing = std::pin::pin!(print_log(host, watched.tried.id, out));
+    loop {
+        tokio::select! {
+            done = &mut printing => return match done {
+                Err(fault) if fault.kind == Kind::Unreachable => Ok(false),
+                done => done.map(|()| true),
+            },
+            () = tokio::time::sleep(WORK_LOOK) => watched.sees(&asker.show().await?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_says_what_runs_how_much_of_it_is_done_and_what_is_left() {
+        let of = |took_s, expected_s| TryPage {
+            id: JobId(1),
+            state: "building".into(),
+            text: None,
+            builder: Some("east".into()),
+            phase: Some("build".into()),
+            took_s,
+            expected_s,
+            log_bytes: 9,
+            blame: None,
+            fault: None,
+            over: false,
+        };
+        for (took_s, expected_s, words) in [
+            (
+                Some(12.4),
+                Some(40.0),
+                "nano: build on east, 12s of about 40s, 28s left",
+            ),
+            (
+                Some(52.9),
+                Some(40.0),
+                "nano: build on east, 12s longer than the 40s that were predicted",
+            ),
+            (
+                Some(3.0),
+                None,
+                "nano: build on east, for 3s; how long it takes is not known",
+            ),
+            (None, None, "nano: build on east"),
+        ] {
+            assert_eq!(how_far("nano", &of(took_s, expected_s)), words);
+        }
+        let waits = TryPage {
+            state: "waiting".into(),
+            text: Some("all slots of east are busy".into()),
+            builder: None,
+            ..of(None, Some(40.0))
+        };
+        assert_eq!(
+            how_far("nano", &waits),
+            "nano waits: all slots of east are busy"
+        );
     }
 }

@@ -14,7 +14,7 @@ use super::text;
 use crate::admin::view::{JobState, JobView, ProjectView, WorkView};
 use crate::admin::{host, summit};
 use crate::fault::{Fault, Kind, Result};
-use crate::id::JobId;
+use crate::id::{JobId, Stamp};
 use crate::net::admin::{Answers, Client};
 
 /// What a person sees while they wait: on standard error, so that standard output stays the answer's.
@@ -60,6 +60,15 @@ impl Progress {
         }
     }
 
+    /// How far long work is: on a terminal at once, elsewhere a line every now and then.
+    pub(super) fn goes_on(&self, words: &str, told: &mut Instant) {
+        self.now(words, 0);
+        if self.bar.is_none() && told.elapsed() >= WORK_TOLD {
+            *told = Instant::now();
+            self.happened(words);
+        }
+    }
+
     /// Something that happened: a line that stays.
     pub(super) fn happened(&self, words: &str) {
         let words = text::line(words);
@@ -87,17 +96,22 @@ fn live() -> MutexGuard<'static, Option<ProgressBar>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Writes to the terminal above the line that lives there.
+pub(super) fn above<T>(write: impl FnOnce() -> T) -> T {
+    let bar = live().clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
 /// Standard error for the log: its lines go above the one that lives.
 #[derive(Debug, Default)]
 pub(super) struct Stderr;
 
 impl Write for Stderr {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let bar = live().clone();
-        match bar {
-            Some(bar) => bar.suspend(|| std::io::stderr().write(bytes)),
-            None => std::io::stderr().write(bytes),
-        }
+        above(|| std::io::stderr().write(bytes))
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -106,7 +120,7 @@ impl Write for Stderr {
 }
 
 /// How often work of a host is looked at, and how often a pipe hears of it.
-const WORK_LOOK: Duration = Duration::from_millis(250);
+pub(super) const WORK_LOOK: Duration = Duration::from_millis(250);
 const WORK_TOLD: Duration = Duration::from_secs(10);
 
 /// Waits for work of a host, and shows how far it is: what, done of total, time left.
@@ -138,29 +152,26 @@ pub(super) async fn with_work<T>(
             continue;
         };
         let ours = answer.works.iter().rev().find(|work| work.kind == kind);
-        let Some(far) = ours.map(|work| format!("{words}: {}", how_far(work))) else {
+        let now = show::now();
+        let Some(far) = ours.map(|work| format!("{words}: {}", how_far(work, now))) else {
             continue;
         };
-        progress.now(&far, 0);
-        if progress.bar.is_none() && told.elapsed() >= WORK_TOLD {
-            told = Instant::now();
-            progress.happened(&far);
-        }
+        progress.goes_on(&far, &mut told);
     }
 }
 
 /// `1200 of 4000 rows, 3s left`
-fn how_far(work: &WorkView) -> String {
+fn how_far(work: &WorkView, now: Stamp) -> String {
     let (done, unit) = (work.done, &work.unit);
     let Some(total) = work.total.filter(|total| *total > 0) else {
         return format!("{done} {unit}");
     };
-    let took = show::now().seconds_since(work.began).max(0.0);
+    let took = now.seconds_since(work.began).max(0.0);
     let left = match done {
         0 => String::new(),
         done => {
             let left = took / done as f64 * total.saturating_sub(done) as f64;
-            format!(", {} left", text::span(left.ceil()))
+            format!(", {} left", text::whole_span(left.ceil()))
         }
     };
     format!("{done} of {total} {unit}{left}")
@@ -268,7 +279,7 @@ pub(super) async fn await_jobs(
         let done = jobs.values().filter(|job| job.state.is_final()).count();
         let left = ends_s.values().copied().reduce(f64::max);
         let left = left.map_or_else(String::new, |left| {
-            format!("; about {} left", text::span(left.max(1.0).ceil()))
+            format!("; about {} left", text::whole_span(left.max(1.0).ceil()))
         });
         progress.now(&format!("{}{left}", running(&jobs)), done as u64);
         if done == ids.len() {
@@ -331,4 +342,32 @@ async fn look(
         jobs.insert(*id, page.job);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_says_what_is_done_of_all_and_how_long_the_rest_takes() {
+        for (done, total, after_s, words) in [
+            (0, Some(4_000), 3, "0 of 4000 rows"),
+            (1_000, Some(4_000), 3, "1000 of 4000 rows, 9s left"),
+            (4_000, Some(4_000), 12, "4000 of 4000 rows, 0s left"),
+            // A clock that went back, a total that grew too late, and none at all.
+            (1_000, Some(4_000), -5, "1000 of 4000 rows, 0s left"),
+            (5_000, Some(4_000), 3, "5000 of 4000 rows, 0s left"),
+            (1_000, Some(0), 3, "1000 rows"),
+            (1_000, None, 3, "1000 rows"),
+        ] {
+            let work = WorkView {
+                kind: "store_backup".into(),
+                done,
+                total,
+                unit: "rows".into(),
+                began: Stamp(0),
+            };
+            assert_eq!(how_far(&work, Stamp(after_s * 1_000)), words);
+        }
+    }
 }

@@ -174,6 +174,43 @@ fn event(seq: u64) -> EventView {
     }
 }
 
+/// Long work, half an hour old, so that what is left does not jump while somebody looks.
+fn works() -> Vec<WorkView> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_ms = i64::try_from(now.unwrap().as_millis()).unwrap();
+    let work = |kind: &str, unit: &str, done, total| WorkView {
+        kind: kind.into(),
+        unit: unit.into(),
+        done,
+        total: Some(total),
+        began: Stamp(now_ms - 1_800_000),
+    };
+    vec![
+        work("store_backup", "rows", 1_000, 4_000),
+        work("package_import", "files", 1, 3),
+    ]
+}
+
+fn word(file: &str) -> PathBuf {
+    format!("{file}.go").into()
+}
+
+/// Ends long work on this file.
+pub fn go_on(file: &str) {
+    std::fs::write(word(file), "").unwrap();
+}
+
+/// The next work on it is long again.
+pub fn wait_again(file: &str) {
+    std::fs::remove_file(word(file)).unwrap();
+}
+
+async fn told_to_go_on(file: &str) {
+    while !word(file).exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
 pub async fn handle(_caller: Caller, call: Call, more: bool) -> Result<Answer> {
     match call {
         Call::Host(host::Call::Status(ask)) => ask
@@ -204,6 +241,31 @@ pub async fn handle(_caller: Caller, call: Call, more: bool) -> Result<Answer> {
             Ok(Answer::Stream(receive))
         }
         Call::Summit(call) => summit_call(call, more),
+        Call::Host(host::Call::WorkList(ask)) => {
+            ask.reply(&host::Works { works: works() }).map(Answer::One)
+        }
+        Call::Host(host::Call::StoreBackup(ask)) => {
+            let path = ask.path.clone().unwrap_or_default();
+            told_to_go_on(&path).await;
+            let backup = BackupView {
+                path,
+                size: 2_048,
+                sha256: massif::id::Digest([2; 32]),
+                seq: massif::id::Seq(9),
+                rows: 4_000,
+            };
+            ask.reply(&host::StoreCopy { backup }).map(Answer::One)
+        }
+        Call::Vessel(vessel::Call::PackageImport(ask)) if ask.files[0].ends_with("/slow.stone") => {
+            told_to_go_on(&ask.files[0]).await;
+            let import = ImportView {
+                channel: "main".parse().unwrap(),
+                version: Some(massif::id::VersionId(7)),
+                added: Vec::new(),
+                present: 0,
+            };
+            ask.reply(&vessel::Imported { import }).map(Answer::One)
+        }
         Call::Vessel(vessel::Call::PackageImport(ask)) => Err(Fault::new(
             Kind::Conflict,
             format!("{} is there already", ask.files.join(" ")),

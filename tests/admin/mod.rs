@@ -1,6 +1,6 @@
 //! The admin socket through its public doors: our client, the command line, and somebody else's Varlink client.
 
 mod command;
-mod fixed;
+pub mod fixed;
 mod python;
 mod socket;

@@ -1,9 +1,13 @@
 //! Long work says how far it is: plain lines in a pipe, one live line on a terminal. And what lies around a job.
 
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 
 use super::pty::Screen;
-use crate::common::farm::{Farm, Setup};
+use crate::admin::fixed::{self, Fixed};
+use crate::builders::other::local;
+use crate::common::farm::{Farm, MASSIF, Setup};
 use crate::common::repo::Repo;
 use crate::ring::script_recipe;
 
@@ -67,6 +71,116 @@ fn who_waits_for_a_build_sees_what_runs_and_how_long_it_takes_still() {
         errors.contains("slow 1.1-1.3 published") && !errors.contains('\u{1b}'),
         "{errors}"
     );
+}
+
+#[test]
+fn a_backup_and_an_import_show_what_is_done_of_all_and_what_is_left() {
+    let host = Fixed::start();
+    let file = host.path().join("slow.stone");
+    let (dir, file) = (host.path().to_str().unwrap(), file.to_str().unwrap());
+    for (wish, live) in [
+        (
+            ["store", "backup", file],
+            "writing a copy of the store: 1000 of 4000 rows, ",
+        ),
+        (
+            ["package", "import", file],
+            "publishing 1 file: 1 of 3 files, ",
+        ),
+    ] {
+        let words: Vec<&str> = ["--dir", dir].into_iter().chain(wish).collect();
+        let screen = Screen::open(100, 10, &words);
+        let piped = Command::new(MASSIF)
+            .args(&words)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        screen.until("how far it is", |text| {
+            text.contains(live) && text.contains(" left")
+        });
+        fixed::go_on(file);
+        let end = screen.until("the answer", |text| {
+            text.contains("2.0 KiB") || text.contains("version 7")
+        });
+        assert!(!end.contains(" left"), "{end}");
+        let errors = piped.wait_with_output().unwrap().stderr;
+        let errors = String::from_utf8_lossy(&errors);
+        let begun = live.split(':').next().unwrap();
+        assert!(
+            errors.contains(begun) && !errors.contains('\u{1b}'),
+            "{errors}"
+        );
+        fixed::wait_again(file);
+    }
+}
+
+#[test]
+fn who_tries_a_recipe_sees_its_log_and_below_it_how_long_it_takes_still() {
+    let farm = Farm::start();
+    let place = tempfile::tempdir().unwrap();
+    let (mine, out) = (place.path().join("mine"), place.path().join("out"));
+    let slow = "build       : |\n    echo it began\n    sleep 4\n    echo it ends\n";
+    local(&mine, "mine", slow);
+    let (mine, out) = (mine.to_str().unwrap(), out.to_str().unwrap());
+    let dir = farm.dir().to_str().unwrap();
+    let wish = ["--dir", dir, "try", mine, "--out", out];
+    let mut screen = Screen::open(110, 30, &wish);
+    screen.until("the log, and below it the time that is left", |text| {
+        let last = text.lines().last().unwrap_or_default();
+        text.contains("it began")
+            && ["mine: build on ", " of about ", " left"]
+                .iter()
+                .all(|part| last.contains(part))
+    });
+    assert_eq!(screen.ended(), 0, "{}", screen.text());
+    let end = screen.until("what it made", |text| text.contains("made "));
+    assert!(
+        end.contains("it ends") && !end.contains("mine: build on"),
+        "{end}"
+    );
+
+    // In a pipe the log is the answer, and what goes on is lines without colours beside it.
+    let output = farm.run(&["try", mine, "--out", out]);
+    let (told, errors) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert!(output.status.success(), "{errors}");
+    assert!(
+        told.contains("it began") && !told.contains("mine builds on"),
+        "{told}"
+    );
+    assert!(
+        errors.contains("mine builds on") && !errors.contains('\u{1b}'),
+        "{errors}"
+    );
+}
+
+#[test]
+fn the_demo_shows_what_runs_what_is_done_of_all_and_the_time_that_is_left() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = place.path().join("farm");
+    let mut screen = Screen::open(120, 50, &["demo", "--dir", dir.to_str().unwrap()]);
+    let live = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with('['));
+        line.is_some_and(|line| {
+            line.contains("] ")
+                && line.contains("/7 ")
+                && line.contains("; about ")
+                && line.contains(" left")
+        })
+    };
+    screen.until("what runs and what is left", live);
+    let end = screen.until("the end", |text| text.contains("until Ctrl-C"));
+    assert!(
+        end.contains("packages are published") && !live(&end),
+        "{end}"
+    );
+    screen.press("\x03");
+    assert_eq!(screen.ended(), 0, "{}", screen.text());
 }
 
 #[test]

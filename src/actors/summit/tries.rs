@@ -65,6 +65,8 @@ struct Trial {
     changed_ms: u64,
     phase: Option<String>,
     log_bytes: u64,
+    /// Seconds that it should take; a restart forgets it.
+    expected_s: Option<f64>,
     given_back: u32,
     /// The blob that holds the order.
     stored: Digest,
@@ -130,6 +132,7 @@ impl Trial {
             changed_ms: crate::actors::now().mono_ms,
             phase: None,
             log_bytes: 0,
+            expected_s: None,
             given_back: row.given_back,
             stored: row.order,
             changed: row.changed,
@@ -422,12 +425,29 @@ impl State {
             changed_ms: now.mono_ms,
             phase: None,
             log_bytes: 0,
+            expected_s: self.expected_of_local(&target, &facts),
             given_back: 0,
             stored: wish.recipe_tar,
             changed: now.wall,
             made: Vec::new(),
             coming: false,
         })
+    }
+
+    /// Seconds that a recipe's build should take: as the farm's own of that name did, else as recipes like it do.
+    fn expected_of_local(&self, local: &Target, facts: &Facts) -> Option<f64> {
+        let projects = self.farm.projects.keys();
+        let mut known = projects.filter_map(|project| {
+            let target = Target {
+                project: project.clone(),
+                ..local.clone()
+            };
+            self.estimates.of(&target, None)
+        });
+        let found = known
+            .next()
+            .or_else(|| self.estimates.of(local, Some(facts)));
+        found.map(|estimate| estimate.seconds)
     }
 
     /// The build root of a recipe that is in no repository: a copy of the planner takes it in, and is thrown away.
@@ -697,6 +717,13 @@ impl State {
             text,
             builder: trial.builder.map(|builder| self.host_name(&builder)),
             phase: trial.phase.clone(),
+            took_s: matches!(trial.standing, Standing::Building).then(|| {
+                crate::actors::now()
+                    .wall
+                    .seconds_since(trial.changed)
+                    .max(0.0)
+            }),
+            expected_s: trial.expected_s,
             log_bytes: trial.log_bytes,
             blame,
             fault,
