@@ -102,7 +102,12 @@ pub(crate) fn moment(at: Stamp) -> String {
 
 /// How long something took, or has taken until now.
 pub(crate) fn took(from: Stamp, to: Option<Stamp>) -> String {
-    text::span(to.unwrap_or_else(now).seconds_since(from))
+    took_until(from, to, now())
+}
+
+/// The same at a moment that is given.
+pub(crate) fn took_until(from: Stamp, to: Option<Stamp>, now: Stamp) -> String {
+    text::span(to.unwrap_or(now).seconds_since(from))
 }
 
 /// The wall clock of this machine, for ages only.

@@ -169,6 +169,7 @@ async fn act(host: &Host, options: &HostOptions, again: bool, recipes: &Path) ->
     if !again {
         commit_examples(recipes)?;
         println!("seven example recipes committed in {}", recipes.display());
+        println!("looking at what this machine provides to builds ...");
         let base = PackageImportBase {
             name: "demo-base".into(),
             dir: "/".into(),
@@ -263,8 +264,9 @@ async fn wait(host: &Host) -> Result<()> {
         bar.set_position(over as u64);
         let status = ask(host, Status {}, |call| Call::Host(HostCall::Status(call)));
         let left = status.await?.status.end_p50_s.filter(|_| over < jobs.len());
-        let left = left.map_or_else(String::new, |left| {
-            format!("; about {:.0} s left", left.max(1.0))
+        let left = left.map_or_else(String::new, |left| match left {
+            ..120.0 => format!("; about {:.0} s left", left.max(1.0)),
+            _ => format!("; about {:.0} min left", left / 60.0),
         });
         bar.set_message(running.join(", ") + &left);
         if !jobs.is_empty() && over == jobs.len() {

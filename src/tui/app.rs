@@ -21,6 +21,8 @@ const RELIST_MS: u64 = 250;
 const REFRESH_MS: u64 = 1_000;
 /// After a question failed.
 const RETRY_MS: u64 = 3_000;
+/// Predicted moments come nearer also when nothing happens: pages that have some ask again after this long.
+const FORETOLD_MS: u64 = 10_000;
 /// How long a notice stays.
 const NOTICE_MS: u64 = 8_000;
 /// A command's output is shown on a page of its own from this length on.
@@ -462,6 +464,7 @@ impl App {
         let asked_at = sheet.asked_at;
         let asking = sheet.asking;
         let filled = sheet.content.is_some();
+        let foretold = matches!(sheet.page, Page::Job(_) | Page::Why(_));
         let once = matches!(
             sheet.page,
             Page::Graph(_) | Page::Printed(_) | Page::Version(..)
@@ -472,7 +475,9 @@ impl App {
         let due = match since_asked {
             (None, _) => true,
             (Some(since), Some(kind)) if kind != Kind::NotFound => since >= RETRY_MS,
-            (Some(since), _) => asked_at < seq && since >= REFRESH_MS,
+            (Some(since), _) => {
+                asked_at < seq && since >= REFRESH_MS || foretold && since >= FORETOLD_MS
+            }
         };
         // A tree is grown by hand, and a command is run once; asking again would undo it. What was, stays.
         let grown = (once || self.past.is_some()) && filled;

@@ -316,7 +316,39 @@ pub fn parse(typed: &str, data: &Data) -> Result<Command, String> {
         ["svg", file] => Command::Picture((*file).to_owned()),
         ["help" | "h"] => Command::Help,
         ["quit" | "q" | "q!" | "exit"] => Command::Quit,
+        ["alarms"] => Command::Open(Page::Farm),
+        ["stalls"] => Command::Open(Page::Builders),
+        [kind, name] if is_shown(kind, name) => match *kind {
+            "job" => Command::Open(Page::Job(job(name)?.0)),
+            "builder" => known("builder", name, &names.builders)
+                .map(Page::Builder)
+                .map(Command::Open)?,
+            "peer" => known("peer", name, &names.peers)
+                .map(Page::Peer)
+                .map(Command::Open)?,
+            "channel" => known("channel", name, &names.channels)
+                .map(Page::Channel)
+                .map(Command::Open)?,
+            _ => Command::Open(Page::Recipe((*name).to_owned())),
+        },
         _ => return by_the_command_line(typed),
+    })
+}
+
+/// Whether these are a kind of thing and the name of one: `builder east` is short for `builder show east`.
+fn is_shown(kind: &str, name: &str) -> bool {
+    let shown = matches!(kind, "job" | "recipe" | "builder" | "peer" | "channel");
+    let is_verb = || words::endings(&[kind], "").iter().any(|verb| verb == name);
+    shown && !name.starts_with('-') && !is_verb()
+}
+
+fn known(kind: &str, name: &str, all: &[String]) -> Result<String, String> {
+    if all.iter().any(|one| one == name) {
+        return Ok(name.to_owned());
+    }
+    Err(match nearest(name, all.iter().map(String::as_str)) {
+        Some(near) => format!("no {kind} {name}; did you mean {near}?"),
+        None => format!("no {kind} {name}"),
     })
 }
 
@@ -416,6 +448,12 @@ mod tests {
             Ok(Command::Open(Page::Builders))
         );
         assert_eq!(parse("q", &data), Ok(Command::Quit));
+        assert_eq!(
+            parse("recipe nano", &data),
+            Ok(Command::Open(Page::Recipe("nano".into())))
+        );
+        assert_eq!(parse("builder nope", &data), Err("no builder nope".into()));
+        assert_eq!(parse("job 9", &data), Err("no job 9".into()));
         let wrong = parse("qeue", &data).unwrap_err();
         assert!(wrong.contains("did you mean queue"), "{wrong}");
         assert!(parse("job hold 3", &data).is_err());

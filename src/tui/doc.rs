@@ -42,6 +42,11 @@ impl Doc {
         }
     }
 
+    /// Columns of a line.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     fn push(&mut self, line: DocLine) {
         match self.lines.len() {
             0..LINES_MAX => self.lines.push(line),

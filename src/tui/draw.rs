@@ -277,7 +277,7 @@ fn words(pen: &mut Pen<'_>, app: &App) {
     let advice = || match &app.sheet().page {
         Page::Farm => views::farm::advice(app).map(|advice| (Ink::Plain, advice)),
         Page::Peers | Page::Peer(_) => Some((Ink::Faint, views::peers::advice(app))),
-        _ => None,
+        _ => views::cut_words(app).map(|words| (Ink::Plain, words)),
     };
     let requests = || {
         let count = data.requests().count();

@@ -10,8 +10,20 @@ use super::keys::Deed;
 use super::list::Line;
 use super::page::Page;
 use super::views;
-use crate::admin::view::{BuilderView, JobState, JobView, PeerView, TicketView};
+use crate::admin::view::{
+    BuilderView, ChangeView, JobState, JobView, PeerView, RecipeDetail, RecipeProofView,
+    RecipeView, TicketView,
+};
 use crate::id::{JobId, Seq, VersionId};
+
+/// What a recipe's page shows.
+#[derive(Serialize)]
+pub struct WholeRecipe<'a> {
+    recipe: &'a RecipeView,
+    detail: Option<&'a RecipeDetail>,
+    changes: &'a [ChangeView],
+    proof: Option<&'a RecipeProofView>,
+}
 
 /// Something that has JSON.
 pub enum Raw<'a> {
@@ -19,6 +31,8 @@ pub enum Raw<'a> {
     Job(&'a JobView),
     /// A builder.
     Builder(&'a BuilderView),
+    /// A recipe with all that is known of it.
+    Recipe(Box<WholeRecipe<'a>>),
     /// Anything else, by its name.
     Other(String, &'a dyn erased::Json),
 }
@@ -49,6 +63,7 @@ impl Raw<'_> {
         match self {
             Raw::Job(job) => format!("job {}", job.id),
             Raw::Builder(builder) => builder.name.to_string(),
+            Raw::Recipe(whole) => whole.recipe.name.to_string(),
             Raw::Other(name, _) => name.clone(),
         }
     }
@@ -58,6 +73,7 @@ impl Raw<'_> {
         match self {
             Raw::Job(job) => pretty(job),
             Raw::Builder(builder) => pretty(builder),
+            Raw::Recipe(whole) => pretty(whole),
             Raw::Other(_, value) => value.json(),
         }
     }
@@ -288,9 +304,20 @@ impl App {
             (Page::Why(_), Some(Reply::Why(why))) => {
                 Some(Raw::Other(sheet.page.name(), why.as_ref()))
             }
-            (Page::Recipe(_), Some(Reply::Recipe { detail, .. })) => {
-                Some(Raw::Other(sheet.page.name(), detail))
-            }
+            (
+                Page::Recipe(_),
+                Some(Reply::Recipe {
+                    recipe,
+                    detail,
+                    changes,
+                    proof,
+                }),
+            ) => Some(Raw::Recipe(Box::new(WholeRecipe {
+                recipe,
+                detail: detail.as_deref(),
+                changes,
+                proof: proof.as_deref(),
+            }))),
             (Page::Builders | Page::Builder(_), _) => {
                 let builder = self.shown().builder(&self.builder_here()?)?;
                 Some(Raw::Builder(builder))
@@ -298,6 +325,9 @@ impl App {
             (Page::Recipes, _) => {
                 let recipe = views::recipes::of(sheet, self.row()?)?;
                 Some(Raw::Other(recipe.name.to_string(), recipe))
+            }
+            (Page::Repository | Page::Channel(_), _) if self.job_here().is_some() => {
+                self.shown().job(self.job_here()?).map(|job| Raw::Job(job))
             }
             (Page::Repository, Some(Reply::Channels(channels))) => {
                 let channel = channels.get(usize::try_from(self.row()?).ok()?)?;

@@ -191,8 +191,8 @@ impl App {
         }
         let what = match &past.event {
             Some(event) => format!("{} UTC, after: {}", show::moment(past.at), event.text),
-            None => "before the first event".to_owned(),
+            None => format!("as of event {}, before the first one", past.seq),
         };
-        Some(format!("as of event {}, {what}", past.seq))
+        Some(what)
     }
 }

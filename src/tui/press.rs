@@ -68,6 +68,11 @@ impl App {
             .map(|binding| self.why_not(binding.deed))
         {
             self.say(words, Ink::Warn);
+        } else if let Key::Char(c) = key {
+            let words = format!("{c} does nothing here; ? shows the keys that do");
+            self.say(words, Ink::Faint);
+        } else if key == Key::Enter {
+            self.say("there is nothing to open on this line", Ink::Faint);
         }
     }
 

@@ -440,20 +440,7 @@ impl State {
             homepage: facts.homepage.clone(),
             upstreams: upstreams.collect(),
             needs: needs.collect(),
-            packages: facts
-                .packages
-                .iter()
-                .map(|package| MakesView {
-                    name: package.name.clone(),
-                    summary: package.summary.clone(),
-                    provides: package.provides.iter().map(ToString::to_string).collect(),
-                    depends: package
-                        .depends
-                        .iter()
-                        .map(Dependency::in_recipe_words)
-                        .collect(),
-                })
-                .collect(),
+            packages: self.packages_of(facts),
             groups: entry
                 .dir
                 .split_once('/')
@@ -476,6 +463,44 @@ impl State {
             changed: None,
             jobs: jobs.take(10).map(|job| job.id).collect(),
         }
+    }
+}
+
+impl State {
+    /// The packages of a recipe with what they provide: as its manifest says; without one as they are published.
+    fn packages_of(&self, facts: &Facts) -> Vec<MakesView> {
+        let words = |all: &[Dependency]| all.iter().map(Dependency::in_recipe_words).collect();
+        let mut made: Vec<MakesView> = facts
+            .packages
+            .iter()
+            .map(|package| MakesView {
+                name: package.name.clone(),
+                summary: package.summary.clone(),
+                provides: package.provides.iter().map(ToString::to_string).collect(),
+                depends: words(&package.depends),
+            })
+            .collect();
+        let profile = self.farm.profiles.values().next();
+        let channel =
+            profile.and_then(|profile| Some((profile, self.channels.get(&profile.channel)?)));
+        let Some((profile, channel)) = channel.filter(|_| !facts.from_manifest) else {
+            return made;
+        };
+        let own = channel.packages.of_arch(profile.arch);
+        for package in own.filter(|package| package.source == facts.name) {
+            let meta = &package.meta;
+            let view = MakesView {
+                name: package.name.to_string(),
+                summary: meta.summary.clone(),
+                provides: meta.provides.iter().map(ToString::to_string).collect(),
+                depends: words(&meta.depends),
+            };
+            match made.iter_mut().find(|known| known.name == view.name) {
+                Some(known) => *known = view,
+                None => made.push(view),
+            }
+        }
+        made
     }
 }
 

@@ -162,15 +162,12 @@ impl State {
             JobState::Building | JobState::Publishing => {
                 let attempt = self.farm.attempts_of(job.id).next_back();
                 let place = attempt.map_or_else(String::new, |attempt| {
-                    let stage = self
-                        .progress
-                        .get(&attempt.id)
-                        .map_or("", |progress| progress.stage.as_str());
-                    format!(
-                        " by {} (attempt {}) {stage}",
-                        self.host_name(&attempt.builder),
-                        attempt.id
-                    )
+                    let told = self.progress.get(&attempt.id);
+                    let stage = told.map_or_else(String::new, |progress| {
+                        format!(", phase {}", progress.stage)
+                    });
+                    let host = self.host_name(&attempt.builder);
+                    format!(" on {host} (attempt {}){stage}", attempt.id)
                 });
                 view.summary = format!("{label} is {}{place}", state.as_str());
                 if let Some(awaited) = self.awaited(job) {

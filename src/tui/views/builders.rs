@@ -1,6 +1,6 @@
 //! Builders: what each does, its disks, memory and pressure, and what somebody holds against it.
 
-use super::queue::whole_span;
+use super::queue::{over, whole_span};
 use super::{Rank, bar, sorted};
 use crate::admin::view::{BuilderProofView, BuilderView, DiskView, SlotView};
 use crate::cli::{show, text};
@@ -9,6 +9,7 @@ use crate::tui::ask::Reply;
 use crate::tui::doc::Doc;
 use crate::tui::list::Line;
 use crate::tui::page::{Page, Sheet};
+use crate::tui::pen::columns;
 use crate::tui::table::{Column, Row, field, fixed, number, words};
 use crate::tui::theme::Ink;
 
@@ -31,6 +32,8 @@ pub const COLUMNS: &[Column] = &[
 
 /// Less than this of a disk is worth a look, whatever the builder says.
 const DISK_LOW: f64 = 0.05;
+/// Packages that nobody compared yet which are named.
+const UNPROVEN_MAX: usize = 5;
 /// A slot that is silent for longer is shown as such.
 const SILENT_S: f64 = 300.0;
 
@@ -331,7 +334,11 @@ fn slots(app: &App, builder: &BuilderView, doc: &mut Doc) {
             .progress
             .or_else(|| super::queue::progress(app, known?).map(|(part, _)| part));
         let part = progress.map_or_else(String::new, |part| {
-            format!("{} {:>3.0} %  ", bar(&app.theme, part, 12), part * 100.0)
+            let words = match part {
+                ..=1.0 => format!("{:>3.0} %", part * 100.0),
+                part => over(part),
+            };
+            format!("{} {words}  ", bar(&app.theme, part, 12))
         });
         let cpu = slot.cpu_s.map_or_else(String::new, |cpu| {
             format!("  {} of processor", text::span(cpu))
@@ -339,24 +346,30 @@ fn slots(app: &App, builder: &BuilderView, doc: &mut Doc) {
         let memory = slot.memory_peak_bytes.map_or_else(String::new, |bytes| {
             format!("  {} at most", text::bytes(bytes))
         });
-        doc.line(
-            vec![
-                (Ink::Faint, format!("{:>3}  ", slot.slot)),
-                (
-                    Ink::Key,
-                    format!("{} (job {job})  ", slot.recipe.as_deref().unwrap_or("?")),
-                ),
-                (
-                    Ink::Busy,
-                    format!("{}  ", slot.phase.as_deref().unwrap_or("starting")),
-                ),
-                (Ink::Plain, format!("{took}  ")),
-                (Ink::Busy, part),
-                (silent_ink, silent),
-                (Ink::Faint, cpu + &memory),
-            ],
-            Some(Page::Job(job)),
-        );
+        let used = cpu + &memory;
+        let mut line = vec![
+            (Ink::Faint, format!("{:>3}  ", slot.slot)),
+            (
+                Ink::Key,
+                format!("{} (job {job})  ", slot.recipe.as_deref().unwrap_or("?")),
+            ),
+            (
+                Ink::Busy,
+                format!("{}  ", slot.phase.as_deref().unwrap_or("starting")),
+            ),
+            (Ink::Plain, format!("{took}  ")),
+            (Ink::Busy, part),
+            (silent_ink, silent),
+        ];
+        let taken: usize = line.iter().map(|(_, words)| columns(words)).sum();
+        let fits = taken + columns(&used) <= doc.width();
+        if fits {
+            line.push((Ink::Faint, used.clone()));
+        }
+        doc.line(line, Some(Page::Job(job)));
+        if !fits {
+            doc.line(vec![(Ink::Faint, format!("   {used}"))], None);
+        }
     }
 }
 
@@ -371,9 +384,13 @@ fn compared(proof: &BuilderProofView, name: &str, doc: &mut Doc) {
         let words = format!("comparison {id} says so: massif compare show {id}");
         doc.field_as("wrong alone", Ink::Bad, words, None);
     }
-    for made in &proof.unproven {
+    for made in proof.unproven.iter().take(UNPROVEN_MAX) {
         let words = format!("{} {}-{}", made.recipe, made.version, made.release);
         doc.field_as("unproven", Ink::Warn, words, Some(Page::Job(made.job)));
+    }
+    if let more @ 1.. = proof.unproven.len().saturating_sub(UNPROVEN_MAX) {
+        let words = format!("and {more} more: massif builder show {name}");
+        doc.field_as("", Ink::Faint, words, None);
     }
     if !proof.unproven.is_empty() && proof.convicted_by.is_some() {
         doc.field("do", format!("massif builder rebuild {name}"));

@@ -18,10 +18,37 @@ pub const COLUMNS: &[Column] = &[
     number("number", 7, 0),
     fixed("when (UTC)", 19, 2),
     words("who", 8, 1, 3),
-    words("what", 10, 1, 1),
+    words("what", 10, 1, 5),
     words("recipe", 12, 1, 4),
-    words("words", 24, 8, 0),
+    words("words", 28, 8, 0),
 ];
+
+/// Who did it, without the key, which its page has in full.
+fn who(event: &EventView) -> &str {
+    let name = event.actor.split(" (key ").next();
+    name.unwrap_or(&event.actor)
+}
+
+/// What an event says, without the number of the attempt or job whose recipe stands before it.
+pub fn rest<'a>(event: &'a EventView, recipe: &str) -> &'a str {
+    let text = event.text.as_str();
+    let numbered = ["attempt ", "job "]
+        .iter()
+        .any(|word| text.starts_with(word));
+    let rest = text.splitn(3, ' ').nth(2);
+    match rest.filter(|_| numbered && !recipe.is_empty()) {
+        Some(rest) => rest.strip_prefix(recipe).map_or(rest, str::trim_start),
+        None => text,
+    }
+}
+
+/// Whether an event is a step of an attempt that goes well: the first page leaves room for what matters more.
+pub fn is_step(kind: &str) -> bool {
+    matches!(
+        kind,
+        "accepted" | "built" | "measured" | "observed" | "resolved"
+    )
+}
 
 /// How a kind of event looks.
 pub fn ink(kind: &str) -> Ink {
@@ -119,7 +146,7 @@ pub fn row(app: &App, key: u64) -> Option<Row<'_>> {
     Some(Row::Fields(vec![
         field(event.seq.to_string(), place),
         field(show::moment(event.at), Ink::Faint),
-        field(event.actor.as_str(), Ink::Plain),
+        field(who(event), Ink::Plain),
         field(event.kind.as_str(), Ink::Faint),
         field(recipe(app, event), Ink::Strong),
         field(event.text.as_str(), ink(&event.kind)),

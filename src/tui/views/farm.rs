@@ -1,6 +1,6 @@
 //! The farm on one page: alarms first, then what runs, counts, throughput, builders, and what happened last.
 
-use super::queue::{progress_words, whole_span};
+use super::queue::{predicted, progress_words, whole_span};
 use crate::admin::view::{AlarmView, JobState};
 use crate::cli::{show, text};
 use crate::id::JobId;
@@ -213,12 +213,7 @@ fn head(pen: &mut Pen<'_>, app: &App) {
         _ if app.then().is_some() => String::new(),
         _ if data.status.is_none() => "time left unknown".to_owned(),
         (0, _, _) => "nothing left to do".to_owned(),
-        (_, Some(end), Some(late)) => format!(
-            "done in {} (9 of 10: {})",
-            whole_span(end),
-            whole_span(late)
-        ),
-        (_, Some(end), None) => format!("done in about {}", whole_span(end)),
+        (_, Some(end), late) => format!("done {}", predicted(end, late)),
         (_, None, _) => "time left unknown".to_owned(),
     };
     pen.text(x, 1, width.saturating_sub(x), &end, Ink::Plain);
@@ -240,7 +235,10 @@ fn longest_way(pen: &mut Pen<'_>, app: &App) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let lead = format!("longest way left {}: ", whole_span(chain.seconds));
+    let lead = match chain.seconds {
+        ..1.0 => "longest way left: ".to_owned(),
+        seconds => format!("longest way left {}: ", whole_span(seconds)),
+    };
     let (y, width) = (top_height(pen.width()) - 1, pen.width());
     let way = format!("{}{more}", names.join(&into));
     pen.spans(0, y, width, &[(Ink::Faint, &lead), (Ink::Plain, &way)]);
@@ -398,7 +396,11 @@ fn idle_words(app: &App) -> Option<String> {
     if data.jobs_known() == 0 {
         return Some("The queue is empty. massif project add NAME URL brings recipes.".into());
     }
-    (waiting > 0).then(|| format!("{waiting} wait: the queue (2) says for what."))
+    match waiting {
+        0 => None,
+        1 => Some("1 waits: the queue (2) says for what.".into()),
+        _ => Some(format!("{waiting} wait: the queue (2) says for what.")),
+    }
 }
 
 /// What can be done about the alarm that a person stands on.
@@ -528,7 +530,9 @@ fn events(pen: &mut Pen<'_>, app: &App) {
     let data = app.shown();
     let width = pen.width();
     pen.heading(0, "Last events", "");
-    for (y, event) in (1..pen.height()).zip(data.events.iter().rev()) {
+    let told = data.events.iter().rev();
+    let told = told.filter(|event| !super::events::is_step(&event.kind));
+    for (y, event) in (1..pen.height()).zip(told) {
         let at = show::moment(event.at);
         let time = at.get(11..).unwrap_or(&at);
         let x = pen.text(0, y, 8, time, Ink::Faint) + 1;
@@ -538,7 +542,7 @@ fn events(pen: &mut Pen<'_>, app: &App) {
         let spans = [
             (Ink::Strong, recipe),
             (Ink::Plain, between),
-            (ink, event.text.as_str()),
+            (ink, super::events::rest(event, recipe)),
         ];
         pen.spans(x, y, width.saturating_sub(x), &spans);
     }

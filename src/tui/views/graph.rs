@@ -10,7 +10,7 @@ use crate::tui::app::App;
 use crate::tui::ask::{Question, Reply};
 use crate::tui::list::Line;
 use crate::tui::page::{Branch, Sheet};
-use crate::tui::table::{Column, Row, field, fixed, words};
+use crate::tui::table::{Column, Row, field, fixed, number, words};
 use crate::tui::theme::{Ink, Sign};
 
 /// Branches at most.
@@ -26,7 +26,7 @@ const CUTS_MAX: usize = 1_000;
 pub const COLUMNS: &[Column] = &[
     fixed("st", 2, 0),
     words("needs (above) and is needed by (below)", 30, 3, 0),
-    fixed("job", 8, 2),
+    number("job", 8, 2),
     fixed("state", 11, 1),
 ];
 
@@ -171,8 +171,11 @@ pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
     for (cycle, at) in cycles.iter().zip(0_u64..) {
         let count = cycle.members.len();
         lines.push(Line::Heading(format!(
-            "Circle of {count} that need one another: {} cuts open it",
-            cycle.cuts.len()
+            "Circle of {count} that need one another: {} it",
+            match cycle.cuts.len() {
+                1 => "1 cut opens".to_owned(),
+                cuts => format!("{cuts} cuts open"),
+            }
         )));
         let cuts = cycle.cuts.len().min(CUTS_MAX) as u64;
         lines.extend((0..=cuts).map(|cut| Line::Row(CIRCLE + (at << 20) + cut)));

@@ -1,6 +1,6 @@
 //! A job's page: where it stands and why, its tries with phases and evidence, what it waits for and what waits for it.
 
-use super::queue::{progress_words, whole_span};
+use super::queue::{predicted, progress_words, whole_span};
 use crate::admin::summit::JobPage;
 use crate::admin::view::{JobRef, JobView};
 use crate::cli::{show, text};
@@ -164,8 +164,7 @@ fn details(app: &App, page: &JobPage, doc: &mut Doc) {
         doc.title("When");
         for (name, half, late) in times {
             if let Some(half) = half {
-                let late = late.map_or("unknown".to_owned(), whole_span);
-                doc.field(name, format!("in {} (9 of 10: {late})", whole_span(half)));
+                doc.field(name, predicted(half, late));
             }
         }
     }

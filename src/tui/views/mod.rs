@@ -151,21 +151,7 @@ fn table(pen: &mut Pen<'_>, app: &App, sheet: &Sheet) {
     };
     super::table::draw(pen, all, &look, |at| match sheet.lines.get(at)? {
         Line::Heading(words) => Some(Row::Heading(Cow::Borrowed(words))),
-        Line::Row(key) => match &sheet.page {
-            Page::Queue => queue::row(app, *key),
-            Page::Builders => builders::row(app, *key),
-            Page::Recipes => recipes::row(app, sheet, *key),
-            Page::Repository | Page::Channel(_) if repository::next_job(*key).is_some() => {
-                repository::next_row(app, *key)
-            }
-            Page::Repository => repository::channel_row(sheet, *key),
-            Page::Channel(_) => repository::version_row(sheet, *key),
-            Page::Packages(_) => repository::package_row(sheet, *key),
-            Page::Events => events::row(app, *key),
-            Page::Peers => peers::row(app, *key),
-            Page::Graph(_) => graph::row(app, sheet, *key),
-            _ => None,
-        },
+        Line::Row(key) => row(app, sheet, *key),
     });
     if sheet.lines.is_empty() {
         let words = empty(app, sheet);
@@ -182,6 +168,45 @@ fn table(pen: &mut Pen<'_>, app: &App, sheet: &Sheet) {
             pen.text(0, 2 + u16::try_from(at).unwrap_or(0), width, line, ink);
         }
     }
+}
+
+fn row<'a>(app: &'a App, sheet: &'a Sheet, key: u64) -> Option<Row<'a>> {
+    match &sheet.page {
+        Page::Queue => queue::row(app, key),
+        Page::Builders => builders::row(app, key),
+        Page::Recipes => recipes::row(app, sheet, key),
+        Page::Repository | Page::Channel(_) if repository::next_job(key).is_some() => {
+            repository::next_row(app, key)
+        }
+        Page::Repository => repository::channel_row(sheet, key),
+        Page::Channel(_) => repository::version_row(sheet, key),
+        Page::Packages(_) => repository::package_row(sheet, key),
+        Page::Events => events::row(app, key),
+        Page::Peers => peers::row(app, key),
+        Page::Graph(_) => graph::row(app, sheet, key),
+        _ => None,
+    }
+}
+
+/// The words of the row that a person stands on, where its column is too narrow for them.
+pub fn cut_words(app: &App) -> Option<String> {
+    let sheet = app.sheet();
+    if sheet.page.shape() != Shape::Table {
+        return None;
+    }
+    let Row::Fields(fields) = row(app, sheet, sheet.key()?)? else {
+        return None;
+    };
+    let all = columns(&sheet.page);
+    let places = super::table::layout(all, body_width(app));
+    // The column that grows most is the one of sentences.
+    let (_, own, (words, _)) = all
+        .iter()
+        .zip(places)
+        .zip(fields)
+        .map(|((column, (_, own)), field)| (column.grows, own, field))
+        .max_by_key(|(grows, ..)| *grows)?;
+    (own > 0 && super::pen::columns(&words) > usize::from(own)).then(|| words.into_owned())
 }
 
 /// Why there are no rows.

@@ -8,6 +8,7 @@ use crate::tui::app::App;
 use crate::tui::doc::Doc;
 use crate::tui::list::Line;
 use crate::tui::page::{Page, Sheet};
+use crate::tui::pen::columns;
 use crate::tui::table::{Column, Field, Row, field, fixed, number, words};
 use crate::tui::theme::Ink;
 
@@ -194,14 +195,19 @@ fn ticket_row<'a>(app: &App, ticket: &'a TicketView) -> Vec<Field<'a>> {
 pub fn advice(app: &App) -> String {
     let data = app.shown();
     if data.requests().next().is_some() {
-        return "compare the five words with those on its screen, then A lets it in, X shuts it out".into();
+        return "the same five words on its screen? A lets it in, X shuts it out".into();
     }
+    let invite = ":invite --role avalanche asks a builder in";
     match &data.card {
-        Some(card) => format!(
-            "this host is {}: {}. :invite --role avalanche asks a builder in",
-            card.name, card.words
-        ),
-        None => ":invite --role avalanche asks a builder in".into(),
+        Some(card) => {
+            let own = format!("this host is {}: {}", card.name, card.words);
+            let both = format!("{own}. {invite}");
+            match columns(&both) <= usize::from(app.size.0) {
+                true => both,
+                false => own,
+            }
+        }
+        None => invite.into(),
     }
 }
 

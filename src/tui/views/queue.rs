@@ -134,8 +134,26 @@ pub fn progress_words(app: &App, job: &JobView, columns: usize) -> String {
             let room = columns.saturating_sub(8);
             format!("{} {took:>7}", bar(&app.theme, part, room))
         }
-        Some((part, _)) => format!("{part:.1}x est {took}"),
+        Some((part, _)) => format!("{} {took}", over(part)),
         None => took,
+    }
+}
+
+/// How many times longer than estimated something takes.
+pub fn over(part: f64) -> String {
+    match part {
+        ..9.95 => format!("{part:.1}x est"),
+        ..99.5 => format!("{part:.0}x est"),
+        _ => ">99x est".to_owned(),
+    }
+}
+
+/// A predicted moment: half of such predictions come true by then, nine of ten by the other time.
+pub fn predicted(half: f64, late: Option<f64>) -> String {
+    let late = late.map_or("unknown".to_owned(), whole_span);
+    match half {
+        ..1.0 => "any moment".to_owned(),
+        _ => format!("in {} (9 of 10: {late})", whole_span(half)),
     }
 }
 

@@ -18,7 +18,7 @@ pub const COLUMNS: &[Column] = &[
     words("recipe", 14, 2, 0),
     words("version", 10, 1, 1),
     words("published", 10, 1, 2),
-    words("summary, or what is wrong", 20, 4, 3),
+    words("summary, or what is wrong", 30, 4, 3),
     words("licences", 10, 1, 5),
     words("project", 8, 0, 4),
 ];
@@ -179,6 +179,9 @@ pub fn doc(app: &App, sheet: &Sheet, doc: &mut Doc) {
         doc.field_as("warning", Ink::Warn, show::fault_text(warning), None);
     }
     doc.field("licences", recipe.licenses.join(", "));
+    if let Some(detail) = detail {
+        doc.field("homepage", &detail.homepage);
+    }
     doc.field(
         "published",
         recipe
@@ -242,7 +245,6 @@ pub(super) fn limits(time: &Option<TimeLimitView>, silence: &Option<TimeLimitVie
 }
 
 fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
-    doc.field("homepage", &detail.homepage);
     doc.field("build with", detail.build_systems.join(", "));
     if detail.networking {
         doc.field_as(
@@ -279,7 +281,9 @@ fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
     if !detail.needs.is_empty() {
         doc.title(format!("Needs to build {}", detail.needs.len()));
     }
-    for need in &detail.needs {
+    let mut needs: Vec<_> = detail.needs.iter().collect();
+    needs.sort_by_key(|need| (&need.origin, &need.kind, &need.dependency));
+    for need in needs {
         let ink = if need.from == "nothing" {
             Ink::Bad
         } else {
@@ -329,16 +333,14 @@ fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
             continue;
         };
         let (sign, ink) = app.theme.state(job.state);
-        let took = job.attempts.last().and_then(|attempt| {
-            let ended = attempt.ended?;
-            Some(format!(
-                "  {}",
-                crate::cli::text::span(ended.seconds_since(attempt.started))
-            ))
+        let took = job.attempts.last().map(|attempt| {
+            let took = show::took_until(attempt.started, attempt.ended, app.clock());
+            let ago = whole_span(app.clock().seconds_since(attempt.started));
+            format!("  {took} on {}, begun {ago} ago", attempt.builder)
         });
         doc.line(
             vec![
-                (ink, format!("{sign} ")),
+                (ink, format!("{sign} {:<10} ", job.state.as_str())),
                 (Ink::Key, format!("job {id}  ")),
                 (
                     Ink::Plain,

@@ -1,6 +1,6 @@
 //! Pages of words: why something is as it is, and the commands that were used.
 
-use super::queue::whole_span;
+use super::queue::predicted;
 use super::recipes::limits;
 use crate::cli::show;
 use crate::tui::app::App;
@@ -31,7 +31,12 @@ pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
         ],
         None,
     );
-    doc.words(Ink::Plain, &why.summary);
+    // The summary begins with what stands above it.
+    let rest = why.summary.strip_prefix(&why.thing).map(str::trim_start);
+    let said = format!("is {}", why.state);
+    let rest = rest.map(|rest| rest.strip_prefix(&said).unwrap_or(rest));
+    let summary = rest.unwrap_or(&why.summary).trim_start_matches([';', ' ']);
+    doc.words(Ink::Plain, summary);
     if app.then().is_some() {
         let words = "What is not in the log of events is not known: which builders would have taken it, and when.";
         doc.words(Ink::Faint, words);
@@ -69,11 +74,9 @@ pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
     if times.iter().any(|(_, half, _)| half.is_some()) {
         doc.title("When");
         for (name, half, late) in times {
-            let known = |time: Option<f64>| time.map_or("unknown".to_owned(), whole_span);
-            doc.field(
-                name,
-                format!("in {} (9 of 10: {})", known(half), known(late)),
-            );
+            if let Some(half) = half {
+                doc.field(name, predicted(half, late));
+            }
         }
         if let Some(note) = &why.forecast {
             doc.words(Ink::Faint, note);
