@@ -283,7 +283,7 @@ impl App {
         let sheet = self.sheet();
         let other = |value: &'static str| value.to_owned();
         match (&sheet.page, &sheet.content) {
-            (Page::Raw(..) | Page::History | Page::Log(..) | Page::Printed(_), _) => None,
+            (Page::Raw(..) | Page::History | Page::Printed(_), _) => None,
             (Page::Peers | Page::Peer(_), _) => match (self.peer_here(), self.ticket_here()) {
                 (Some(peer), _) => Some(Raw::Other(peer.name.to_string(), peer.as_ref())),
                 (None, Some(ticket)) => Some(Raw::Other(

@@ -292,6 +292,9 @@ pub const BINDINGS: &[Binding] = &[
     binding!(&[Key::Char('B')], "B", Deed::Build, Act, "Build", "build a recipe, again when it is published", |app| app
         .is_offered(Deed::Build)),
     // Looking closer.
+    binding!(&[Key::Enter], "Enter", Deed::Enter, Look, "fold", "unfold what this job needs or is needed by, or fold it", |app| {
+        matches!(app.sheet().page, Page::Graph(_)) && has_job(app)
+    }),
     binding!(&[Key::Enter], "Enter", Deed::Enter, Look, "open", "open what you stand on", enters),
     binding!(&[Key::Char('l')], "l", Deed::Log, Look, "log", "its log", has_log),
     binding!(&[Key::Char('w')], "w", Deed::Why, Look, "why", "why it is as it is: all reasons", |app| app

@@ -179,6 +179,16 @@ fn the_demo_shows_what_runs_what_is_done_of_all_and_the_time_that_is_left() {
         end.contains("packages are published") && !live(&end),
         "{end}"
     );
+    // A recipe without a manifest has what its published packages provide.
+    let asked = Command::new(MASSIF)
+        .args(["--json", "--dir", dir.to_str().unwrap()])
+        .args(["recipe", "show", "tally"])
+        .output()
+        .unwrap();
+    let recipe: Value = serde_json::from_slice(&asked.stdout).unwrap();
+    assert_eq!(recipe["from_manifest"], false, "{recipe:#}");
+    let packages = recipe["packages"].to_string();
+    assert!(packages.contains("pkgconfig(tally)"), "{packages}");
     screen.press("\x03");
     assert_eq!(screen.ended(), 0, "{}", screen.text());
 }

@@ -234,6 +234,72 @@ fn no_is_the_default_and_yes_does_what_the_question_said() {
 }
 
 #[test]
+fn y_shows_the_hosts_json_wherever_there_is_some() {
+    let situation = Situation::Normal;
+    for (name, page) in views() {
+        if matches!(page, Page::History | Page::Printed(_)) {
+            continue;
+        }
+        let mut app = app(situation, (120, 40), Theme::default());
+        open(&mut app, page.clone(), situation);
+        keys(&mut app, "y", situation);
+        let Page::Raw(_, text) = &app.sheet().page else {
+            panic!("{name} has no JSON:\n{}", shown(&app));
+        };
+        let value: Result<serde_json::Value, _> = serde_json::from_str(text);
+        assert!(value.is_ok_and(|value| !value.is_null()), "{name}: {text}");
+        keys(&mut app, "\u{1b}", situation);
+        assert_eq!(app.sheet().page, page, "{name}");
+    }
+}
+
+#[test]
+fn a_mouse_chooses_pages_and_rows_and_a_second_click_goes_in() {
+    let situation = Situation::Normal;
+    let mut app = app(situation, (120, 40), Theme::default());
+    let click = |app: &mut App, word: &str| {
+        let screen = shown(app);
+        let found = screen.lines().enumerate().find_map(|(y, line)| {
+            let before = line.split(word).next().filter(|before| *before != line)?;
+            Some((massif::cli::text::width(before), y))
+        });
+        let (x, y) = found.unwrap_or_else(|| panic!("no {word} in:\n{screen}"));
+        app.input(Input::Click(x as u16, y as u16));
+        serve(app, situation);
+        app.relist();
+    };
+    click(&mut app, "2 Queue");
+    assert_eq!(app.sheet().page, Page::Queue);
+    click(&mut app, "kernel");
+    assert_eq!(
+        (app.job_here(), &app.sheet().page),
+        (Some(JobId(36)), &Page::Queue)
+    );
+    app.input(Input::Wheel(true));
+    assert_ne!(app.job_here(), Some(JobId(36)), "the wheel moves");
+    click(&mut app, "kernel");
+    click(&mut app, "kernel");
+    assert_eq!(app.sheet().page, Page::Job(JobId(36)));
+}
+
+#[test]
+fn a_row_that_is_cut_is_said_in_full_and_a_key_without_a_deed_says_so() {
+    let situation = Situation::Normal;
+    let mut app = app(situation, (80, 24), Theme::default());
+    open(&mut app, Page::Queue, situation);
+    let full = "both slots of east and the slot of west are busy";
+    assert!(!shown(&app).contains(full), "{}", shown(&app));
+    keys(&mut app, "jjjj", situation);
+    assert_eq!(app.job_here(), Some(JobId(34)));
+    assert!(shown(&app).contains(full), "{}", shown(&app));
+    keys(&mut app, "x", situation);
+    let said = "x does nothing here; ? shows the keys that do";
+    assert!(shown(&app).contains(said), "{}", shown(&app));
+    keys(&mut app, "k", situation);
+    assert!(!shown(&app).contains(said), "{}", shown(&app));
+}
+
+#[test]
 fn who_may_only_look_is_told_so_and_nothing_is_asked() {
     let mut app = app(Situation::Normal, (80, 24), Theme::default());
     let mut status = sample::status(Situation::Normal);

@@ -22,7 +22,7 @@ pub const COLUMNS: &[Column] = &[
     words("recipe", 14, 2, 0),
     words("version", 10, 1, 4),
     words("what it does, or why it does not", 44, 6, 0),
-    number("prio", 7, 8),
+    number("prio", 6, 8),
     number("estimate", 8, 7),
     fixed("progress", 14, 5),
     words("builder", 8, 1, 6),
