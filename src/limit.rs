@@ -158,8 +158,9 @@ pub const SETTLE_STEPS: u64 = 20_000;
 const _: () = assert!(HEARTBEAT_S * 3 < LEASE_S);
 /// Seconds that an attempt may take unless its profile says otherwise: a day, which the largest builds stay below.
 pub const ATTEMPT_S_MAX: u64 = 86_400;
-/// Jobs that are over and remembered beside the newest ones of each recipe: two years of a distribution, some 100 MiB.
-pub const HISTORY_JOBS: usize = 50_000;
+/// Jobs that are over and remembered beside the newest ones of each recipe: about a year of a distribution, and what a dashboard still reads at
+/// once.
+pub const HISTORY_JOBS: usize = 20_000;
 /// Silence without processor time and I/O after which an attempt is stalled, unless its history says otherwise.
 pub const SILENCE_S_MAX: u64 = 3_600;
 /// Attempts of a job whose upstream cannot be fetched or has other bytes.
