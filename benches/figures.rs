@@ -43,6 +43,7 @@ const FIGURES: &[(&str, fn())] = &[
     ("plan", plan::run),
     ("proof", proof::run),
     ("published", published::run),
+    ("rebuilt", rebuilt::run),
     ("ring", ring::run),
     ("root", root::run),
     ("slots", slots::run),

@@ -146,7 +146,6 @@ pub fn run() {
     let mut table = Table::of("proof");
     sets(&mut table);
     farm(&mut table);
-    super::rebuilt::run(&mut table);
     table.finish();
 }
 

@@ -1,5 +1,6 @@
 //! The four real upstreams built again on a second host: in another directory, on half the cores, a day later; and what a
-//! processor level is worth for them. `MASSIF_LEVELS=1` for the levels, which take some ten minutes.
+//! processor level is worth for them: `cargo bench --bench figures -- rebuilt`, some five minutes, and with `MASSIF_LEVELS=1`
+//! for the levels some ten more. `MASSIF_UPSTREAM=hello` takes one of them only.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -44,10 +45,17 @@ fn builder(farm: &Path, dir: &Path, slots: &str, mirror: &Path, preload: Option<
     child
 }
 
+/// Those that are asked for.
+fn upstreams() -> Vec<(&'static str, &'static str)> {
+    let only = std::env::var("MASSIF_UPSTREAM").unwrap_or_default();
+    let asked = |(dir, _): &(&str, &str)| dir.ends_with(&only);
+    FOUR.into_iter().filter(asked).collect()
+}
+
 fn repository(repo: &Path) {
     std::fs::create_dir_all(repo).unwrap();
     ring::git(repo, &["init", "-q", "-b", "main"]);
-    for (dir, workload) in FOUR {
+    for (dir, workload) in upstreams() {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recipes");
         let text = std::fs::read_to_string(from.join(dir).join("stone.yaml")).unwrap();
         let to = repo.join(dir);
@@ -59,14 +67,15 @@ fn repository(repo: &Path) {
 }
 
 /// Where the upstreams are, if they are here.
-fn upstreams() -> Option<PathBuf> {
+fn mirror() -> Option<PathBuf> {
     let shared = std::env::var_os("MASSIF_SHARED").map(PathBuf::from);
     let shared = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
     Some(shared.join("data/upstreams")).filter(|dir| dir.is_dir())
 }
 
-pub fn run(table: &mut Table) {
-    let Some(mirror) = upstreams() else {
+pub fn run() {
+    let mut table = Table::of("rebuilt");
+    let Some(mirror) = mirror() else {
         return println!(
             "proof: skipped: the four upstreams (../shared/data/upstreams is not here)"
         );
@@ -82,7 +91,7 @@ pub fn run(table: &mut Table) {
     let published = |jobs: &Value| {
         let jobs = jobs.as_array().unwrap();
         let ended = |job: &Value| job["state"] == "published" || job["state"] == "failed";
-        jobs.len() == FOUR.len() && jobs.iter().all(ended)
+        jobs.len() == upstreams().len() && jobs.iter().all(ended)
     };
     let jobs = fleet::until(&farm, &["job", "list"], published);
     assert!(!jobs.to_string().contains("\"failed\""), "{jobs:#}");
@@ -96,7 +105,7 @@ pub fn run(table: &mut Table) {
     };
     clock::builds_later(&mask, place.path(), DAY_S);
     let (mut same, mut all) = (0, 0);
-    for (recipe, _) in FOUR {
+    for (recipe, _) in upstreams() {
         let name = recipe.rsplit('/').next().unwrap();
         // One that differs is an answer too.
         let output = ring::ran(&farm, &["--json", "compare", name, "--on", "west"]);
@@ -106,22 +115,26 @@ pub fn run(table: &mut Table) {
     }
     table.row(
         "the four real upstreams built again on a second host, in another directory, on half the cores, a day later",
-        format!("{same} of {all} files are the same bytes"),
+        format!(
+            "{same} of {all} files of {} are the same bytes",
+            upstreams().len()
+        ),
         "100 %",
     );
     table.said("massif compare list", &ask(&farm, &["compare", "list"]));
     ring::stop(west);
     if std::env::var_os("MASSIF_LEVELS").is_some_and(|wish| wish != "0") {
-        levels(&farm, table);
+        levels(&farm, &mut table);
     }
     ring::stop(east);
     ring::stop(crest);
+    table.finish();
 }
 
 fn levels(farm: &Path, table: &mut Table) {
     let builders = json(farm, &["builder", "show", "east"]);
     if !builders["levels"].to_string().contains("x86_64-v3x") {
-        return println!("proof: skipped: levels (this processor runs none above the baseline)");
+        return println!("rebuilt: skipped: levels (this processor runs none above the baseline)");
     }
     let words = [
         "compare",
