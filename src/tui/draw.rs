@@ -319,9 +319,14 @@ fn bottom(pen: &mut Pen<'_>, app: &App) {
             hints.extend(["a", "[", "]"].iter().filter_map(|label| find(label)));
         }
         let rest = active.iter().filter(|binding| !binding.hint.is_empty());
+        // In a log its own keys are the useful ones.
+        let (first, second) = match app.sheet().page.shape() {
+            Shape::Log => (Part::Log, Part::Look),
+            _ => (Part::Look, Part::Log),
+        };
         for part in [
-            Part::Look,
-            Part::Log,
+            first,
+            second,
             Part::Act,
             Part::View,
             Part::Move,

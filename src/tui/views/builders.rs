@@ -287,11 +287,11 @@ pub fn doc(app: &App, sheet: &Sheet, name: &str, doc: &mut Doc) {
         doc.field_as("held", Ink::Warn, show::hold_text(hold), None);
     }
     slots(app, builder, doc);
+    disks(app, builder, doc);
+    machine(app, builder, doc);
     if let Some(Reply::Builder(Some(proof))) = &sheet.content {
         compared(proof, name, doc);
     }
-    disks(app, builder, doc);
-    machine(app, builder, doc);
     history(app, builder, doc);
     past(app, builder, doc);
 }
