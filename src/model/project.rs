@@ -1,4 +1,4 @@
-//! A project: a git repository of recipes, and how far it has been read.
+//! A project: a git repository of recipes, how far it has been read, and what operators decided about it.
 
 use serde::{Deserialize, Serialize};
 

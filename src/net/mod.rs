@@ -1,4 +1,4 @@
-//! What leaves the process: the admin socket, and with their issues the links between hosts and the package server.
+//! What leaves the process: the admin socket, the links between hosts, and the package server.
 
 pub mod admin;
 pub mod card;

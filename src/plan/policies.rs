@@ -1,4 +1,4 @@
-//! What is built again after a publication, by policy.
+//! What is decided about projects: which of them provides a name, and what is built again after a publication.
 
 use super::sample::{catalog, channel, meta, planner, recipe, target};
 use std::sync::Arc;

@@ -12,6 +12,7 @@ pub mod cone;
 mod entries;
 pub mod estimates;
 pub mod fetch;
+mod history;
 mod idle;
 pub mod intake;
 mod isa;

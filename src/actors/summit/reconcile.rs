@@ -1,13 +1,10 @@
 //! The walk over everything that looks for what events missed: a few jobs per tick, all of them every ten minutes. It finds nothing
 //! unless there is a bug; what it finds it mends, and says so in an alarm that stays until a whole walk found nothing.
 
-use std::collections::BTreeSet;
-
 use super::state::{Done, State};
 use crate::admin::view::AlarmView;
 use crate::id::{JobId, Now};
-use crate::model::history::FORGOTTEN_MAX;
-use crate::model::{Event, Job, JobState, Who};
+use crate::model::{Job, JobState};
 use crate::plan::schedule::Happened;
 
 /// Time between the beginnings of two walks.
@@ -113,33 +110,6 @@ impl State {
         self.reconcile.next = last.map(|last| JobId(last.0 + 1));
         if last.is_none() {
             self.end_round();
-        }
-        Ok(())
-    }
-
-    /// Lets the records of jobs go that nothing rests on, when there are more of them than this host keeps.
-    pub async fn forget_past_jobs(&mut self) -> Done<()> {
-        // Each that may go is one of these; so it need not be counted until there are that many.
-        let over = self.farm.jobs.len().saturating_sub(self.open.len());
-        if over < self.history_look {
-            return Ok(());
-        }
-        let kept = self.args.history_jobs;
-        let compared = self.proofs.running.values();
-        let compared: BTreeSet<JobId> = compared.map(|one| one.publication.attempt.job).collect();
-        let mut past = self.farm.past_jobs();
-        past.retain(|job| !compared.contains(job));
-        let Some(excess) = past.len().checked_sub(kept + 1) else {
-            self.history_look = over + kept + 1 - past.len();
-            return Ok(());
-        };
-        // Somewhat more than need be, so that not each job that ends has its own walk.
-        let gone = (excess + 1 + kept / 64).min(FORGOTTEN_MAX).min(past.len());
-        let jobs = past[..gone].to_vec();
-        let event = Event::JobsForgotten { jobs };
-        if let Err(refusal) = self.record_one(Who::Farm, event).await? {
-            tracing::warn!(%refusal, "the records of old jobs stay");
-            self.history_look = over + kept;
         }
         Ok(())
     }
