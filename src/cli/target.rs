@@ -7,10 +7,10 @@ use super::out::{Out, Style, Table, Tone, cell, known, plain};
 use super::show::{self, count, fault_text};
 use super::text;
 use crate::admin::summit;
-use crate::admin::view::{PlanJobView, PlanView, ProfileView, RemoteView};
+use crate::admin::view::{CycleView, PlanJobView, PlanView, ProfileView, RemoteView};
 use crate::config::isa_word;
 use crate::fault::{Fault, Kind, Result};
-use crate::id::Arch;
+use crate::id::{Arch, RecipeName};
 use crate::limit;
 use crate::model::IsaLevel;
 
@@ -198,93 +198,17 @@ pub(super) async fn plan(host: &Host, plan: &args::Plan, out: &Out) -> Result<Ve
 }
 
 pub(super) fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
-    let mut table = Table::new()
-        .number("start")
-        .number("takes")
-        .column("recipe")
-        .column("release")
-        .column("profile")
-        .words("after")
-        .words("because");
-    let span = |seconds: Option<f64>| known(seconds.map(text::span));
-    for job in jobs.iter().filter(|job| {
-        !job.reasons.is_empty() || !job.faults.is_empty() || !job.unresolved.is_empty()
-    }) {
-        let release = match (&job.version, job.release) {
-            (Some(version), Some(number)) => show::release(version, number, 0),
-            _ => "?".into(),
-        };
-        let trouble =
-            job.faults
-                .first()
-                .map(fault_text)
-                .or_else(|| match job.unresolved.as_slice() {
-                    [] => None,
-                    names => Some(format!("nothing provides {}", names.join(", "))),
-                });
-        let because = match trouble {
-            Some(trouble) => cell(trouble, Tone::Bad),
-            None => plain(job.reasons.join("; ")),
-        };
-        let after: Vec<&str> = job.depends_on.iter().map(|name| name.as_str()).collect();
-        let takes = job.end_s.zip(job.start_s).map(|(end, start)| end - start);
-        table.row([
-            span(job.start_s),
-            span(takes),
-            cell(&job.recipe, Tone::Strong),
-            plain(release),
-            plain(&job.profile),
-            plain(after.join(" ")),
-            because,
-        ]);
-    }
     if plan.builds > 0 {
-        out.table(&table);
+        show_plan_jobs(jobs, out);
     }
     for cycle in &plan.cycles {
-        let members: Vec<&str> = cycle.members.iter().map(|name| name.as_str()).collect();
-        out.toned(
-            Tone::Warn,
-            format!(
-                "cycle of {}: {}",
-                count(members.len() as u64, "recipe"),
-                members.join(" ")
-            ),
-        );
-        if let Some(least) = cycle.cuts_lower_bound {
-            let cuts = count(cycle.cuts.len() as u64, "cut");
-            out.line(format!(
-                "  opened by {cuts}; fewer than {least} cannot open it"
-            ));
-        }
-        for cut in &cycle.cuts {
-            let instead = cut
-                .served_by
-                .as_deref()
-                .unwrap_or("nothing: it would have to come from elsewhere");
-            out.line(format!(
-                "  {} is built before {}; {} comes from {instead}",
-                cut.recipe, cut.provider, cut.dependency
-            ));
-        }
-        if !cycle.bootstrap_needs.is_empty() {
-            let needs: Vec<&str> = cycle
-                .bootstrap_needs
-                .iter()
-                .map(|name| name.as_str())
-                .collect();
-            out.toned(Tone::Bad, format!("  bootstrap needs: {}", needs.join(" ")));
-        }
+        show_cycle(cycle, out);
     }
     for missing in &plan.unresolved {
-        let recipes: Vec<&str> = missing.recipes.iter().map(|name| name.as_str()).collect();
+        let (dependency, recipes) = (&missing.dependency, names(&missing.recipes).join(", "));
         out.toned(
             Tone::Warn,
-            format!(
-                "nothing provides {}, which {} needs",
-                missing.dependency,
-                recipes.join(", ")
-            ),
+            format!("nothing provides {dependency}, which {recipes} needs"),
         );
     }
     // What no builder of this plan can run never starts: a time without it would be a lie.
@@ -318,11 +242,76 @@ pub(super) fn show_plan(jobs: &[PlanJobView], plan: &PlanView, out: &Out) {
         out.field("predictions", show::accuracy(known));
     }
     if !plan.critical_path.is_empty() {
-        let path: Vec<&str> = plan
-            .critical_path
-            .iter()
-            .map(|name| name.as_str())
-            .collect();
-        out.field("longest way", path.join(" > "));
+        out.field("longest way", names(&plan.critical_path).join(" > "));
+    }
+}
+
+fn names(recipes: &[RecipeName]) -> Vec<&str> {
+    recipes.iter().map(|name| name.as_str()).collect()
+}
+
+/// The jobs with something to say: those that would be built, and those that something keeps from it.
+fn show_plan_jobs(jobs: &[PlanJobView], out: &Out) {
+    let mut table = Table::new()
+        .number("start")
+        .number("takes")
+        .column("recipe")
+        .column("release")
+        .column("profile")
+        .words("after")
+        .words("because");
+    let span = |seconds: Option<f64>| known(seconds.map(text::span));
+    for job in jobs.iter().filter(|job| {
+        !job.reasons.is_empty() || !job.faults.is_empty() || !job.unresolved.is_empty()
+    }) {
+        let release = match (&job.version, job.release) {
+            (Some(version), Some(number)) => show::release(version, number, 0),
+            _ => "?".into(),
+        };
+        let because = match (job.faults.first(), job.unresolved.as_slice()) {
+            (Some(fault), _) => cell(fault_text(fault), Tone::Bad),
+            (None, []) => plain(job.reasons.join("; ")),
+            (None, names) => cell(format!("nothing provides {}", names.join(", ")), Tone::Bad),
+        };
+        let takes = job.end_s.zip(job.start_s).map(|(end, start)| end - start);
+        table.row([
+            span(job.start_s),
+            span(takes),
+            cell(&job.recipe, Tone::Strong),
+            plain(release),
+            plain(&job.profile),
+            plain(names(&job.depends_on).join(" ")),
+            because,
+        ]);
+    }
+    out.table(&table);
+}
+
+/// A cycle, its cuts, and what stands in for each.
+fn show_cycle(cycle: &CycleView, out: &Out) {
+    let members = count(cycle.members.len() as u64, "recipe");
+    out.toned(
+        Tone::Warn,
+        format!("cycle of {members}: {}", names(&cycle.members).join(" ")),
+    );
+    if let Some(least) = cycle.cuts_lower_bound {
+        let cuts = count(cycle.cuts.len() as u64, "cut");
+        out.line(format!(
+            "  opened by {cuts}; fewer than {least} cannot open it"
+        ));
+    }
+    for cut in &cycle.cuts {
+        let instead = cut
+            .served_by
+            .as_deref()
+            .unwrap_or("nothing: it would have to come from elsewhere");
+        out.line(format!(
+            "  {} is built before {}; {} comes from {instead}",
+            cut.recipe, cut.provider, cut.dependency
+        ));
+    }
+    if !cycle.bootstrap_needs.is_empty() {
+        let needs = names(&cycle.bootstrap_needs).join(" ");
+        out.toned(Tone::Bad, format!("  bootstrap needs: {needs}"));
     }
 }

@@ -414,7 +414,7 @@ mod tests {
             ratio,
             low: ratio.map(|ratio| ratio - 0.01),
             high: ratio.map(|ratio| ratio + 0.01),
-            confidence: Some(0.96),
+            confidence: Some(0.993),
             wall_ratio: ratio,
             spread: Some(0.01),
             verdict: ratio.map(|_| "faster".into()),

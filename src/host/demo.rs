@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Host, runtime};
+use super::Host;
+use super::serving::runtime;
 use crate::admin::host::{Call as HostCall, Status};
 use crate::admin::summit::{Call as SummitCall, JobList, Jobs, ProjectAdd};
 use crate::admin::vessel::{

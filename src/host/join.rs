@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Host, prepare_dir, until_stopped};
+use super::serving::{Signals, runtime, until_stopped};
+use super::{Host, prepare_dir};
 use crate::actors::links::{Links, trust_offline};
 use crate::admin::host::{Call, Join, Joined};
 use crate::admin::view::{CertView, JoinView};
@@ -36,8 +37,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Starts a host in a directory that no process serves, joins, and stays until it is stopped. `tell` hears how it goes.
 pub fn join(options: HostOptions, line: String, mut tell: impl FnMut(News<'_>)) -> Result<()> {
     check_place(&options.dir)?;
-    super::runtime()?.block_on(async {
-        let signals = super::Signals::hear()?;
+    runtime()?.block_on(async {
+        let signals = Signals::hear()?;
         let host = Host::start(&options).await?;
         match host.join(line).await {
             Ok(view) => {

@@ -7,10 +7,12 @@ mod offline;
 pub mod plan;
 mod processor;
 mod rest;
+mod serving;
 
 pub use demo::demo;
 pub use join::{News, card_offline, card_trust_offline, join};
 pub use offline::{doctor, store_check, store_dump, store_load, store_restore};
+pub use serving::{run, run_behind};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +40,7 @@ use crate::fault::{Fault, Kind, Result};
 use crate::health::Floors;
 use crate::id::{Arch, HostId, HostName};
 use crate::limit;
-use crate::model::{IsaLevel, PeerTrust, Profile, Role, level};
+use crate::model::{IsaLevel, PeerTrust, Profile, Recorded, Role, level};
 use crate::net::http::HttpServer;
 use crate::net::identity::Identity;
 use crate::net::wire::Hello;
@@ -248,31 +250,165 @@ fn upstreams(options: &HostOptions) -> Result<Upstreams> {
     Ok(Upstreams::new(options.dir.join("upstreams"), mirrors))
 }
 
+/// Opens what is kept, on a thread that may wait for the disk.
+async fn open(dir: &Path) -> Result<(Store, Blobs)> {
+    let dir = dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || {
+        Ok((Store::open(&dir, &Options::default())?, Blobs::open(&dir)?))
+    });
+    opened
+        .await
+        .map_err(|error| Fault::bug("opening the store broke off").because(&error))?
+}
+
+/// Removes what an earlier run left behind, but for the attempts that are still to be handed over.
+fn reclaim(dir: &Path, store: &Store) -> Result<()> {
+    let kept: Vec<String> = store
+        .scan::<Taken>()
+        .map(|row| Ok(row?.attempt.to_string()))
+        .collect::<Result<_>>()?;
+    let reclaimed =
+        crate::build::leftovers::reclaim_dead(dir, &|name| kept.iter().any(|kept| kept == name))?;
+    if reclaimed != crate::build::leftovers::Reclaimed::default() {
+        tracing::info!(?reclaimed, "removed what an earlier run left");
+    }
+    Ok(())
+}
+
+/// Where other hosts come in; the links judge them.
+fn door(
+    options: &HostOptions,
+    identity: Identity,
+    name: HostName,
+    links: Links,
+) -> Result<quic::Endpoint> {
+    let hello = move || Hello {
+        name: name.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        clock: crate::actors::now().wall,
+    };
+    quic::Endpoint::bind_with(
+        identity,
+        options.config.listen,
+        options.config.congestion,
+        hello,
+        move |key| links.judge(key),
+    )
+}
+
+/// What the roles of a host are started with.
+struct Parts<'a> {
+    options: &'a HostOptions,
+    own: HostId,
+    name: HostName,
+    store: Store,
+    blobs: Blobs,
+    post: Post,
+    links: Links,
+    upstreams: Upstreams,
+    root: ActorRef<root::Msg>,
+}
+
+impl Parts<'_> {
+    /// Starts vessel and opens the channel of the first profile, so that clients find it before anything is published.
+    async fn start_vessel(
+        &self,
+        view: watch::Sender<vessel::View>,
+        first_profile: Option<&Profile>,
+    ) -> Result<()> {
+        let (teller, trusted) = (self.post.clone(), self.post.clone());
+        let arguments = vessel::Arguments {
+            dir: self.options.dir.clone(),
+            store: self.store.clone(),
+            blobs: self.blobs.clone(),
+            view,
+            trusts: Arc::new(move |builder| trusted.trust_of(*builder) == PeerTrust::Trusted),
+            tell: Arc::new(move |told| teller.vessel_tells(teller.summit(), told)),
+        };
+        root::start(&self.root, names::VESSEL, move || {
+            (Vessel, arguments.clone())
+        })
+        .await?;
+        if let Some(profile) = first_profile {
+            let (channel, arch) = (profile.channel.clone(), profile.arch);
+            desk::ask(names::VESSEL, |reply| {
+                vessel::Message::Open(channel, arch, reply)
+            })
+            .await??;
+        }
+        Ok(())
+    }
+
+    async fn start_summit(
+        &self,
+        channels: watch::Receiver<vessel::View>,
+        recorded: broadcast::Sender<Recorded>,
+        http: std::net::SocketAddr,
+        first_profile: Option<Profile>,
+    ) -> Result<()> {
+        let config = &self.options.config;
+        let arguments = summit::Args {
+            own: self.own,
+            name: self.name.clone(),
+            dir: self.options.dir.clone(),
+            store: self.store.clone(),
+            blobs: self.blobs.clone(),
+            post: self.post.clone(),
+            channels,
+            recorded,
+            first_profile,
+            poll: Duration::from_secs(config.poll_s),
+            history_jobs: config.history_jobs,
+            lease: Duration::from_secs(config.lease_s),
+            http: crate::actors::links::reachable(http)
+                .first()
+                .map(|address| format!("http://{address}")),
+            upstreams: self.upstreams.clone(),
+        };
+        root::start(&self.root, names::SUMMIT, move || {
+            (Summit, arguments.clone())
+        })
+        .await
+    }
+
+    /// Starts avalanche, or has it started once this host belongs to a farm.
+    async fn start_avalanche(self, stop: CancellationToken) -> Result<()> {
+        let config = &self.options.config;
+        let slots = slot_cores(config.slots);
+        let summit_too = config.roles.contains(&Role::Summit);
+        let own = self.own;
+        let builder = BuilderStart {
+            own,
+            name: self.name,
+            dir: self.options.dir.clone(),
+            store: self.store,
+            blobs: self.blobs,
+            post: self.post,
+            links: self.links,
+            bounds: bounds(&config.builder, slots.len()),
+            slots,
+            lease_s: config.lease_s,
+            config: config.builder.clone(),
+            mirrors_too: !summit_too,
+            upstreams: self.upstreams,
+            root: self.root,
+        };
+        if summit_too {
+            builder.start(own).await
+        } else {
+            builder.start_when_joined(stop).await
+        }
+    }
+}
+
 impl Host {
     /// Starts a host and returns when it serves.
     pub async fn start(options: &HostOptions) -> Result<Host> {
         let started = Instant::now();
         let dir = options.dir.clone();
         prepare_dir(&dir)?;
-        let opened = dir.clone();
-        let (store, blobs) = tokio::task::spawn_blocking(move || {
-            Ok::<_, Fault>((
-                Store::open(&opened, &Options::default())?,
-                Blobs::open(&opened)?,
-            ))
-        })
-        .await
-        .map_err(|error| Fault::bug("opening the store broke off").because(&error))??;
-        let kept: Vec<String> = store
-            .scan::<Taken>()
-            .map(|row| Ok(row?.attempt.to_string()))
-            .collect::<Result<_>>()?;
-        let reclaimed = crate::build::leftovers::reclaim_dead(&dir, &|name| {
-            kept.iter().any(|kept| kept == name)
-        })?;
-        if reclaimed != crate::build::leftovers::Reclaimed::default() {
-            tracing::info!(?reclaimed, "removed what an earlier run left");
-        }
+        let (store, blobs) = open(&dir).await?;
+        reclaim(&dir, &store)?;
         let identity = Identity::open(&dir.join("keys"))?;
         let own = identity.id();
         let name = own_name(options)?;
@@ -280,12 +416,6 @@ impl Host {
         let listener = admin::Listener::bind(&options.socket)?;
         let web = HttpServer::start(&dir.join("public"), config.http).await?;
         let http = web.address();
-        let known_as = name.clone();
-        let hello = move || Hello {
-            name: known_as.clone(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            clock: crate::actors::now().wall,
-        };
         let stop = CancellationToken::new();
         let links = Links::new(
             own,
@@ -296,110 +426,55 @@ impl Host {
             config.upload_bytes_s,
             stop.clone(),
         )?;
-        let judging = links.clone();
-        let endpoint = Arc::new(quic::Endpoint::bind_with(
-            identity,
-            config.listen,
-            config.congestion,
-            hello,
-            move |key| judging.judge(key),
-        )?);
+        let endpoint = Arc::new(door(options, identity, name.clone(), links.clone())?);
         let quic = endpoint.address()?;
-
-        let (recorded, _) = broadcast::channel(1024);
-        let (view, channels) = watch::channel(vessel::View::default());
-        // Another host's channels are copied when none are kept here.
-        let not_ours = (!config.roles.contains(&Role::Vessel)).then(|| view.clone());
+        let (root, ended) = Actor::spawn(None, Root, stop.clone())
+            .await
+            .map_err(|error| Fault::bug("the root actor did not start").because(&error))?;
         let post = Post {
             own,
             dir: dir.clone(),
             links: Some(links.clone()),
         };
-        let upstreams = upstreams(options)?;
+        let (recorded, _) = broadcast::channel(1024);
+        let (view, channels) = watch::channel(vessel::View::default());
+        let parts = Parts {
+            options,
+            own,
+            name: name.clone(),
+            store: store.clone(),
+            blobs: blobs.clone(),
+            post: post.clone(),
+            links: links.clone(),
+            upstreams: upstreams(options)?,
+            root: root.clone(),
+        };
         let first_profile = match config.profiles.first() {
             Some(profile) => Some(profile.to_profile()?),
             None => Some(Profile::laptop(named("default")?, named("main")?)),
         };
-        let (root, ended) = Actor::spawn(None, Root, stop.clone())
-            .await
-            .map_err(|error| Fault::bug("the root actor did not start").because(&error))?;
+        // Each role may ask those before it as soon as it runs.
         if config.roles.contains(&Role::Vessel) {
-            let teller = post.clone();
-            let trusted = post.clone();
-            let arguments = vessel::Arguments {
-                dir: dir.clone(),
-                store: store.clone(),
-                blobs: blobs.clone(),
-                view,
-                trusts: Arc::new(move |builder| trusted.trust_of(*builder) == PeerTrust::Trusted),
-                tell: Arc::new(move |told| teller.vessel_tells(teller.summit(), told)),
-            };
-            let open: Vec<_> = first_profile
-                .iter()
-                .map(|profile| (profile.channel.clone(), profile.arch))
-                .collect();
-            root::start(&root, names::VESSEL, move || (Vessel, arguments.clone())).await?;
-            for (channel, arch) in open {
-                desk::ask(names::VESSEL, |reply| {
-                    vessel::Message::Open(channel, arch, reply)
-                })
-                .await??;
-            }
+            parts.start_vessel(view, first_profile.as_ref()).await?;
+        } else if config.roles.contains(&Role::Summit) {
+            // Another host's channels are copied when none are kept here.
+            links.replicate(view)?;
         }
         if config.roles.contains(&Role::Summit) {
-            if let Some(view) = not_ours {
-                links.replicate(view)?;
-            }
-            let arguments = summit::Args {
-                own,
-                name: name.clone(),
-                dir: dir.clone(),
-                store: store.clone(),
-                blobs: blobs.clone(),
-                post: post.clone(),
-                channels: channels.clone(),
-                recorded: recorded.clone(),
-                first_profile,
-                poll: Duration::from_secs(config.poll_s),
-                history_jobs: config.history_jobs,
-                lease: Duration::from_secs(config.lease_s),
-                http: crate::actors::links::reachable(http)
-                    .first()
-                    .map(|address| format!("http://{address}")),
-                upstreams: upstreams.clone(),
-            };
-            root::start(&root, names::SUMMIT, move || (Summit, arguments.clone())).await?;
+            let channels = channels.clone();
+            parts
+                .start_summit(channels, recorded.clone(), http, first_profile)
+                .await?;
         }
         if config.roles.contains(&Role::Avalanche) {
-            let slots = slot_cores(config.slots);
-            let builder = BuilderStart {
-                own,
-                name: name.clone(),
-                dir: dir.clone(),
-                store: store.clone(),
-                blobs: blobs.clone(),
-                post: post.clone(),
-                links: links.clone(),
-                bounds: bounds(&config.builder, slots.len()),
-                slots,
-                lease_s: config.lease_s,
-                config: config.builder.clone(),
-                mirrors_too: !config.roles.contains(&Role::Summit),
-                upstreams,
-                root: root.clone(),
-            };
-            if config.roles.contains(&Role::Summit) {
-                builder.start(own).await?;
-            } else {
-                builder.start_when_joined(stop.clone()).await?;
-            }
+            parts.start_avalanche(stop.clone()).await?;
         }
         post.peer_up(own);
         let desk = Desk(Arc::new(desk::Inner {
             own,
             name,
             roles: config.roles.clone(),
-            dir: dir.clone(),
+            dir,
             socket: options.socket.clone(),
             quic: Some(quic),
             http: Some(http),
@@ -626,149 +701,4 @@ async fn housekeeping(store: Store, endpoint: Arc<quic::Endpoint>, stop: Cancell
             tracing::error!(%fault, "cannot export the store");
         }
     }
-}
-
-/// Starts the runtime that a host lives on.
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        // Two are enough for what waits; what computes has threads of its own.
-        .worker_threads(2)
-        .max_blocking_threads(64)
-        .thread_name("massif")
-        .build()
-        .map_err(|error| {
-            Fault::new(Kind::Operator, "cannot start the threads of a host").because(&error)
-        })
-}
-
-/// Runs a host in the foreground until SIGTERM or Ctrl-C; prints the `ready` line when it serves.
-pub fn run(options: HostOptions) -> Result<()> {
-    runtime()?.block_on(serve(options))
-}
-
-/// Returns at the first SIGTERM; with `drain` when every running build is over then, or at the second one.
-async fn terminated(term: &mut tokio::signal::unix::Signal, drain: bool) {
-    term.recv().await;
-    if !drain {
-        return;
-    }
-    tracing::info!("draining: running builds are finished; a second SIGTERM stops at once");
-    if let Some(builder) = crate::actors::post::find(names::AVALANCHE) {
-        // One that is just being restarted has no builds left.
-        builder
-            .cast(avalanche::Msg::Drain(
-                "the host drains before it stops".into(),
-            ))
-            .ok();
-    }
-    let mut built_at = None;
-    loop {
-        match desk::ask(names::AVALANCHE, avalanche::Msg::Busy).await {
-            Ok((0, 0)) | Err(_) => return,
-            // A host that drains may never come back: what it built is fetched first, if somebody is there to fetch it.
-            Ok((0, _)) => {
-                let since = built_at.get_or_insert_with(Instant::now);
-                if since.elapsed() > Duration::from_secs(limit::DRAIN_FETCH_S) {
-                    return;
-                }
-            }
-            Ok(_) => built_at = None,
-        }
-        tokio::select! {
-            _ = term.recv() => return,
-            () = tokio::time::sleep(Duration::from_millis(250)) => {}
-        }
-    }
-}
-
-/// Runs a host behind something that a person sees: `front` gets the path of the admin socket, and the host stops in order
-/// when it returns.
-pub fn run_behind(
-    options: HostOptions,
-    front: impl FnOnce(std::path::PathBuf) -> Result<()> + Send + 'static,
-) -> Result<()> {
-    runtime()?.block_on(async {
-        eprintln!("starting the farm in {} ...", options.dir.display());
-        let host = Host::start(&options).await?;
-        let socket = host.socket.clone();
-        // It hears signals itself, and returns.
-        let mut seen = tokio::task::spawn_blocking(move || front(socket));
-        let broke = |error: tokio::task::JoinError| {
-            Err(Fault::bug("what stands in front of the host broke off").because(&error))
-        };
-        let ended = tokio::select! {
-            ended = &mut seen => ended.unwrap_or_else(broke),
-            () = host.failed() => {
-                nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).ok();
-                seen.await.unwrap_or_else(broke).and(Err(Fault::bug(
-                    "the host cannot go on; massif.log in its directory says why",
-                )))
-            }
-        };
-        eprintln!("stopping the farm ...");
-        host.stop().await;
-        ended
-    })
-}
-
-async fn serve(options: HostOptions) -> Result<()> {
-    let signals = Signals::hear()?;
-    let host = Host::start(&options).await?;
-    until_stopped(
-        host,
-        signals,
-        options.config.builder.drain_on_term,
-        std::future::ready(()),
-    )
-    .await
-}
-
-/// The signals that end a host; heard from before its start on.
-struct Signals {
-    term: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn hear() -> Result<Signals> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let hear = |kind| {
-            signal(kind).map_err(|error| {
-                Fault::new(Kind::Operator, "cannot listen to signals").because(&error)
-            })
-        };
-        Ok(Signals {
-            term: hear(SignalKind::terminate())?,
-            interrupt: hear(SignalKind::interrupt())?,
-        })
-    }
-}
-
-/// Says `ready`, and ends the host when a signal comes or something inside gives up. `meanwhile` runs beside it.
-async fn until_stopped(
-    host: Host,
-    mut signals: Signals,
-    drain: bool,
-    meanwhile: impl Future<Output = ()>,
-) -> Result<()> {
-    println!("{}", host.ready_line());
-    rest::now_and_then();
-    // Nobody may be waiting for it: not every host is started by a service manager.
-    sd_notify::notify(&[sd_notify::NotifyState::Ready]).ok();
-    let meanwhile = async {
-        meanwhile.await;
-        std::future::pending::<()>().await
-    };
-    let failure = tokio::select! {
-        () = terminated(&mut signals.term, drain) => None,
-        _ = signals.interrupt.recv() => None,
-        () = host.failed() => {
-            Some(Fault::bug("the host cannot go on; the log above says why").next("start it again; `massif doctor` may say more"))
-        }
-        () = meanwhile => None,
-    };
-    sd_notify::notify(&[sd_notify::NotifyState::Stopping]).ok();
-    host.stop().await;
-    failure.map_or(Ok(()), Err)
 }

@@ -9,6 +9,7 @@ pub mod peer_list;
 mod pins;
 pub mod quic;
 mod quic_explain;
+mod quic_join;
 mod quic_settings;
 mod quic_strangers;
 pub mod rotation;

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 
 use super::identity::{Identity, host_of, validity};
 use super::pins::tls_name;
-use super::quic_explain::{explain, not_joined, unreachable, unwelcome};
+use super::quic_explain::{explain, unreachable, unwelcome};
+pub use super::quic_join::{Joined, resolve};
 pub use super::quic_settings::Pins;
 use super::quic_settings::{
     Certificates, LINK_WINDOW_BYTES, client_config, endpoint_config, server_config, udp_socket,
@@ -30,10 +31,9 @@ use crate::config::Congestion;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{HostId, Stamp};
 use crate::limit;
-use crate::model::peer::TicketId;
 
 /// From the first packet to the answer to the hello: a disk that is busy may take seconds for the row of a host that joins.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const HELLO_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that the host that was dialled may have on a link at a time: a log for each attempt, and files.
 const STREAMS_MAX: u32 = 2 * limit::SLOTS_MAX;
 /// The same of the host that dialled: files of its orders. What it does not read waits in our memory, four mebibytes of each.
@@ -41,7 +41,7 @@ pub const STREAMS_OF_DIALLERS_MAX: u32 = 16;
 /// Links that wait for `accept`.
 const ACCEPTED_MAX: usize = 64;
 /// The close code of a tidy end; refusals are said in the hello's answer.
-const CLOSE_DONE: u32 = 0;
+pub(super) const CLOSE_DONE: u32 = 0;
 const CLOSE_REFUSED: u32 = 1;
 /// Domain of the bytes that a join is bound to (RFC 8446, 7.5).
 const JOIN_LABEL: &[u8] = b"EXPORTER massif join 1";
@@ -72,7 +72,7 @@ pub trait Door: Send + Sync {
 }
 
 /// What a ticket's secret is covered with: bytes that only the two ends of this session can compute.
-fn cover(connection: &Connection, newcomer: HostId, host: HostId) -> Result<[u8; 16]> {
+pub(super) fn cover(connection: &Connection, newcomer: HostId, host: HostId) -> Result<[u8; 16]> {
     let mut cover = [0; 16];
     let context = [newcomer.0, host.0].concat();
     connection
@@ -216,6 +216,11 @@ impl Endpoint {
         self.shared.own().identity.key_id()
     }
 
+    /// What this host says of itself, now.
+    pub(super) fn hello(&self) -> Hello {
+        (self.shared.hello)()
+    }
+
     /// The newest rotations of this host's key, oldest first.
     pub fn rotations(&self) -> Vec<Rotation> {
         self.shared.own().identity.rotations()
@@ -260,37 +265,6 @@ impl Endpoint {
         drop(self.shared.door.set(door));
     }
 
-    /// Joins the farm of the host that has this key, with a ticket. Nothing is sent to anyone else.
-    pub async fn join(
-        &self,
-        address: SocketAddr,
-        peer: HostId,
-        ticket: TicketId,
-        secret: [u8; 16],
-    ) -> Result<JoinAck> {
-        let asked = async {
-            let connection = self.handshake(address, &Pins::of(peer)).await?;
-            let hello = (self.shared.hello)();
-            let clock = hello.clock;
-            let join = Join {
-                hello,
-                ticket,
-                covered: covered(secret, cover(&connection, self.id(), peer)?),
-            };
-            let (_, answer) = ask_first(address, &connection, Say::Join(join)).await?;
-            connection.close(VarInt::from_u32(CLOSE_DONE), b"joined");
-            match answer {
-                Say::JoinAck(JoinAck::Refused { why, clock: theirs }) => {
-                    Err(not_joined(address, &why, theirs, clock))
-                }
-                Say::JoinAck(joined) => Ok(joined),
-                _ => Err(unreachable(address, "answered something else")),
-            }
-        };
-        let joined = tokio::time::timeout(HELLO_TIMEOUT, asked).await;
-        joined.unwrap_or_else(|_| Err(silent(address)))
-    }
-
     /// The next host that came in; `None` once the endpoint is closed.
     pub async fn accept(&self) -> Option<Link> {
         self.accepted.lock().await.recv().await
@@ -316,7 +290,7 @@ impl Endpoint {
         dialled.unwrap_or_else(|_| Err(silent(address)))
     }
 
-    async fn handshake(&self, address: SocketAddr, pins: &Pins) -> Result<Connection> {
+    pub(super) async fn handshake(&self, address: SocketAddr, pins: &Pins) -> Result<Connection> {
         let own = self.shared.own();
         let config = client_config(
             &own.identity,
@@ -363,7 +337,7 @@ impl Endpoint {
     }
 }
 
-fn silent(address: SocketAddr) -> Fault {
+pub(super) fn silent(address: SocketAddr) -> Fault {
     unreachable(address, "did not answer").next(format!(
         "check that massif runs there, and that UDP port {} is open on the way",
         address.port()
@@ -371,7 +345,7 @@ fn silent(address: SocketAddr) -> Fault {
 }
 
 /// Opens the control stream with its first message, and waits for the answer.
-async fn ask_first(
+pub(super) async fn ask_first(
     address: SocketAddr,
     connection: &Connection,
     first: Say,

@@ -3,6 +3,7 @@
 use std::sync::RwLock;
 
 use super::*;
+use crate::model::peer::TicketId;
 use crate::net::quic_strangers;
 
 const NOW: Duration = Duration::from_secs(0);

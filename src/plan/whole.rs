@@ -10,7 +10,7 @@ use super::{
 };
 use crate::fault::Fault;
 use crate::id::{Arch, JobId, RecipeName};
-use crate::model::{Base, Catalog, Profile, Target};
+use crate::model::{Base, Catalog, Profile, Reading, Remote, Target};
 use crate::recipe::{Facts, Toolchain};
 use crate::stone::{Dependency, Meta};
 
@@ -109,60 +109,17 @@ fn profile(arch: Arch) -> Option<Profile> {
 
 fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
     let Some(profile) = profile(arch) else { return };
-    let mut planner = Planner::new(ask.edges);
-    planner.set_profile(&profile);
-    planner.set_project(
-        &catalog.project,
-        ProjectRules {
-            profiles: vec![profile.name.clone()],
-            chosen: BTreeMap::new(),
-            priority: 0,
-            rebuild: Rebuild::None,
-            second_pass: false,
-        },
-    );
-    let published: Vec<Meta> = ask
-        .published
-        .iter()
-        .filter(|meta| meta.arch == arch)
-        .cloned()
-        .collect();
-    match ask.empty {
-        // What exists is not what is published here, but it may stand in.
-        true => {
-            let mut profile = profile.clone();
-            let uri = "index".to_string();
-            profile.remotes.push(crate::model::Remote {
-                name: uri.clone(),
-                uri: uri.clone(),
-                priority: 0,
-            });
-            planner.set_profile(&profile);
-            planner.set_index(&Source::Remote(uri), &published);
-        }
-        false => planner.set_index(&Source::channel(&profile), &published),
-    }
-    drop(published);
-    planner.set_catalog(catalog);
+    let mut planner = knowing(ask, &profile, catalog);
     let wanted = planner.jobs_wanted();
     for (number, wanted) in (1..).zip(&wanted) {
         planner.open(&wanted.target, JobId(number), &wanted.because);
     }
     let estimates = Estimates::new();
-    for entry in &catalog.entries {
-        if let crate::model::Reading::Good(facts) = &entry.reading {
-            let known = ask
-                .known
-                .get(facts.name.as_str())
-                .and_then(|known| known.seconds);
-            let seconds = known.unwrap_or_else(|| estimates.of_features(facts).seconds);
-            let target = Target {
-                project: catalog.project.clone(),
-                recipe: facts.name.clone(),
-                profile: profile.name.clone(),
-            };
-            planner.expect(&target, seconds);
-        }
+    for (target, facts) in readable(catalog, &profile) {
+        let known = ask.known.get(facts.name.as_str());
+        let known = known.and_then(|known| known.seconds);
+        let seconds = known.unwrap_or_else(|| estimates.of_features(facts).seconds);
+        planner.expect(&target, seconds);
     }
     planner.settle(ask.steps);
     whole.cycles.extend(planner.cycles(&profile.name));
@@ -171,19 +128,15 @@ fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
         .zip(&wanted)
         .map(|(job, wanted)| (wanted.target.recipe.clone(), job))
         .collect();
-    let because: BTreeMap<Target, &Wanted> = wanted
+    let because: BTreeMap<&Target, &Wanted> = wanted
         .iter()
-        .map(|wanted| (wanted.target.clone(), wanted))
+        .map(|wanted| (&wanted.target, wanted))
         .collect();
     for entry in &catalog.entries {
-        let target = Target {
-            project: catalog.project.clone(),
-            recipe: entry.name().clone(),
-            profile: profile.name.clone(),
-        };
+        let target = target(catalog, &profile, entry.name());
         let facts = match &entry.reading {
-            crate::model::Reading::Good(facts) => Some(facts.as_ref()),
-            crate::model::Reading::Faulty { .. } => None,
+            Reading::Good(facts) => Some(facts.as_ref()),
+            Reading::Faulty { .. } => None,
         };
         let fault = planner.fault_in(&catalog.project, &entry.dir);
         if fault.is_none() && !planner.targets_of(entry.name().as_str()).contains(&target) {
@@ -211,14 +164,79 @@ fn one_arch(ask: &Ask, arch: Arch, catalog: &Catalog, whole: &mut Whole) {
         }
         whole.rows.push(row);
     }
-    // Rows came in the order of directories, jobs in that of names: bring the jobs into the order of their places.
-    let mut jobs: Vec<(u32, SimJob)> = Vec::new();
+    order(whole, first);
+}
+
+fn target(catalog: &Catalog, profile: &Profile, recipe: &RecipeName) -> Target {
+    Target {
+        project: catalog.project.clone(),
+        recipe: recipe.clone(),
+        profile: profile.name.clone(),
+    }
+}
+
+/// The recipes that can be read, each as what this profile makes of it.
+fn readable<'a>(
+    catalog: &'a Catalog,
+    profile: &'a Profile,
+) -> impl Iterator<Item = (Target, &'a Facts)> {
+    catalog
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.reading {
+            Reading::Good(facts) => Some((target(catalog, profile, &facts.name), facts.as_ref())),
+            Reading::Faulty { .. } => None,
+        })
+}
+
+/// A planner that knows the profile, the recipes, and what is published or may stand in.
+fn knowing(ask: &Ask, profile: &Profile, catalog: &Catalog) -> Planner {
+    let mut planner = Planner::new(ask.edges);
+    planner.set_profile(profile);
+    planner.set_project(
+        &catalog.project,
+        ProjectRules {
+            profiles: vec![profile.name.clone()],
+            chosen: BTreeMap::new(),
+            priority: 0,
+            rebuild: Rebuild::None,
+            second_pass: false,
+        },
+    );
+    let published: Vec<Meta> = ask
+        .published
+        .iter()
+        .filter(|meta| meta.arch == profile.arch)
+        .cloned()
+        .collect();
+    match ask.empty {
+        // What exists is not what is published here, but it may stand in.
+        true => {
+            let uri = "index".to_string();
+            let mut profile = profile.clone();
+            profile.remotes.push(Remote {
+                name: uri.clone(),
+                uri: uri.clone(),
+                priority: 0,
+            });
+            planner.set_profile(&profile);
+            planner.set_index(&Source::Remote(uri), &published);
+        }
+        false => planner.set_index(&Source::channel(profile), &published),
+    }
+    planner.set_catalog(catalog);
+    planner
+}
+
+/// Brings the jobs from this place on, which came in the order of directories, into the order of their places, and the rows into that of
+/// their names.
+fn order(whole: &mut Whole, first: u32) {
     let numbers = whole
         .rows
         .iter()
         .filter_map(|row| row.job)
         .filter(|job| *job >= first);
-    jobs.extend(numbers.zip(whole.jobs.drain(first as usize..)));
+    let mut jobs: Vec<(u32, SimJob)> = numbers.zip(whole.jobs.drain(first as usize..)).collect();
     jobs.sort_by_key(|(place, _)| *place);
     whole.jobs.extend(jobs.into_iter().map(|(_, job)| job));
     whole.rows.sort_by(|a, b| {

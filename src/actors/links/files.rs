@@ -18,6 +18,7 @@ use crate::admin::{Caller, Right};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, Digest, HostId};
 use crate::limit;
+use crate::model::peer::Peer;
 use crate::model::{Artefact, BlobRef, Outcome, Rights, Role};
 use crate::net::transfer::{self, BlockingStream, CHUNK_BYTES};
 use crate::net::wire::{self, Fetch};
@@ -69,6 +70,14 @@ impl LinkSource {
             receive,
         }))
     }
+}
+
+/// Says the last thing on a stream.
+async fn say_last(send: &mut SendStream, say: wire::Say) -> Result<()> {
+    transfer::say(send, say).await?;
+    // A stream that is gone was not waited on any more.
+    send.finish().ok();
+    Ok(())
 }
 
 impl Links {
@@ -196,25 +205,7 @@ impl Links {
                 self.serve_errand(&mut send, peer, *errand).await
             }
             (wire::Say::Fetch(wish), Role::Summit | Role::Avalanche | Role::Vessel) => {
-                let found = match row.role {
-                    Role::Summit | Role::Vessel => self.artefact(peer, &wish),
-                    _ => self.input(peer, &wish),
-                };
-                match found {
-                    Ok((file, len)) => {
-                        let bytes = len.saturating_sub(wish.from);
-                        transfer::say(&mut send, wire::Say::FetchAck { bytes }).await?;
-                        transfer::send_file(&mut send, file, wish.from, len, &self.0.brake).await
-                    }
-                    Err(fault) => {
-                        if fault.kind == Kind::NotPermitted {
-                            self.misbehaved(peer, &fault.what);
-                        }
-                        transfer::say(&mut send, wire::Say::FetchRefused { fault }).await?;
-                        send.finish().ok();
-                        Ok(())
-                    }
-                }
+                self.serve_file(&mut send, &row, &wish).await
             }
             (wire::Say::Tail { attempt, from }, Role::Summit) => {
                 self.send_log(&mut send, attempt, from).await
@@ -229,37 +220,16 @@ impl Links {
                         ),
                     },
                 };
-                transfer::say(&mut send, answer).await?;
-                send.finish().ok();
-                Ok(())
+                say_last(&mut send, answer).await
             }
             (wire::Say::AskKeys, Role::Operator) => {
                 let endpoint = self.0.endpoint.get();
                 let rotations = endpoint.map(|endpoint| endpoint.rotations());
                 let rotations = rotations.unwrap_or_default();
-                transfer::say(&mut send, wire::Say::Keys { rotations }).await?;
-                send.finish().ok();
-                Ok(())
+                say_last(&mut send, wire::Say::Keys { rotations }).await
             }
             (wire::Say::Admin, Role::Operator) => {
-                let Some(desk) = self.0.desk.get().cloned() else {
-                    return Ok(());
-                };
-                let caller = Caller {
-                    uid: u32::MAX,
-                    gid: u32::MAX,
-                    pid: 0,
-                    right: match row.rights {
-                        Rights::View => Right::View,
-                        Rights::Operate => Right::Operate,
-                        Rights::Admin => Right::Admin,
-                    },
-                    name: row.name.to_string(),
-                    key: Some(peer),
-                };
-                let handle = move |caller, call, more| desk.clone().handle(caller, call, more);
-                let stream = tokio::io::join(receive, send);
-                crate::net::admin::serve_connection(stream, caller, handle).await;
+                self.serve_admin(&row, send, receive).await;
                 Ok(())
             }
             (_, role) => {
@@ -269,11 +239,52 @@ impl Links {
                 );
                 self.misbehaved(peer, &what);
                 let fault = Fault::new(Kind::NotPermitted, what);
-                transfer::say(&mut send, wire::Say::FetchRefused { fault }).await?;
-                send.finish().ok();
-                Ok(())
+                say_last(&mut send, wire::Say::FetchRefused { fault }).await
             }
         }
+    }
+
+    /// Sends a file that this peer may have, or why it may not.
+    async fn serve_file(&self, send: &mut SendStream, peer: &Peer, wish: &Fetch) -> Result<()> {
+        let found = match peer.role {
+            Role::Summit | Role::Vessel => self.artefact(peer.id, wish),
+            Role::Avalanche | Role::Operator => self.input(peer.id, wish),
+        };
+        match found {
+            Ok((file, len)) => {
+                let bytes = len.saturating_sub(wish.from);
+                transfer::say(send, wire::Say::FetchAck { bytes }).await?;
+                transfer::send_file(send, file, wish.from, len, &self.0.brake).await
+            }
+            Err(fault) => {
+                if fault.kind == Kind::NotPermitted {
+                    self.misbehaved(peer.id, &fault.what);
+                }
+                say_last(send, wire::Say::FetchRefused { fault }).await
+            }
+        }
+    }
+
+    /// The admin interface over a stream, with the rights that an operator was given.
+    async fn serve_admin(&self, operator: &Peer, send: SendStream, receive: RecvStream) {
+        let Some(desk) = self.0.desk.get().cloned() else {
+            return;
+        };
+        let caller = Caller {
+            uid: u32::MAX,
+            gid: u32::MAX,
+            pid: 0,
+            right: match operator.rights {
+                Rights::View => Right::View,
+                Rights::Operate => Right::Operate,
+                Rights::Admin => Right::Admin,
+            },
+            name: operator.name.to_string(),
+            key: Some(operator.id),
+        };
+        let handle = move |caller, call, more| desk.clone().handle(caller, call, more);
+        let stream = tokio::io::join(receive, send);
+        crate::net::admin::serve_connection(stream, caller, handle).await;
     }
 
     /// A file that an order to that builder names.

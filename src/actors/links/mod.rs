@@ -17,7 +17,6 @@ mod tickets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -551,14 +550,4 @@ impl Links {
         }
         past.last_failure = Some(text);
     }
-}
-
-/// A host name and a port as addresses.
-async fn resolve(text: &str) -> Option<Vec<SocketAddr>> {
-    let found = tokio::time::timeout(
-        Duration::from_secs(limit::DIAL_S),
-        tokio::net::lookup_host(text),
-    );
-    let found: Vec<SocketAddr> = found.await.ok()?.ok()?.take(8).collect();
-    (!found.is_empty()).then_some(found)
 }

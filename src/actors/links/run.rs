@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Links, Live, locked, resolve, tickets};
+use super::{Links, Live, locked, tickets};
 use crate::actors::post::names;
 use crate::actors::vessel::rows::{ExpectedRow, ReceiptRow};
 use crate::actors::{desk, now, summit, vessel};
@@ -19,7 +19,7 @@ use crate::id::{AttemptId, HostId, JobId};
 use crate::limit;
 use crate::model::peer::Peer;
 use crate::model::{Attempt, AttemptState, Outcome, PeerChange, Role, Say};
-use crate::net::quic::{Asked, Door, Link, Listener, Speaker};
+use crate::net::quic::{Asked, Door, Link, Listener, Speaker, resolve};
 use crate::net::wire::{self, Hello, JoinAck, NoJoin};
 
 /// How long a peer that is said to be here twice has to answer.
@@ -149,7 +149,7 @@ impl Links {
         )
         .next("check the names in `massif peer show`");
         for text in &row.addresses {
-            for address in resolve(text).await.unwrap_or_default() {
+            for address in resolve(text).await {
                 let dialled = endpoint.connect_to(address, row.id, &pins);
                 match tokio::time::timeout(Duration::from_secs(limit::DIAL_S), dialled).await {
                     Ok(Ok(link)) => return Ok(link),

@@ -1,11 +1,12 @@
 //! Tickets: made, listed, taken back, and shown by those who want to join.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
 use super::list::{other_farm, words_of};
-use super::{Links, locked, resolve};
+use super::{Links, locked};
 use crate::actors::now;
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{Digest, HostId, HostName, Stamp};
@@ -207,14 +208,14 @@ impl Links {
             .endpoint
             .get()
             .ok_or_else(|| Fault::bug("links without an endpoint"))?;
-        let (host, name, role, trust, approved) = ask_to_join(endpoint, line, now().wall).await?;
+        let joined = endpoint.join_farm(line, now().wall).await?;
         let words = words_of(endpoint.id(), line.pin).await?;
         let _changing = self.0.changing.lock().await;
         let peer = Peer {
             id: line.pin,
-            name: host.clone(),
+            name: joined.hello.name.clone(),
             role: Role::Summit,
-            trust,
+            trust: joined.trust,
             rights: Rights::View,
             addresses: line.addresses.clone(),
             state: PeerState::Approved {
@@ -228,200 +229,26 @@ impl Links {
         self.commit(std::slice::from_ref(&peer), None).await?;
         self.belongs(&peer);
         Ok(JoinedFarm {
-            host,
+            host: joined.hello.name,
             host_id: line.pin,
-            name,
-            role,
-            trust,
-            approved,
+            name: joined.name,
+            role: joined.role,
+            trust: joined.trust,
+            approved: joined.approved,
             already: false,
             words,
         })
     }
 }
 
-/// Shows the ticket to the host that printed it, at each of its addresses in turn.
-pub(super) async fn ask_to_join(
-    endpoint: &crate::net::quic::Endpoint,
-    line: &TicketLine,
-    now: Stamp,
-) -> Result<(HostName, HostName, Role, PeerTrust, bool)> {
-    if line.until.0.saturating_add(2 * 86_400_000) < now.0 {
-        // The inviting host decides by its own clock; two days are what clocks may be apart.
-        return Err(Fault::new(
-            Kind::NotPermitted,
-            format!(
-                "this invitation ran out at {}, and by the clock of this host it is {now}",
-                line.until
-            ),
-        )
-        .next("set this host's clock, or ask for a new one: `massif invite` there"));
-    }
-    let mut last = Fault::new(Kind::Usage, "the invitation has no address")
-        .next("make it with `massif invite --address HOST:PORT`");
-    for text in &line.addresses {
-        let Some(addresses) = resolve(text).await else {
-            last = Fault::new(
-                Kind::Unreachable,
-                format!("no address of {text} can be found"),
-            );
-            continue;
-        };
-        for address in addresses {
-            match endpoint
-                .join(address, line.pin, line.ticket, line.secret)
-                .await
-            {
-                Ok(JoinAck::Joined {
-                    hello,
-                    name,
-                    role,
-                    trust,
-                    approved,
-                }) => return Ok((hello.name, name, role, trust, approved)),
-                Ok(JoinAck::Refused { .. }) => {}
-                // The right host said no: asking it again at another address would cost a try.
-                Err(fault)
-                    if fault.kind == Kind::NotPermitted && !fault.what.contains("another key") =>
-                {
-                    return Err(fault);
-                }
-                Err(fault) => last = fault,
-            }
-        }
-    }
-    Err(last)
-}
-
 /// Somebody shows a ticket.
 pub(super) async fn joins(links: &Links, asked: Asked) -> JoinAck {
     let clock = now().wall;
-    let refused = |why| JoinAck::Refused { why, clock };
-    let Asked {
-        peer: id,
-        from,
-        join,
-        cover,
-        ours,
-    } = asked;
-    let words = match words_of(ours, id).await {
-        Ok(words) => words,
-        Err(_) => return refused(NoJoin::Later),
+    let (peer, ticket) = match links.let_in(&asked, clock).await {
+        Ok(newcomer) => newcomer,
+        Err(why) => return JoinAck::Refused { why, clock },
     };
-    let hash = hash_of(&covered(join.covered, cover));
-    let ticket_name = join.ticket.to_string();
-    let refuse = |why: &str| {
-        let text = format!(
-            "{} ({}) at {from} was not let in with ticket {ticket_name}: {why}",
-            join.hello.name,
-            id.short()
-        );
-        links.note_refusal(
-            PeerChange::Refused,
-            Some(id),
-            join.hello.name.as_str(),
-            text,
-        );
-    };
-    let changing = links.0.changing.lock().await;
-    let known = links.peer(&id);
-    if let Some(PeerState::Revoked { by, at }) = known.as_deref().map(|peer| &peer.state) {
-        refuse("its key was revoked");
-        let by = by.to_string();
-        return refused(NoJoin::Revoked { by, at: *at });
-    }
-    let ticket = match links.0.store.get::<Ticket>(&join.ticket.0) {
-        Ok(Some(ticket)) => ticket,
-        Ok(None) => {
-            refuse("there is no such ticket");
-            return refused(NoJoin::Ticket(NoEntry::Wrong));
-        }
-        Err(fault) => {
-            tracing::error!(%fault, "cannot look a ticket up");
-            return refused(NoJoin::Later);
-        }
-    };
-    let (next, answer) = ticket.tried(&hash, clock);
-    if let Err(why) = answer {
-        if next != ticket && links.commit(&[], Some(&next)).await.is_err() {
-            return refused(NoJoin::Later);
-        }
-        drop(changing);
-        refuse(match why {
-            NoEntry::Wrong => "the secret is wrong",
-            NoEntry::Expired => "it ran out",
-            NoEntry::Used => "it was used already",
-            NoEntry::Burnt => "it is burnt",
-            NoEntry::Revoked => "it was taken back",
-        });
-        if next.over(clock) == Some(NoEntry::Burnt) && ticket.over(clock).is_none() {
-            let text = format!("ticket {ticket_name} is burnt: too many wrong tries");
-            links.note_refusal(PeerChange::TicketBurnt, None, &ticket_name, text);
-        }
-        return refused(NoJoin::Ticket(why));
-    }
-    if known.is_none() && locked(&links.0.peers).len() >= limit::PEERS_MAX {
-        return refused(NoJoin::Later);
-    }
-    if next.role == Role::Vessel && links.check_only_vessel(Some(id)).is_err() {
-        refuse("another host publishes for this farm");
-        return refused(NoJoin::Closed);
-    }
-    let wanted = next.name.clone().unwrap_or_else(|| join.hello.name.clone());
-    let state = match (next.pre_approved, known.as_deref().map(|peer| &peer.state)) {
-        (_, Some(state @ PeerState::Approved { .. })) => state.clone(),
-        (true, _) => PeerState::Approved {
-            by: next.by.clone(),
-            at: clock,
-        },
-        (false, _) => PeerState::Waiting,
-    };
-    let peer = Peer {
-        id,
-        name: links.free_name(&wanted, id),
-        role: next.role,
-        trust: next.trust,
-        rights: next.rights,
-        addresses: Vec::new(),
-        state,
-        since: clock,
-        how: format!("ticket {ticket_name}, from {from}"),
-        words,
-    };
-    if let Err(fault) = links.commit(std::slice::from_ref(&peer), Some(&next)).await {
-        tracing::error!(%fault, "cannot record who joined");
-        return refused(NoJoin::Later);
-    }
-    drop(changing);
-    let text = format!(
-        "{} ({}) joined as {} with ticket {ticket_name} from {from}; words: {}",
-        peer.name,
-        id.short(),
-        peer.role.as_str(),
-        peer.words
-    );
-    links
-        .note(
-            Who::Key(id),
-            PeerChange::Joined,
-            Some(id),
-            peer.name.as_str(),
-            text,
-        )
-        .await;
-    if peer.is_approved() {
-        let text = format!("{} was approved in advance by its ticket", peer.name);
-        links
-            .note(
-                next.by,
-                PeerChange::Approved,
-                Some(id),
-                peer.name.as_str(),
-                text,
-            )
-            .await;
-        links.seen(&peer).await;
-    }
+    links.note_joined(&peer, ticket, asked.from).await;
     JoinAck::Joined {
         hello: crate::net::wire::Hello {
             name: links.0.name.clone(),
@@ -432,5 +259,129 @@ pub(super) async fn joins(links: &Links, asked: Asked) -> JoinAck {
         name: peer.name,
         role: peer.role,
         trust: peer.trust,
+    }
+}
+
+impl Links {
+    /// Weighs who shows a ticket; it and the ticket are on disk as they are returned.
+    async fn let_in(
+        &self,
+        asked: &Asked,
+        clock: Stamp,
+    ) -> std::result::Result<(Peer, Ticket), NoJoin> {
+        let id = asked.peer;
+        // Slow, so before the lock.
+        let words = words_of(asked.ours, id).await.map_err(|_| NoJoin::Later)?;
+        let _changing = self.0.changing.lock().await;
+        let known = self.peer(&id);
+        let known = known.as_deref().map(|peer| &peer.state);
+        if let Some(PeerState::Revoked { by, at }) = known {
+            self.note_not_let_in(asked, "its key was revoked");
+            let by = by.to_string();
+            return Err(NoJoin::Revoked { by, at: *at });
+        }
+        let ticket = self.shown(asked, clock).await?;
+        if known.is_none() && locked(&self.0.peers).len() >= limit::PEERS_MAX {
+            return Err(NoJoin::Later);
+        }
+        if ticket.role == Role::Vessel && self.check_only_vessel(Some(id)).is_err() {
+            self.note_not_let_in(asked, "another host publishes for this farm");
+            return Err(NoJoin::Closed);
+        }
+        let name = ticket.name.as_ref().unwrap_or(&asked.join.hello.name);
+        let state = match known {
+            Some(state @ PeerState::Approved { .. }) => state.clone(),
+            _ if ticket.pre_approved => PeerState::Approved {
+                by: ticket.by.clone(),
+                at: clock,
+            },
+            _ => PeerState::Waiting,
+        };
+        let peer = Peer {
+            id,
+            name: self.free_name(name, id),
+            role: ticket.role,
+            trust: ticket.trust,
+            rights: ticket.rights,
+            addresses: Vec::new(),
+            state,
+            since: clock,
+            how: format!("ticket {}, from {}", ticket.id, asked.from),
+            words,
+        };
+        let recorded = self.commit(std::slice::from_ref(&peer), Some(&ticket));
+        if let Err(fault) = recorded.await {
+            tracing::error!(%fault, "cannot record who joined");
+            return Err(NoJoin::Later);
+        }
+        Ok((peer, ticket))
+    }
+
+    /// The ticket that somebody shows, as it is after this use, which is not on disk yet. A wrong try is.
+    async fn shown(&self, asked: &Asked, clock: Stamp) -> std::result::Result<Ticket, NoJoin> {
+        let ticket = match self.0.store.get::<Ticket>(&asked.join.ticket.0) {
+            Ok(Some(ticket)) => ticket,
+            Ok(None) => {
+                self.note_not_let_in(asked, "there is no such ticket");
+                return Err(NoJoin::Ticket(NoEntry::Wrong));
+            }
+            Err(fault) => {
+                tracing::error!(%fault, "cannot look a ticket up");
+                return Err(NoJoin::Later);
+            }
+        };
+        let hash = hash_of(&covered(asked.join.covered, asked.cover));
+        let (next, answer) = ticket.tried(&hash, clock);
+        let Err(why) = answer else {
+            return Ok(next);
+        };
+        if next != ticket && self.commit(&[], Some(&next)).await.is_err() {
+            return Err(NoJoin::Later);
+        }
+        let said = match why {
+            NoEntry::Wrong => "the secret is wrong",
+            NoEntry::Expired => "it ran out",
+            NoEntry::Used => "it was used already",
+            NoEntry::Burnt => "it is burnt",
+            NoEntry::Revoked => "it was taken back",
+        };
+        self.note_not_let_in(asked, said);
+        if next.over(clock) == Some(NoEntry::Burnt) && ticket.over(clock).is_none() {
+            let name = ticket.id.to_string();
+            let text = format!("ticket {name} is burnt: too many wrong tries");
+            self.note_refusal(PeerChange::TicketBurnt, None, &name, text);
+        }
+        Err(NoJoin::Ticket(why))
+    }
+
+    fn note_not_let_in(&self, asked: &Asked, why: &str) {
+        let name = asked.join.hello.name.as_str();
+        let text = format!(
+            "{name} ({}) at {} was not let in with ticket {}: {why}",
+            asked.peer.short(),
+            asked.from,
+            asked.join.ticket
+        );
+        self.note_refusal(PeerChange::Refused, Some(asked.peer), name, text);
+    }
+
+    async fn note_joined(&self, peer: &Peer, ticket: Ticket, from: SocketAddr) {
+        let name = peer.name.as_str();
+        let text = format!(
+            "{name} ({}) joined as {} with ticket {} from {from}; words: {}",
+            peer.id.short(),
+            peer.role.as_str(),
+            ticket.id,
+            peer.words
+        );
+        let who = Who::Key(peer.id);
+        self.note(who, PeerChange::Joined, Some(peer.id), name, text)
+            .await;
+        if peer.is_approved() {
+            let text = format!("{name} was approved in advance by its ticket");
+            self.note(ticket.by, PeerChange::Approved, Some(peer.id), name, text)
+                .await;
+            self.seen(peer).await;
+        }
     }
 }

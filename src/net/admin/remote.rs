@@ -19,10 +19,10 @@ use crate::limit;
 use crate::model::Role;
 use crate::net::card::TicketLine;
 use crate::net::identity::Identity;
-use crate::net::quic::{Endpoint, Link, Pins};
+use crate::net::quic::{Endpoint, Link, Pins, resolve};
 use crate::net::rotation::{ROTATIONS_MAX, Rotation};
 use crate::net::transfer;
-use crate::net::wire::{self, Hello, JoinAck, Unwelcome};
+use crate::net::wire::{self, Hello, Unwelcome};
 use crate::net::words::pair_words;
 
 /// Name of the file of known hosts in an operator's directory.
@@ -139,18 +139,6 @@ fn endpoint(dir: &Path) -> Result<Endpoint> {
     Endpoint::bind(identity, any, hello, |_| Err(Unwelcome::UnknownKey))
 }
 
-/// The addresses that a text means.
-async fn resolve(text: &str) -> Vec<SocketAddr> {
-    let found = tokio::time::timeout(
-        Duration::from_secs(limit::DIAL_S),
-        tokio::net::lookup_host(text),
-    );
-    match found.await {
-        Ok(Ok(found)) => found.take(8).collect(),
-        _ => Vec::new(),
-    }
-}
-
 fn nowhere(host: &HostName) -> Fault {
     Fault::new(
         Kind::Unreachable,
@@ -174,47 +162,23 @@ pub async fn join(dir: &Path, line: &TicketLine) -> Result<OperatorJoined> {
                 .next("choose a directory of your own with --dir")
         })?;
     let endpoint = endpoint(dir)?;
-    let mut last = nowhere(&line.host);
-    for text in &line.addresses {
-        for address in resolve(text).await {
-            match endpoint
-                .join(address, line.pin, line.ticket, line.secret)
-                .await
-            {
-                Ok(JoinAck::Joined {
-                    hello,
-                    name,
-                    approved,
-                    ..
-                }) => {
-                    let host = KnownHost {
-                        name: hello.name,
-                        id: line.pin,
-                        addresses: line.addresses.clone(),
-                        words: pair_words(&endpoint.id(), &line.pin),
-                        keys: Vec::new(),
-                        // It never knew another.
-                        told: Some(endpoint.id()),
-                    };
-                    remember(dir, &host)?;
-                    endpoint.close().await;
-                    return Ok(OperatorJoined {
-                        host,
-                        name,
-                        approved,
-                    });
-                }
-                Ok(JoinAck::Refused { .. }) => {}
-                Err(fault)
-                    if fault.kind == Kind::NotPermitted && !fault.what.contains("another key") =>
-                {
-                    return Err(fault);
-                }
-                Err(fault) => last = fault,
-            }
-        }
-    }
-    Err(last)
+    let joined = endpoint.join_farm(line, clock()).await?;
+    let host = KnownHost {
+        name: joined.hello.name,
+        id: line.pin,
+        addresses: line.addresses.clone(),
+        words: pair_words(&endpoint.id(), &line.pin),
+        keys: Vec::new(),
+        // It never knew another.
+        told: Some(endpoint.id()),
+    };
+    remember(dir, &host)?;
+    endpoint.close().await;
+    Ok(OperatorJoined {
+        host,
+        name: joined.name,
+        approved: joined.approved,
+    })
 }
 
 /// Trusts the host of a card: from then on it can be asked by its name, once it trusts this directory's card.
