@@ -140,6 +140,8 @@ pub const UNPACK_MEMORY_KIB_MAX: u32 = 2 * 1024 * 1024;
 pub const ASK_MS: u64 = 10_000;
 /// Making a build root; measured 6 to 50 ms, some seconds on a machine that swaps.
 pub const SANDBOX_START_MS: u64 = 30_000;
+/// What an earlier process left is killed, and waited for so long: a disk that stands still keeps processes from ending.
+pub const LEFTOVERS_END_MS: u64 = 30_000;
 /// An orderly end of a build root, before it is killed.
 pub const SANDBOX_END_MS: u64 = 2_000;
 /// SIGTERM to the end of the process.

@@ -2,9 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use super::common::farm::{Farm, Setup};
 use super::common::git_server;
+use super::common::host::GATE;
 use super::common::repo::Repo;
 
 /// A recipe that needs nothing but a shell: `files` are written below `/usr/share/NAME`.
@@ -160,7 +162,7 @@ fn a_rebuild_raises_the_build_release_and_a_published_release_needs_nothing() {
     let said = farm.ok(&["build", "alpha", "--wait"]);
     assert!(said.contains("published"), "{said}");
     assert_eq!(farm.json(&["job", "list"]).as_array().unwrap().len(), 1);
-    farm.ok(&["build", "alpha", "--rebuild", "--wait", "--timeout", "2m"]);
+    farm.ok(&["build", "alpha", "--rebuild", "--wait", "--timeout", "20m"]);
     assert_eq!(farm.json(&["package", "list"])[0]["build_release"], 2);
     farm.check_served();
 }
@@ -181,7 +183,7 @@ fn what_needs_another_recipe_is_built_after_it_and_with_it() {
     let above = farm.published("above");
     let base = farm.published("base");
     assert!(
-        base["ended"].as_str() < above["attempts"][0]["started"].as_str(),
+        base["ended"].as_str() <= above["attempts"][0]["started"].as_str(),
         "{base:#} {above:#}"
     );
     farm.check_served();
@@ -252,7 +254,7 @@ fn a_bad_recipe_is_its_own_fault_and_the_others_go_on() {
     assert!(farm.ok(&["job", "log", "fails"]).contains("about to fail"));
     farm.code(
         1,
-        &["build", "fails", "--rebuild", "--wait", "--timeout", "2m"],
+        &["build", "fails", "--rebuild", "--wait", "--timeout", "20m"],
     );
     let why = farm.ok(&["why", "fails"]);
     assert!(why.contains("recipe"), "{why}");
@@ -311,7 +313,7 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 1);
     farm.ok(&["channel", "verify", "main"]);
     farm.check_served();
-    farm.ok(&["build", "alpha", "--wait", "--timeout", "2m"]);
+    farm.ok(&["build", "alpha", "--wait", "--timeout", "20m"]);
     assert_eq!(farm.json(&["package", "list"])[0]["release"], 2);
     assert!(farm.json(&["recipe", "show", "alpha"])["hold"].is_null());
     farm.check_served();
@@ -320,24 +322,32 @@ fn a_rollback_brings_the_older_content_back_and_holds_it() {
 #[test]
 fn the_farm_stops_within_seconds_in_the_middle_of_a_build_and_finishes_it_later() {
     let mut repo = Repo::new();
-    add(
-        &mut repo,
-        "slow",
-        1,
-        "build       : |\n    test -e /tmp/never || sleep 8\n",
-    );
+    add(&mut repo, "slow", 1, GATE);
     repo.commit("Add slow");
     let mut farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
-    farm.until(&["builder", "list"], |builders| {
-        builders[0]["slots"][0]["phase"] == "build"
+    let build = |farm: &Farm| {
+        farm.until(&["builder", "list"], |builders| {
+            builders[0]["slots"][0]["phase"] == "build"
+        });
+    };
+    // A disk may stand still for longer, though not each time.
+    let took = [(); 3].map(|()| {
+        build(&farm);
+        let took = farm.stop();
+        farm.up();
+        took
     });
-    farm.stop();
-    farm.up();
+    let soonest = took.iter().min();
+    assert!(soonest < Some(&Duration::from_secs(7)), "{took:?}");
+    build(&farm);
+    farm.open_gate(&farm.attempt_of("slow"));
     let job = farm.published("slow");
     let attempts = job["attempts"].as_array().unwrap();
-    assert_eq!(attempts.len(), 2, "{job:#}");
-    assert_eq!(attempts[0]["blame"], "builder");
+    assert_eq!(attempts.len(), 4, "{job:#}");
+    for given_back in &attempts[..3] {
+        assert_eq!(given_back["blame"], "builder", "{job:#}");
+    }
     farm.check_served();
 }
 

@@ -55,7 +55,7 @@ pub fn reclaim_dead(state_dir: &Path, keep: &dyn Fn(&str) -> bool) -> Result<Rec
 /// Kills every helper of this state directory and waits until all are gone: their namespaces end with them.
 fn end_processes(state_dir: &Path) -> Result<u32> {
     let marker = marker(state_dir).map_err(|e| cannot("find the state directory", e))?;
-    let deadline = Instant::now() + Duration::from_millis(limit::SANDBOX_END_MS);
+    let deadline = Instant::now() + Duration::from_millis(limit::LEFTOVERS_END_MS);
     let mut found = 0;
     loop {
         let alive = helpers(&marker);

@@ -1,9 +1,10 @@
 //! The same through a whole farm: what `builder`, `job show` and `why` say.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Small;
-use crate::common::farm::{Farm, Setup};
+use crate::common::farm::{Farm, PATIENCE, Setup};
+use crate::common::host::GATE;
 use crate::common::repo::Repo;
 use crate::ring::script_recipe;
 
@@ -64,7 +65,7 @@ pub fn job_until(
 #[test]
 fn a_stalled_build_and_the_phases_of_a_good_one_are_shown() {
     let place = place();
-    let farm = farm(&place.path().join("farm"), "silence_s_max = 4\n", &[]);
+    let farm = farm(&place.path().join("farm"), "silence_s_max = 8\n", &[]);
     let mut repo = Repo::new();
     add(&mut repo, "sleeper", "build       : |\n    sleep 616161\n");
     add(&mut repo, "worker", "build       : |\n    echo working\n");
@@ -72,7 +73,8 @@ fn a_stalled_build_and_the_phases_of_a_good_one_are_shown() {
     farm.ok(&["project", "add", "test", &repo.url()]);
     farm.published("worker");
     let shown = farm.until(&["job", "show", "worker"], |job| {
-        !job["phases"].as_array().unwrap().is_empty()
+        let last = job["phases"].as_array().unwrap().last();
+        last.is_some_and(|phase| phase["name"] == "package")
     });
     let names: Vec<&str> = shown["phases"]
         .as_array()
@@ -122,8 +124,9 @@ fn a_draining_builder_takes_nothing_new_until_a_person_resumes_it() {
     add(&mut repo, "second", "");
     repo.commit("Add another");
     farm.ok(&["project", "refresh", "test"]);
-    let jobs = farm.until(&["job", "list"], |jobs| jobs[0]["recipe"] == "second");
-    assert_eq!(jobs[0]["state"], "ready", "{jobs:#}");
+    farm.until(&["job", "list"], |jobs| {
+        jobs[0]["recipe"] == "second" && jobs[0]["state"] == "ready"
+    });
     assert!(farm.ok(&["why", "second"]).contains("new disk"));
     // A person's stop outlives the process.
     farm.stop();
@@ -155,11 +158,7 @@ fn a_drain_with_a_deadline_gives_back_what_still_runs() {
     farm.ok(&["builder", "drain", "east", "--deadline", "1s"]);
     let jobs = farm.until(&["job", "list"], |jobs| jobs[0]["state"] == "ready");
     assert_eq!(jobs[0]["attempts"][0]["blame"], "builder", "{jobs:#}");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while super::runs("sleep 717171") {
-        assert!(Instant::now() < deadline, "the build still runs");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    farm.wait("the build ends", || !super::runs("sleep 717171"));
 }
 
 #[test]
@@ -203,6 +202,7 @@ fn a_full_disk_stops_new_work_says_so_and_ends_by_itself() {
     add(&mut repo, "waits", "");
     repo.commit("Add one");
     // What lies there without a row is thrown away, so the filler comes back as somebody else's file would.
+    farm.wait("the filler goes", || !dir.join("attempts/filler").exists());
     let _hold = hold_full(&dir, &farm);
     farm.ok(&["project", "add", "test", &repo.url()]);
     let builders = farm.until(&["builder", "list"], |builders| {
@@ -214,7 +214,8 @@ fn a_full_disk_stops_new_work_says_so_and_ends_by_itself() {
     drop(_hold);
     let job = farm.published("waits");
     assert_eq!(job["state"], "published");
-    small.remount("ro");
+    // While a file of the attempt is open for writing the kernel refuses.
+    farm.wait("it turns read-only", || small.try_remount("ro"));
     farm.until(&["builder", "list"], |builders| {
         builders[0]["verdict"] == "low" && builders[0]["evidence"].to_string().contains("read-only")
     });
@@ -241,7 +242,7 @@ fn a_disk_that_turns_read_only_under_a_build_is_the_builders_doing_and_costs_no_
         jobs[0]["attempts"][0]["phase"] == "build"
     });
     // While a file is open for writing the kernel refuses.
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE;
     while !small.try_remount("ro") {
         assert!(Instant::now() < deadline, "it stays writable");
     }
@@ -273,7 +274,7 @@ fn hold_full(dir: &std::path::Path, _farm: &Farm) -> std::fs::File {
     let path = dir.join("attempts/held");
     let mut file = std::fs::File::create(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    // Until it is full but for a few MiB: the first filler may be gone already, or go in a moment.
+    // Until it is full but for a few MiB.
     let chunk = vec![1; 1 << 20];
     for _ in 0..56 {
         if file.write_all(&chunk).is_err() {
@@ -317,7 +318,7 @@ fn the_first_sigterm_of_a_host_that_drains_lets_its_builds_end() {
     let dir = place.path().join("farm");
     let mut farm = farm(&dir, "drain_on_term = true\n", &[]);
     let mut repo = Repo::new();
-    add(&mut repo, "slow", "build       : |\n    sleep 3\n");
+    add(&mut repo, "slow", GATE);
     repo.commit("Add one");
     farm.ok(&["project", "add", "test", &repo.url()]);
     farm.until(&["job", "list"], |jobs| {
@@ -325,11 +326,10 @@ fn the_first_sigterm_of_a_host_that_drains_lets_its_builds_end() {
     });
     let pid = nix::unistd::Pid::from_raw(i32::try_from(farm.pid()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while farm.lives() {
-        assert!(Instant::now() < deadline, "it does not end");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    farm.until(&["call", "io.massif.Avalanche.Show"], |shown| {
+        shown["builder"]["verdict"] == "draining"
+    });
+    farm.open_gate(&farm.attempt_of("slow"));
     let job = farm.died("draining");
     assert_eq!(job, None, "it ended by a signal");
     farm.up();
@@ -359,8 +359,9 @@ fn what_a_running_build_takes_is_seen_at_summit_and_by_its_builders_owner() {
     farm.until(&["builder", "show", "east"], |east| {
         full(&east["slots"][0]) && much(&east["slots"][0])
     });
-    let own = farm.json(&["call", "io.massif.Avalanche.Show"]);
-    assert!(full(&own["builder"]["slots"][0]), "{own:#}");
+    farm.until(&["call", "io.massif.Avalanche.Show"], |own| {
+        full(&own["builder"]["slots"][0])
+    });
     let shown = farm.ok(&["builder", "show", "east"]);
     assert!(shown.contains("read and written"), "{shown}");
     farm.ok(&["job", "cancel", "mover"]);
@@ -373,6 +374,7 @@ fn the_owner_of_a_builder_sees_it() {
         builders[0]["verdict"] == "fit" && !builders[0]["history"].as_array().unwrap().is_empty()
     });
     assert!(builders[0]["disks"][0]["free_bytes"].as_u64().unwrap() > 0);
-    let own = farm.json(&["call", "io.massif.Avalanche.Show"]);
-    assert_eq!(own["builder"]["verdict"], "fit", "{own:#}");
+    farm.until(&["call", "io.massif.Avalanche.Show"], |own| {
+        own["builder"]["verdict"] == "fit"
+    });
 }

@@ -1,12 +1,11 @@
 //! What the distribution's own tool leaves when the host is killed under it: ended and cleaned up by the next start.
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use super::farm::{farm, place};
 use super::other::local;
 use super::runs;
-use crate::common::farm::MASSIF;
+use crate::common::farm::{MASSIF, PATIENCE};
 
 #[test]
 fn what_boulder_left_when_its_host_was_killed_is_gone_after_the_next_start() {
@@ -32,8 +31,7 @@ setsid sleep 939393 < /dev/null > /dev/null 2>&1 &
 printf '│Build│ working\n'
 sleep 939394
 "#;
-    std::fs::write(&tool, script).unwrap();
-    std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    crate::common::program(&tool, &mut script.as_bytes());
     let config = format!("boulder = \"{}\"\n", tool.display());
     let dir = place.path().join("farm");
     let mut farm = farm(&dir, &config, &[]);
@@ -54,7 +52,7 @@ sleep 939394
         .spawn()
         .unwrap();
     let until = |what: &str, holds: &mut dyn FnMut() -> bool| {
-        let deadline = Instant::now() + Duration::from_secs(180);
+        let deadline = Instant::now() + PATIENCE;
         while !holds() {
             assert!(Instant::now() < deadline, "not in time: {what}");
             std::thread::sleep(Duration::from_millis(20));

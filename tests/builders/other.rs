@@ -1,10 +1,10 @@
 //! Builds that are no jobs of the farm's own executor: `massif try`, and the distribution's own tool.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::farm::{farm, place};
 use super::runs;
+use crate::common::farm::PATIENCE;
 use crate::common::repo::Repo;
 use crate::ring::script_recipe;
 
@@ -75,15 +75,10 @@ fn a_local_recipe_is_tried_on_the_farm_and_main_is_never_touched() {
         "{said}"
     );
     // What is thrown away is gone: nobody keeps attempts that nobody wants.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while std::fs::read_dir(farm.dir().join("attempts"))
-        .unwrap()
-        .count()
-        > 0
-    {
-        assert!(std::time::Instant::now() < deadline, "attempts are left");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    farm.wait("attempts are left", || {
+        let attempts = std::fs::read_dir(farm.dir().join("attempts"));
+        attempts.unwrap().count() == 0
+    });
 }
 
 #[test]
@@ -130,7 +125,7 @@ fn a_try_outlives_a_kill_of_the_farm() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(180);
+    let deadline = std::time::Instant::now() + PATIENCE;
     while !std::fs::read_to_string(&flag).unwrap().contains("it began") {
         assert!(std::time::Instant::now() < deadline, "it does not begin");
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -148,12 +143,10 @@ fn a_try_outlives_a_kill_of_the_farm() {
     assert!(status.success(), "{said}\n{}", farm.log());
     assert_eq!(stones(&out).len(), 1, "{said}");
     // Its owner has it, so nothing of it is kept.
-    let check = farm.json(&["store", "check"]);
-    let mut trees = check["trees"].as_array().unwrap().iter();
-    assert!(
-        !trees.any(|tree| tree["name"] == "try" && tree["rows"] != 0),
-        "{check:#}"
-    );
+    farm.until(&["store", "check"], |check| {
+        let mut trees = check["trees"].as_array().unwrap().iter();
+        !trees.any(|tree| tree["name"] == "try" && tree["rows"] != 0)
+    });
 }
 
 /// Some index below a channel's history.
@@ -203,8 +196,7 @@ echo "Build finished successfully at $(date)"
         notes = notes.display(),
         made = made.display()
     );
-    std::fs::write(at, script).unwrap();
-    std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o755)).unwrap();
+    crate::common::program(at, &mut script.as_bytes());
 }
 
 #[test]
@@ -261,7 +253,7 @@ fn the_distributions_own_tool_builds_where_it_is_and_its_absence_fails_no_job() 
             .find(|job| job["profile"] == "vendor")
             .unwrap()
     };
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    let deadline = std::time::Instant::now() + PATIENCE;
     let wait = |what: &str, fits: &dyn Fn(&serde_json::Value) -> bool| loop {
         let now = job(&farm);
         if fits(&now) {

@@ -5,7 +5,7 @@ use super::farm::{add, farm, job_until, place};
 use crate::common::farm::Farm;
 use crate::common::repo::Repo;
 
-const BUILDER: &str = "slot_memory_mib = 128\nslot_processes = 100\nsilence_s_max = 6\n[[profile]]\nname = \"small\"\nlog_bytes_max = 65536\n";
+const BUILDER: &str = "slot_memory_mib = 128\nslot_processes = 100\nsilence_s_max = 10\n[[profile]]\nname = \"small\"\nlog_bytes_max = 65536\n";
 
 /// The first attempt of a recipe's job when it is over: blame, and why.
 pub fn first_end(farm: &Farm, recipe: &str) -> (String, String) {
@@ -58,10 +58,15 @@ fn floods_bombs_hogs_and_what_will_not_die_are_told_apart() {
     let (blame, why) = first_end(&farm, "hog");
     assert_eq!(blame, "builder");
     assert!(why.contains("128 MiB"), "{why}");
+    // What was the builder's doing costs the job nothing yet.
+    let hog = farm.json(&["job", "show", "hog"]);
+    assert_ne!(hog["state"], "failed", "{hog:#}");
+    farm.ok(&["job", "cancel", "hog"]);
 
     let (blame, why) = first_end(&farm, "gulp");
     assert_eq!(blame, "builder");
     assert!(why.contains("128 MiB"), "{why}");
+    farm.ok(&["job", "cancel", "gulp"]);
 
     let (blame, why) = first_end(&farm, "stubborn");
     assert_eq!(blame, "recipe");
@@ -72,11 +77,7 @@ fn floods_bombs_hogs_and_what_will_not_die_are_told_apart() {
     }
     assert!(!super::runs("sleep 43434") && !super::runs("sleep 545454"));
 
-    // What was the builder's doing costs the job nothing yet, and the host is well.
-    let hog = farm.json(&["job", "show", "hog"]);
-    assert_ne!(hog["state"], "failed", "{hog:#}");
-    farm.ok(&["job", "cancel", "hog"]);
-    farm.ok(&["job", "cancel", "gulp"]);
+    // The host is well.
     add(&mut repo, "good", "");
     repo.commit("Add a good one");
     farm.ok(&["project", "refresh", "test"]);

@@ -1,7 +1,5 @@
 //! What is done about a recipe's committed manifest when the distribution's own tool builds: nothing, a line, or the end.
 
-use std::os::unix::fs::PermissionsExt;
-
 use massif::build::boulder::{self, Tool, Verify};
 use massif::build::native::{Built, Failure};
 use massif::model::Blame;
@@ -33,8 +31,7 @@ fi
 "#,
         arch = arch()
     );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    crate::common::program(&program, &mut script.as_bytes());
     let recipe = rig.recipe("x", "install: |\n    true\n");
     let manifest = format!("manifest.{}.bin", arch());
     std::fs::write(recipe.join(manifest), committed).unwrap();

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::farm::{add, farm, job_until, place};
+use crate::common::farm::Farm;
 use crate::common::repo::Repo;
 
 /// Cores of this machine; `None`, said once, when it has but one.
@@ -27,6 +28,14 @@ pub fn failed<'a>(why: &'a Value, test: &str) -> (&'a str, &'a str) {
         found["have"].as_str().unwrap(),
         found["need"].as_str().unwrap(),
     )
+}
+
+/// The answer why a recipe is not built, once it says that it fails this test.
+pub fn why_failing(farm: &Farm, recipe: &str, test: &str) -> Value {
+    farm.until(&["why", recipe], |why| {
+        let tests = why["builders"][0]["failed"].as_array();
+        tests.is_some_and(|tests| tests.iter().any(|failed| failed["kind"] == test))
+    })
 }
 
 const TELL: &str = "    echo \"has $(nproc) cores for %(jobs) jobs\"\n";
@@ -59,13 +68,12 @@ fn a_job_that_asks_for_all_cores_takes_all_slots_and_says_so() {
     let listed = farm.ok(&["builder", "list"]);
     assert!(listed.contains("2/2"), "{listed}");
     let told = format!("has {cores} cores for {cores} jobs");
-    let log = farm.ok(&["job", "log", "wide"]);
-    assert!(log.contains(&told), "{log}");
+    farm.wait(&told, || farm.ok(&["job", "log", "wide"]).contains(&told));
     let asked = farm.ok(&["recipe", "show", "wide"]);
     assert!(asked.contains(&format!("{cores} cores")), "{asked}");
 
     // Nobody ever has what this one asks for.
-    let why = farm.json(&["why", "beyond"]);
+    let why = why_failing(&farm, "beyond", "cores");
     let (have, need) = failed(&why, "cores");
     assert_eq!(
         (have, need),
@@ -76,7 +84,7 @@ fn a_job_that_asks_for_all_cores_takes_all_slots_and_says_so() {
     repo.commit("Add a small one");
     farm.ok(&["project", "refresh", "test"]);
     job_until(&farm, "little", |job| job["state"] == "ready");
-    let why = farm.json(&["why", "little"]);
+    let why = why_failing(&farm, "little", "slot");
     assert_eq!(failed(&why, "slot"), ("0 of 2 free", "1"), "{why:#}");
     farm.ok(&["job", "cancel", "wide"]);
     farm.published("little");
@@ -99,7 +107,7 @@ fn a_job_for_two_slots_waits_for_the_second_and_is_told_why() {
     repo.commit("Add one that is heavy");
     farm.ok(&["project", "refresh", "test"]);
     job_until(&farm, "heavy", |job| job["state"] == "ready");
-    let why = farm.json(&["why", "heavy"]);
+    let why = why_failing(&farm, "heavy", "slot");
     let need = "2, because it asks for 512 MiB of memory";
     assert_eq!(failed(&why, "slot"), ("1 of 2 free", need), "{why:#}");
     farm.ok(&["job", "cancel", "little"]);

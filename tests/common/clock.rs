@@ -119,7 +119,11 @@ const PRELOAD: (&[u8], &[u8]) = (b"/etc/ld.so.preload", b"/usr/ld.so.preload");
 pub fn mask(state_dir: &Path) -> Option<PathBuf> {
     let layers = std::fs::read_dir(state_dir.join("layers")).ok()?;
     let mut layers = layers.flatten().map(|entry| entry.path());
-    let is_mask = |path: &PathBuf| path.join("complete").exists() && path.join("hidden").exists();
+    // While it is made it has another name.
+    let is_mask = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("mask-") && path.join("complete").exists() && path.join("hidden").exists()
+    };
     Some(layers.find(is_mask)?.join("usr"))
 }
 

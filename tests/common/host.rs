@@ -1,6 +1,7 @@
 //! A host of a test: the program in a process of its own with a directory of its own, spoken to through its doors alone.
 //! The process ends with the value.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -10,14 +11,30 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long a test waits for something that must happen.
-pub const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a test waits for something that must happen: it counts only where something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(1_200);
+
+/// A phase of a recipe that stands still until somebody opens its gate, so that it is seen there however slow the machine is.
+pub const GATE: &str = "build       : |
+    echo at the gate
+    until [ -e %(installroot)/go ]; do sleep 0.2; echo waiting; done
+    rm -f %(installroot)/go
+    echo through the gate
+";
 
 /// The program under test.
 pub const MASSIF: &str = env!("CARGO_BIN_EXE_massif");
 
+/// The code of a command that may succeed in a moment.
+const TRY_AGAIN: i32 = 75;
+
 /// Lines of a log that are enough to see why a test failed.
 const LOG_LINES: usize = 120;
+
+fn parsed(arguments: &[&str], text: &str) -> Value {
+    serde_json::from_str(text)
+        .unwrap_or_else(|error| panic!("massif {arguments:?}: {error}\n{text}"))
+}
 
 /// One host.
 pub struct Host {
@@ -143,21 +160,29 @@ impl Host {
         let mut all = vec!["--json"];
         all.extend(arguments);
         let (text, _) = self.ended(0, &all);
-        serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("massif {arguments:?}: {error}\n{text}"))
+        parsed(arguments, &text)
     }
 
     /// Asks again and again until the answer fits; the answer.
-    pub fn until(&self, arguments: &[&str], fits: impl Fn(&Value) -> bool) -> Value {
+    pub fn until(&self, arguments: &[&str], mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let mut all = vec!["--json"];
+        all.extend(arguments);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let answer = self.json(arguments);
-            if fits(&answer) {
+            let output = self.run(&all);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let answer = match output.status.code() {
+                Some(0) => parsed(arguments, &String::from_utf8_lossy(&output.stdout)),
+                // What a host says whose disk stands still.
+                Some(TRY_AGAIN) => Value::Null,
+                _ => panic!("massif {arguments:?}\n{errors}\n{}", self.log_end()),
+            };
+            if !answer.is_null() && fits(&answer) {
                 return answer;
             }
             assert!(
                 Instant::now() < deadline,
-                "massif {arguments:?} still says {answer:#}\n{}",
+                "massif {arguments:?} still says {answer:#} {errors}\n{}",
                 self.log_end()
             );
             std::thread::sleep(Duration::from_millis(50));
@@ -185,6 +210,42 @@ impl Host {
             found.is_some()
         });
         found.unwrap()
+    }
+
+    /// The newest attempt of a recipe, as `JOB.TRY`.
+    pub fn attempt_of(&self, recipe: &str) -> String {
+        let jobs = self.json(&["job", "list"]);
+        let mut jobs = jobs.as_array().unwrap().iter();
+        let job = jobs.find(|job| job["recipe"] == recipe).unwrap();
+        let attempts = job["attempts"].as_array().unwrap();
+        format!("{}.{}", job["id"], attempts.last().unwrap()["try_no"])
+    }
+
+    fn is_at_its_gate(&self, attempt: &str) -> bool {
+        let log = self.dir.join("logs").join(format!("{attempt}.log"));
+        std::fs::read_to_string(log).is_ok_and(|text| text.contains("waiting\n"))
+    }
+
+    /// Opens the gate of an attempt that is built on this host, once it stands there.
+    pub fn open_gate(&self, attempt: &str) {
+        self.wait("an attempt at its gate", || self.is_at_its_gate(attempt));
+        let install = self.dir.join("attempts").join(attempt).join("install");
+        std::fs::write(install.join("go"), "").unwrap();
+    }
+
+    /// Opens each gate at which an attempt stands on this host now, unless it is among those that were opened.
+    pub fn open_gates(&self, opened: &mut BTreeSet<String>) {
+        let attempts = std::fs::read_dir(self.dir.join("attempts"));
+        for entry in attempts.into_iter().flatten().flatten() {
+            let attempt = entry.file_name().into_string().unwrap();
+            // One that was taken away meanwhile has no gate any more.
+            if !opened.contains(&attempt)
+                && self.is_at_its_gate(&attempt)
+                && std::fs::write(entry.path().join("install/go"), "").is_ok()
+            {
+                opened.insert(attempt);
+            }
+        }
     }
 
     /// The newest job of a recipe, once it is at its end.

@@ -28,12 +28,13 @@ fn make() -> Option<PathBuf> {
             .output()
             .is_ok_and(|output| output.status.success())
     };
-    let made = run(Path::new("python3"), &["-m", "venv", venv.to_str()?])
-        && run(
-            &venv.join("bin/pip"),
-            &["install", "--quiet", "varlink", "xxhash", "zstandard"],
-        )
-        && works();
+    let place = venv.to_str()?;
+    let pip = venv.join("bin/pip");
+    let packages = ["install", "--quiet", "varlink", "xxhash", "zstandard"];
+    // A package index may fail to answer once.
+    let made = (0..3).any(|_| {
+        run(Path::new("python3"), &["-m", "venv", place]) && run(&pip, &packages) && works()
+    });
     if made {
         return Some(python);
     }

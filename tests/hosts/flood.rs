@@ -8,7 +8,7 @@ use massif::net::{quic, transfer};
 
 use super::liars::{ordered, report_with, tell};
 use super::lying::{endpoint, joined, line, link, ring, runtime};
-use super::rig::Place;
+use super::rig::{PATIENCE, Place};
 use super::transfers;
 use crate::common::repo::Repo;
 
@@ -43,7 +43,7 @@ fn a_builder_that_talks_without_end_is_heard_at_the_pace_of_the_farm() {
                 break;
             }
         }
-        let closed = tokio::time::timeout(Duration::from_secs(60), talker.connection.closed());
+        let closed = tokio::time::timeout(PATIENCE, talker.connection.closed());
         let why = closed.await.unwrap().to_string();
         assert!(why.contains("may not do"), "{why}");
         endpoint.close().await;
@@ -106,7 +106,7 @@ fn a_builder_that_asks_for_everything_and_reads_nothing_costs_a_window_and_no_mo
         crest.json(&["status"]);
         crest.json(&["job", "list"]);
         crest.ok(&["channel", "verify", "main"]);
-        assert!(began.elapsed() < Duration::from_secs(30), "{began:?}");
+        assert!(began.elapsed() < Duration::from_secs(120), "{began:?}");
         endpoint.close().await;
     });
     let after_mib = crest.memory_mib();

@@ -46,8 +46,8 @@ fn new_keys_of_both_hosts_are_learnt_silently_and_survive_restarts_and_the_end_o
     let linked = links(&crest.json(&["peer", "show", "east"]));
 
     // Both at once, on a link that stands.
-    crest.ok(&["cert", "rotate", "--overlap", "20s"]);
-    east.ok(&["cert", "rotate", "--overlap", "20s"]);
+    crest.ok(&["cert", "rotate", "--overlap", "40s"]);
+    east.ok(&["cert", "rotate", "--overlap", "40s"]);
     let rotated = Instant::now();
     // The operator learns it while the old key is good.
     anna.ok(&["--host", &host, "status"]);
@@ -62,7 +62,7 @@ fn new_keys_of_both_hosts_are_learnt_silently_and_survive_restarts_and_the_end_o
     crest.stop();
     crest.up();
     crest.until_linked("east");
-    std::thread::sleep(Duration::from_secs(21).saturating_sub(rotated.elapsed()));
+    std::thread::sleep(Duration::from_secs(41).saturating_sub(rotated.elapsed()));
     again(&crest, &mut east, "east");
     crest.kill();
     crest.up();
@@ -157,7 +157,7 @@ fn an_operator_s_key_is_replaced_and_its_hosts_learn_it_now_or_when_they_are_ask
     let first = keep_old("first");
 
     // The host is here and hears of it at once.
-    let rotated = anna.json(&["cert", "rotate", "--overlap", "10s"]);
+    let rotated = anna.json(&["cert", "rotate", "--overlap", "30s"]);
     assert_eq!(rotated["hosts"][0]["told"], true, "{rotated:#}");
     let refused = anna.run(&["cert", "rotate"]);
     assert_eq!(refused.status.code(), Some(5), "one rotation at a time");

@@ -56,7 +56,8 @@ fn an_attempt_that_was_lost_is_not_taken_when_its_builder_comes_with_it_after_al
                 .filter(|event| event["actor"] == key)
                 .collect::<Vec<_>>()
         };
-        crest.wait("both are refused", || its().len() == 2);
+        // Its acceptance, too, if that was late.
+        crest.wait("both are refused", || its().len() >= 2);
         for event in its() {
             assert!(event["text"].as_str().unwrap().contains("which is over"));
         }
@@ -85,7 +86,7 @@ fn three_hosts_whose_clocks_are_two_days_apart_build_and_publish() {
     const DAY_S: i64 = 86_400;
     let mut crest = place.summit_alone("30s");
     let keep = place.vessel_in(&crest, "keep", off(DAY_S));
-    let mut east = place.builder_in(&crest, "east", &[], off(-DAY_S + 60));
+    let mut east = place.builder_in(&crest, "east", &[], off(-DAY_S + 1_800));
     let mut repo = Repo::new();
     add(&mut repo, "alpha", "");
     add(&mut repo, "beta", "builddeps   :\n    - name(alpha)\n");
@@ -101,7 +102,7 @@ fn three_hosts_whose_clocks_are_two_days_apart_build_and_publish() {
     let text = status["alarms"].to_string();
     // A busy machine takes a while from reading its clock to being heard.
     let day = |apart_s: i32| text.contains(&format!("{apart_s} s off"));
-    assert!((86_370..=86_430).any(day), "{text}");
+    assert!((85_800..=86_430).any(day), "{text}");
     let peer = keep.json(&["peer", "list"]);
     assert_eq!(peer.as_array().unwrap().len(), 2, "{peer:#}");
     // Restarts do not care either, nor does a lease.

@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,21 @@ use crate::common;
 pub use crate::common::host::PATIENCE;
 use crate::common::host::{Host, MASSIF};
 
-/// A port that nobody has, most likely until somebody of this test takes it.
+/// A port for this caller alone, also while nobody listens there: hosts of tests are killed and come back to it. None of those
+/// that the kernel gives to whoever asks for any, which are from 32768 on; another run on this machine begins elsewhere.
 pub fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(257);
+    for _ in 0..COUNT {
+        let next = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + next % COUNT).unwrap();
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 fn owned(words: &[&str]) -> Vec<String> {
@@ -206,6 +218,14 @@ impl Node {
     /// Waits for the link of a peer.
     pub fn until_linked(&self, name: &str) -> Value {
         self.until(&["peer", "show", name], |peer| peer["link"]["up"] == true)
+    }
+
+    /// Waits until that builder said of itself that it is well.
+    pub fn until_fit(&self, name: &str) {
+        self.until(&["builder", "list"], |all| {
+            let mut all = all.as_array().unwrap().iter();
+            all.any(|builder| builder["name"] == name && builder["verdict"] == "fit")
+        });
     }
 
     /// Waits until an attempt of this recipe is being built; the builder's name.

@@ -11,6 +11,7 @@ use massif::net::wire;
 use super::building::{add, check_all};
 use super::lying::{endpoint, joined, line, link, runtime};
 use super::rig::Place;
+use crate::common::host::GATE;
 use crate::common::repo::Repo;
 
 #[test]
@@ -89,8 +90,7 @@ fn a_link_that_dies_every_few_seconds_costs_no_attempt_and_no_line_of_the_log() 
     let mut crest = place.summit("30s");
     let east = place.builder(&crest, "east", &[]);
     let mut repo = Repo::new();
-    let slow = "build       : |\n    for i in 1 2 3 4 5 6; do echo line $i; sleep 1; done\n";
-    add(&mut repo, "alpha", slow);
+    add(&mut repo, "alpha", GATE);
     repo.commit("Add alpha");
     crest.ok(&["project", "add", "test", &repo.url()]);
     crest.building("alpha", "build");
@@ -100,6 +100,7 @@ fn a_link_that_dies_every_few_seconds_costs_no_attempt_and_no_line_of_the_log() 
         crest.until_linked("east");
         std::thread::sleep(Duration::from_millis(700));
     }
+    east.open_gate(&crest.attempt_of("alpha"));
     let job = crest.published("alpha");
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
     check_all(&crest, &[&east]);

@@ -81,6 +81,9 @@ fn the_distributions_own_tool_takes_packages_from_the_host_that_publishes() {
     crest.until_linked("keep");
     let http = keep.json(&["status"])["addresses"]["http"].clone();
     let served = format!("http://{}/main/history/", http.as_str().unwrap());
+    // It says on its new link where it serves.
+    let url = format!("http://{}", http.as_str().unwrap());
+    crest.until(&["channel", "list"], |all| all[0]["url"] == url);
     std::fs::remove_file(notes.join("profile")).unwrap();
     // What is handed out has the build release of before: the build ends well, and its packages are not taken.
     crest.ok(&["build", "tool", "--rebuild"]);

@@ -240,8 +240,8 @@ fn everything_holds_for_an_ordinary_user_too() {
     fs::create_dir(&home).unwrap();
     std::os::unix::fs::chown(&home, Some(65_534), Some(65_534)).unwrap();
     let (tests, helper) = (place.path().join("tests"), place.path().join("massif"));
-    fs::copy(std::env::current_exe().unwrap(), &tests).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_massif"), &helper).unwrap();
+    crate::common::copy_of_program(std::env::current_exe().unwrap(), &tests);
+    crate::common::copy_of_program(env!("CARGO_BIN_EXE_massif"), &helper);
     let run = Command::new(&tests)
         .args(["sandbox::", "--skip", "ordinary_user"])
         .env_clear()
