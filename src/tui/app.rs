@@ -3,32 +3,24 @@
 
 use std::collections::BTreeMap;
 
-use super::ask::{Action, Question, Reply};
-use super::data::{Data, News};
+use super::ask::{Action, Question};
+use super::data::Data;
 use super::draw;
+use super::kept::Kept;
 use super::keys::Key;
 use super::list::Line;
 use super::page::{Page, Shape, Sheet};
 use super::past::{Asked, Then};
 use super::theme::{Ink, Theme};
 use super::views;
-use crate::fault::{Fault, Kind};
 use crate::id::{JobId, Now, Stamp};
 
 /// Data that changes makes new lists this often at most, so that a busy farm costs no more than a calm one.
 const RELIST_MS: u64 = 250;
-/// A page is asked for again this often at most.
-const REFRESH_MS: u64 = 1_000;
-/// After a question failed.
-const RETRY_MS: u64 = 3_000;
-/// Predicted moments come nearer also when nothing happens: pages that have some ask again after this long.
-const FORETOLD_MS: u64 = 10_000;
 /// How long a notice stays.
 const NOTICE_MS: u64 = 8_000;
-/// A command's output is shown on a page of its own from this length on.
-const PRINTED_BYTES: usize = 120;
-/// Commands that are remembered.
-const USED_MAX: usize = 200;
+/// How long one stays that somebody has to act on.
+const GRAVE_MS: u64 = 60_000;
 /// Pages inside each other.
 const DEPTH_MAX: usize = 32;
 
@@ -54,6 +46,8 @@ pub enum Effect {
     Ask(u64, Question),
     /// Write the screen as a picture into this file.
     Picture(String),
+    /// Give this line to the terminal's clipboard.
+    Copy(String),
     /// Draw everything again.
     Redraw,
     /// Stop until the shell brings us back.
@@ -80,8 +74,23 @@ pub struct Used {
     pub command: String,
     /// When.
     pub at: Stamp,
-    /// What came of it; none: not known yet.
-    pub outcome: Option<Result<String, String>>,
+    /// What came of it; none: it is under way.
+    pub outcome: Option<Outcome>,
+    /// The command line that shows whether it was done.
+    pub found_out_by: String,
+    /// The question that it was put as.
+    pub(super) ticket: u64,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It was done; what the host said.
+    Done(String),
+    /// It was not; why.
+    Failed(String),
+    /// The link broke before the answer: nobody here knows whether it was done. What broke it.
+    Unknown(String),
 }
 
 /// What a prompt is for.
@@ -161,8 +170,10 @@ pub struct App {
     pub farm_here: bool,
     pub(super) g_typed: bool,
     pub(super) effects: Vec<Effect>,
-    tickets: BTreeMap<u64, u64>,
-    acts: BTreeMap<u64, usize>,
+    /// Which page waits for which answer.
+    pub(super) tickets: BTreeMap<u64, u64>,
+    /// What closed pages had.
+    pub(super) kept: Vec<Kept>,
     numbers: u64,
 }
 
@@ -187,7 +198,7 @@ impl App {
             g_typed: false,
             effects: Vec::new(),
             tickets: BTreeMap::new(),
-            acts: BTreeMap::new(),
+            kept: Vec::new(),
             numbers: 0,
         }
     }
@@ -220,6 +231,11 @@ impl App {
         match (self.then(), &self.frozen) {
             (Some(then), _) => then.at,
             (None, Some((data, at))) => data.host_time(*at),
+            // While the host is away nobody knows what goes on: spans end where it was heard last.
+            (None, None) if self.is_away() => self.data.host_time(Now {
+                wall: self.data.heard.unwrap_or(self.now.wall),
+                ..self.now
+            }),
             (None, None) => self.data.host_time(self.now),
         }
     }
@@ -249,16 +265,24 @@ impl App {
         });
     }
 
+    /// The same for longer: somebody has to act on it.
+    pub fn say_gravely(&mut self, words: impl Into<String>, ink: Ink) {
+        self.say(words, ink);
+        if let Some(notice) = &mut self.notice {
+            notice.until_ms = self.now.mono_ms + GRAVE_MS;
+        }
+    }
+
     /// Opens a page on top of this one.
     pub fn open(&mut self, page: Page) {
         if self.sheet().page == page {
             return;
         }
         if self.stack.len() >= DEPTH_MAX {
-            self.stack.remove(1);
+            let closed = self.stack.remove(1);
+            self.close(closed);
         }
-        self.numbers += 1;
-        let sheet = Sheet::new(self.numbers, page);
+        let sheet = self.make_sheet(page);
         self.stack.push(sheet);
         self.refresh(true);
     }
@@ -267,151 +291,16 @@ impl App {
     pub fn go_to_tab(&mut self, page: Page) {
         let same = self.stack.len() == 1 && self.sheet().page == page;
         if !same {
-            let kept = self.stack.first().is_some_and(|first| first.page == page);
-            if kept {
-                self.stack.truncate(1);
-            } else {
-                self.numbers += 1;
-                self.stack = vec![Sheet::new(self.numbers, page)];
+            let stays = self.stack.first().is_some_and(|first| first.page == page);
+            let closed = self
+                .stack
+                .split_off(usize::from(stays).min(self.stack.len()));
+            closed.into_iter().for_each(|sheet| self.close(sheet));
+            if !stays {
+                let sheet = self.make_sheet(page);
+                self.stack.push(sheet);
             }
             self.refresh(true);
-        }
-    }
-
-    /// Asks for something on behalf of the page that is seen.
-    fn ask(&mut self, question: Question) {
-        self.numbers += 1;
-        let id = self.sheet().id;
-        self.tickets.insert(self.numbers, id);
-        self.effects.push(Effect::Ask(self.numbers, question));
-    }
-
-    /// Asks for the branches of a job in a tree, or for older events.
-    pub fn ask_for_page(&mut self, question: Question) {
-        if let Some(sheet) = self.stack.last_mut() {
-            sheet.asking = true;
-            sheet.asked_ms = Some(self.now.mono_ms);
-        }
-        self.ask(question);
-    }
-
-    /// Does what was confirmed.
-    pub fn act(&mut self, action: Action) {
-        self.numbers += 1;
-        if self.used.len() >= USED_MAX {
-            self.used.remove(0);
-            self.acts
-                .values_mut()
-                .for_each(|at| *at = at.saturating_sub(1));
-        }
-        self.acts.insert(self.numbers, self.used.len());
-        self.used.push(Used {
-            command: action.command(),
-            at: self.clock(),
-            outcome: None,
-        });
-        self.say(format!("{} ...", action.command()), Ink::Busy);
-        self.effects
-            .push(Effect::Ask(self.numbers, Question::Act(action)));
-    }
-
-    /// Takes what the connection brings.
-    pub fn hear(&mut self, news: News) {
-        match news {
-            News::Answer { ticket, result } => self.answered(ticket, result),
-            other => self.data.hear(other, self.now),
-        }
-        self.settle(false);
-    }
-
-    fn answered(&mut self, ticket: u64, result: Result<Reply, Fault>) {
-        if let Some(at) = self.acts.remove(&ticket) {
-            let mut printed = None;
-            let outcome = match result {
-                Ok(Reply::Done(words)) => Ok(words),
-                Ok(Reply::Ran(ran)) => {
-                    let first = ran.text.lines().next().unwrap_or("done").to_owned();
-                    if ran.text.lines().nth(1).is_some() || first.len() > PRINTED_BYTES {
-                        printed = Some(ran.text);
-                    }
-                    // What is shown on a page of its own may be a secret: it is not kept beside that.
-                    let done = ran.code == Some(0);
-                    let told = match printed {
-                        Some(_) if done => "done; what it printed was shown".to_owned(),
-                        _ => first,
-                    };
-                    if done { Ok(told) } else { Err(told) }
-                }
-                Ok(_) => Ok("done".into()),
-                Err(fault) => Err(fault.to_string()),
-            };
-            match &outcome {
-                Ok(words) => self.say(words.clone(), Ink::Good),
-                Err(words) => self.say(words.clone(), Ink::Bad),
-            }
-            if let Some(used) = self.used.get_mut(at) {
-                used.outcome = Some(outcome);
-                if let Some(text) = printed {
-                    let page = Page::Raw(used.command.clone(), text);
-                    self.open(page);
-                }
-            }
-            return;
-        }
-        let result = match result {
-            Ok(Reply::Past(past)) => {
-                self.take_past(ticket, Ok(*past));
-                return;
-            }
-            Err(fault) if self.past_asked.is_some_and(|asked| asked.ticket == ticket) => {
-                self.take_past(ticket, Err(fault));
-                return;
-            }
-            other => other,
-        };
-        let Some(id) = self.tickets.remove(&ticket) else {
-            return;
-        };
-        let height = self.height();
-        let seq = self.data.seq;
-        let frozen = self.frozen.is_some();
-        let Some(sheet) = self.stack.iter_mut().find(|sheet| sheet.id == id) else {
-            return;
-        };
-        sheet.asking = false;
-        match (result, &mut sheet.log) {
-            (Ok(Reply::Log(piece)), Some(log)) => {
-                sheet.fault = None;
-                log.take(piece, height);
-            }
-            (Ok(Reply::Found(found)), Some(log)) => log.found(found),
-            (Ok(Reply::Older(events)), _) => views::events::older(sheet, events),
-            (Ok(reply), _) => {
-                sheet.fault = None;
-                if let (Page::Graph(root), Reply::Job(page) | Reply::Cone { page, .. }) =
-                    (&sheet.page, &reply)
-                {
-                    views::graph::grow(&mut sheet.branches, *root, page);
-                }
-                if matches!((&sheet.page, &reply), (Page::Graph(_), Reply::Job(_))) {
-                    // A branch: what lies around the root stays.
-                    sheet.made_of = None;
-                } else if !frozen || sheet.content.is_none() {
-                    sheet.content = Some(reply);
-                    sheet.asked_at = seq;
-                    sheet.made_of = None;
-                }
-            }
-            (Err(fault), log) => {
-                if let Some(log) = log {
-                    log.failed();
-                }
-                sheet.made_of = None;
-                sheet.fault = Some(fault);
-            }
-        }
-        if self.sheet().page.shape() == Shape::Log {
-            self.refresh(false);
         }
     }
 
@@ -434,57 +323,6 @@ impl App {
         match &self.sheet().log {
             Some(log) if log.follow && !log.over => 250,
             _ => 1_000,
-        }
-    }
-
-    /// Asks for what the page that is seen needs.
-    fn refresh(&mut self, at_once: bool) {
-        let height = self.height();
-        let now_ms = self.now.mono_ms;
-        let seq = self.data.seq;
-        let frozen = self.frozen.is_some();
-        let Some(sheet) = self.stack.last_mut() else {
-            return;
-        };
-        let since = sheet.asked_ms.map(|asked| now_ms.saturating_sub(asked));
-        if let Some(log) = &mut sheet.log {
-            let waits = sheet.fault.is_some() && since.is_some_and(|since| since < RETRY_MS);
-            if frozen || waits && !at_once {
-                return;
-            }
-            let poll = since.is_none_or(|since| since >= 200);
-            let wants = log.wants(height, poll);
-            if !wants.is_empty() {
-                sheet.asked_ms = Some(now_ms);
-            }
-            wants.into_iter().for_each(|want| self.ask(want));
-            return;
-        }
-        let since_asked = (since, sheet.fault.as_ref().map(|fault| fault.kind));
-        let asked_at = sheet.asked_at;
-        let asking = sheet.asking;
-        let filled = sheet.content.is_some();
-        let foretold = matches!(sheet.page, Page::Job(_) | Page::Why(_));
-        let once = matches!(
-            sheet.page,
-            Page::Graph(_) | Page::Printed(_) | Page::Version(..)
-        );
-        let Some(question) = self.stack.last().and_then(|sheet| self.question_of(sheet)) else {
-            return;
-        };
-        let due = match since_asked {
-            (None, _) => true,
-            (Some(since), Some(kind)) if kind != Kind::NotFound => since >= RETRY_MS,
-            (Some(since), _) => {
-                asked_at < seq && since >= REFRESH_MS || foretold && since >= FORETOLD_MS
-            }
-        };
-        // A tree is grown by hand, and a command is run once; asking again would undo it. What was, stays.
-        let grown = (once || self.past.is_some()) && filled;
-        // A frozen page keeps what it has, and is filled when it has nothing.
-        let kept = frozen && filled;
-        if due && !asking && !kept && !grown {
-            self.ask_for_page(question);
         }
     }
 

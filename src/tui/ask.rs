@@ -7,6 +7,7 @@ use crate::admin::view::{
     BuilderProofView, ChangeView, ChannelVersionView, ChannelView, ConeView, EventView, JobView,
     PackageView, PastView, RecipeDetail, RecipeProofView, RecipeView, WhyView,
 };
+use crate::fault::Fault;
 use crate::id::{JobId, RecipeName, Seq, VersionId};
 
 /// One question, for one page.
@@ -191,6 +192,8 @@ pub enum Reply {
     Found(Found),
     /// Of [`Question::Act`]: what happened, in a sentence.
     Done(String),
+    /// Of [`Question::Act`]: it went out, and the link broke before its answer. Nobody here knows whether it was done.
+    Unknown(Fault),
 }
 
 /// Something that changes the farm.
@@ -407,6 +410,38 @@ impl Action {
                 format!("Take invitation {id} back: nobody can join with it any more.")
             }
             Action::Run { effect, .. } => effect.clone(),
+        }
+    }
+
+    /// The command that shows whether it was carried out.
+    pub fn found_out_by(&self) -> String {
+        match self {
+            Action::Retry(job, _)
+            | Action::Cancel(job, _)
+            | Action::Hold { job, .. }
+            | Action::Release(job, _)
+            | Action::Raise(job, ..) => format!("massif job show {job}"),
+            Action::Build {
+                recipe: Some(recipe),
+                ..
+            } => format!("massif recipe show {}", quoted(recipe)),
+            Action::Build { recipe: None, .. } => "massif job list".into(),
+            Action::Rollback { channel, .. } => {
+                format!("massif channel versions {}", quoted(channel))
+            }
+            Action::Refresh(project) => format!("massif project show {}", quoted(project)),
+            Action::Drain { builder, .. }
+            | Action::Resume(builder)
+            | Action::Quarantine { builder, .. }
+            | Action::ReleaseBuilder(builder) => {
+                format!("massif builder show {}", quoted(builder))
+            }
+            Action::Approve(_) | Action::Revoke(_) | Action::Rename { .. } => {
+                "massif peer list".into()
+            }
+            Action::TakeBack(_) => "massif invite --list".into(),
+            // Whatever it was: who did what is in the log of events.
+            Action::Run { .. } => "massif audit".into(),
         }
     }
 

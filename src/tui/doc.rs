@@ -23,6 +23,15 @@ pub struct DocLine {
     pub title: bool,
     /// Where Enter leads.
     pub link: Option<Page>,
+    /// What Enter gives to the terminal's clipboard.
+    pub copy: Option<String>,
+}
+
+impl DocLine {
+    /// Whether a person can stand here and do something.
+    pub fn is_place(&self) -> bool {
+        self.link.is_some() || self.copy.is_some()
+    }
 }
 
 /// A page of text.
@@ -71,7 +80,7 @@ impl Doc {
         self.push(DocLine {
             spans: vec![(Ink::Title, words.into())],
             title: true,
-            link: None,
+            ..DocLine::default()
         });
     }
 
@@ -91,8 +100,8 @@ impl Doc {
             let name = if at == 0 { name } else { "" };
             self.push(DocLine {
                 spans: vec![(Ink::Faint, format!("{name:<NAME$} ")), (ink, piece)],
-                title: false,
                 link: link.clone(),
+                ..DocLine::default()
             });
         }
     }
@@ -123,8 +132,8 @@ impl Doc {
             spans.push((ink, piece));
             self.push(DocLine {
                 spans,
-                title: false,
                 link: link.clone(),
+                ..DocLine::default()
             });
         }
     }
@@ -133,9 +142,16 @@ impl Doc {
     pub fn line(&mut self, spans: Vec<(Ink, String)>, link: Option<Page>) {
         self.push(DocLine {
             spans,
-            title: false,
             link,
+            ..DocLine::default()
         });
+    }
+
+    /// What was written from this line on can be copied, as these words.
+    pub fn offer(&mut self, from: usize, words: &str) {
+        if let Some(line) = self.lines.get_mut(from) {
+            line.copy = Some(words.to_owned());
+        }
     }
 
     /// Its lines as a list to stand in.
@@ -205,7 +221,7 @@ pub fn draw(pen: &mut Pen<'_>, doc: &Doc, offset: usize, selected: Option<usize>
                 x += pen.text(x, y, width.saturating_sub(x), words, ink);
             }
         }
-        if selected == Some(at) && line.link.is_some() {
+        if selected == Some(at) && line.is_place() {
             pen.tint(y, Ink::Selected);
         }
     }

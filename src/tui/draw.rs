@@ -4,9 +4,10 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
-use super::app::{App, Pending, PromptFor};
+use super::app::{App, Pending, Prompt, PromptFor};
 use super::ask::Action;
 use super::data::Link;
+use super::filter::{self, Form};
 use super::keys::{self, Part};
 use super::page::{Page, Shape, TABS};
 use super::pen::{Pen, columns};
@@ -16,6 +17,8 @@ use crate::cli::show;
 
 /// Smaller terminals get a message.
 pub const LEAST: (u16, u16) = (60, 15);
+/// Endings of a command that are shown behind it.
+const ENDINGS_MAX: usize = 6;
 
 /// Where the page is, on a terminal of this size.
 pub fn body((columns, rows): (u16, u16)) -> Rect {
@@ -114,12 +117,13 @@ fn link_words(app: &App) -> (Ink, String) {
     let theme = &app.theme;
     if let Some(past) = &app.past {
         let page = &app.sheet().page;
-        return if page.tells_past() || page.is_timeless() {
+        if page.tells_past() || page.is_timeless() {
             let words = format!("{} AS OF {}, a: now", theme.sign(Sign::Frozen), past.seq);
-            (Ink::Warn, words)
-        } else {
-            (Ink::Warn, format!("{} of now", theme.sign(Sign::Live)))
-        };
+            return (Ink::Warn, words);
+        }
+        if app.data.is_live(app.now) {
+            return (Ink::Warn, format!("{} of now", theme.sign(Sign::Live)));
+        }
     }
     if let Some((_, at)) = &app.frozen {
         let age = app.now.mono_ms.saturating_sub(at.mono_ms) as f64 / 1000.0;
@@ -130,27 +134,28 @@ fn link_words(app: &App) -> (Ink, String) {
         );
     }
     let data = &app.data;
-    let age = data.age_s(app.now).map(views::queue::whole_span);
+    let age = app.age_s().map(views::queue::whole_span);
     match (&data.link, age) {
         (Link::Connecting, _) => (Ink::Warn, format!("{} connecting", theme.sign(Sign::Old))),
-        (Link::Live, Some(_)) if data.is_live(app.now) => {
+        (Link::Live, _) if data.is_live(app.now) => {
             let right = match data.right() {
                 "view" => ", read-only",
                 _ => "",
             };
             (Ink::Good, format!("{} live{right}", theme.sign(Sign::Live)))
         }
-        (Link::Live, age) => (
-            Ink::Warn,
-            format!(
-                "{} quiet, data {} old",
-                theme.sign(Sign::Old),
-                age.unwrap_or_default()
-            ),
-        ),
+        (Link::Live, Some(age)) => {
+            let words = format!("{} quiet, data {age} old", theme.sign(Sign::Old));
+            (Ink::Warn, words)
+        }
+        (Link::Live, None) => (Ink::Warn, format!("{} quiet", theme.sign(Sign::Old))),
         (Link::Lost { .. }, Some(age)) => (
             Ink::Bad,
             format!("{} LOST, data {age} old", theme.sign(Sign::Old)),
+        ),
+        (Link::Lost { .. }, None) if data.heard_ms.is_some() => (
+            Ink::Bad,
+            format!("{} LOST, never read", theme.sign(Sign::Old)),
         ),
         (Link::Lost { .. }, None) => (Ink::Bad, format!("{} no answer", theme.sign(Sign::Old))),
     }
@@ -210,56 +215,66 @@ fn row_number(app: &App) -> usize {
 fn words(pen: &mut Pen<'_>, app: &App) {
     let width = pen.width();
     if let Some(prompt) = &app.prompt {
-        let log = app.sheet().log.is_some();
-        let lead = match &prompt.kind {
-            PromptFor::Filter if log => "search: ".to_owned(),
-            PromptFor::Filter => "filter: /".to_owned(),
-            PromptFor::Command => ":".to_owned(),
-            PromptFor::Reason(Action::Rename { .. }) => "new name: ".to_owned(),
-            PromptFor::Reason(_) => "reason: ".to_owned(),
-        };
-        let mut x = pen.text(0, 0, width, &lead, Ink::Key);
-        // The end of what is typed stays on the screen.
-        let room = usize::from(width.saturating_sub(x + 2));
-        let count = prompt.typed.chars().count();
-        let shown: String = prompt
-            .typed
-            .chars()
-            .skip(count.saturating_sub(room))
+        return typed(pen, app, prompt);
+    }
+    let said = match &app.notice {
+        Some(notice) => Some((notice.ink, notice.words.clone())),
+        None => app.moment_words().map(|words| (Ink::Warn, words)),
+    };
+    let said = said
+        .or_else(|| troubles(app))
+        .or_else(|| app.page_words())
+        .or_else(|| advice(app))
+        .or_else(|| requests(app));
+    if let Some((ink, said)) = said {
+        pen.text(0, 0, width, &said, ink);
+    }
+}
+
+/// What is typed, and what Tab would make of it.
+fn typed(pen: &mut Pen<'_>, app: &App, prompt: &Prompt) {
+    let width = pen.width();
+    let log = app.sheet().log.is_some();
+    let lead = match &prompt.kind {
+        PromptFor::Filter if log => "search: ",
+        PromptFor::Filter => "filter: /",
+        PromptFor::Command => ":",
+        PromptFor::Reason(Action::Rename { .. }) => "new name: ",
+        PromptFor::Reason(_) => "reason: ",
+    };
+    let mut x = pen.text(0, 0, width, lead, Ink::Key);
+    // The end of what is typed stays on the screen.
+    let room = usize::from(width.saturating_sub(x + 2));
+    let count = prompt.typed.chars().count();
+    let shown: String = prompt
+        .typed
+        .chars()
+        .skip(count.saturating_sub(room))
+        .collect();
+    x += pen.text(x, 0, width.saturating_sub(x + 1), &shown, Ink::Plain);
+    pen.text(x, 0, 1, app.theme.sign(Sign::Cursor), Ink::Key);
+    if let Some((endings, at)) = &prompt.endings {
+        let more: Vec<&str> = endings
+            .iter()
+            .cycle()
+            .skip(at + 1)
+            .take(endings.len().saturating_sub(1).min(ENDINGS_MAX))
+            .filter_map(|ending| ending.rsplit(' ').next())
             .collect();
-        x += pen.text(x, 0, width.saturating_sub(x + 1), &shown, Ink::Plain);
-        pen.text(x, 0, 1, app.theme.sign(Sign::Cursor), Ink::Key);
-        if let Some((endings, at)) = &prompt.endings {
-            let more: Vec<&str> = endings
-                .iter()
-                .cycle()
-                .skip(at + 1)
-                .take(endings.len().saturating_sub(1).min(6))
-                .filter_map(|ending| ending.rsplit(' ').next())
-                .collect();
-            pen.text(
-                x + 2,
-                0,
-                width.saturating_sub(x + 2),
-                &more.join("  "),
-                Ink::Faint,
-            );
-        }
-        return;
+        let room = width.saturating_sub(x + 2);
+        pen.text(x + 2, 0, room, &more.join("  "), Ink::Faint);
     }
-    if let Some(notice) = &app.notice {
-        pen.text(0, 0, width, &notice.words, notice.ink);
-        return;
-    }
-    if let Some(words) = app.moment_words() {
-        pen.text(0, 0, width, &words, Ink::Warn);
-        return;
-    }
+}
+
+/// What is wrong with the data.
+fn troubles(app: &App) -> Option<(Ink, String)> {
     let data = &app.data;
-    let said = match (&data.link, data.other_schema(), &data.gap) {
+    match (&data.link, data.other_schema(), &data.gap) {
         (Link::Lost { why, again_ms, .. }, _, _) => {
             let left = again_ms.saturating_sub(app.now.mono_ms).div_ceil(1000);
-            Some((Ink::Bad, format!("trying again in {left}s: {why}")))
+            let since = app.away_since().unwrap_or_default();
+            let words = format!("away since {since}, trying again in {left}s: {why}");
+            Some((Ink::Bad, words))
         }
         (_, Some(schema), _) => Some((
             Ink::Warn,
@@ -272,24 +287,27 @@ fn words(pen: &mut Pen<'_>, app: &App) {
             Ink::Warn,
             format!("events between {} and {} were lost", gap.after, gap.before),
         )),
-        _ => None,
-    };
-    let advice = || match &app.sheet().page {
+        (Link::Connecting | Link::Live, None, None) => None,
+    }
+}
+
+/// What helps on this page.
+fn advice(app: &App) -> Option<(Ink, String)> {
+    match &app.sheet().page {
         Page::Farm => views::farm::advice(app).map(|advice| (Ink::Plain, advice)),
         Page::Peers | Page::Peer(_) => Some((Ink::Faint, views::peers::advice(app))),
         _ => views::cut_words(app).map(|words| (Ink::Plain, words)),
-    };
-    let requests = || {
-        let count = data.requests().count();
-        let words = match count {
-            1 => "1 wants to join and waits for approval: 7 shows its words".to_owned(),
-            count => format!("{count} want to join and wait for approval: 7 shows their words"),
-        };
-        (count > 0).then_some((Ink::Warn, words))
-    };
-    if let Some((ink, said)) = said.or_else(advice).or_else(requests) {
-        pen.text(0, 0, width, &said, ink);
     }
+}
+
+/// Who wants to join.
+fn requests(app: &App) -> Option<(Ink, String)> {
+    let count = app.data.requests().count();
+    let words = match count {
+        1 => "1 wants to join and waits for approval: 7 shows its words".to_owned(),
+        count => format!("{count} want to join and wait for approval: 7 shows their words"),
+    };
+    (count > 0).then_some((Ink::Warn, words))
 }
 
 /// The keys that do something now, the most useful first, as many as fit.
@@ -304,47 +322,10 @@ fn bottom(pen: &mut Pen<'_>, app: &App) {
         (None, None, Some(_)) => &[("j k", "move"), ("any other key", "back")],
         (None, None, None) => &[],
     };
-    let mut hints: Vec<(&str, &str)> = typing.to_vec();
-    if hints.is_empty() {
-        // What lies under the finger most: opening, back, help; then what this page adds.
-        let active = keys::active(app);
-        let find = |label: &str| {
-            active
-                .iter()
-                .find(|binding| binding.label == label && !binding.hint.is_empty())
-                .map(|binding| (binding.label, binding.hint))
-        };
-        hints.extend(["?", "Enter", "Esc"].iter().filter_map(|label| find(label)));
-        if app.past.is_some() {
-            hints.extend(["a", "[", "]"].iter().filter_map(|label| find(label)));
-        }
-        let rest = active.iter().filter(|binding| !binding.hint.is_empty());
-        // In a log its own keys are the useful ones.
-        let (first, second) = match app.sheet().page.shape() {
-            Shape::Log => (Part::Log, Part::Look),
-            _ => (Part::Look, Part::Log),
-        };
-        for part in [
-            first,
-            second,
-            Part::Act,
-            Part::View,
-            Part::Move,
-            Part::Program,
-        ] {
-            hints.extend(
-                rest.clone()
-                    .filter(|binding| binding.part == part)
-                    .map(|binding| (binding.label, binding.hint)),
-            );
-        }
-        let mut seen: Vec<(&str, &str)> = Vec::new();
-        hints.retain(|hint| {
-            let fresh = !seen.contains(hint);
-            seen.push(*hint);
-            fresh
-        });
-    }
+    let hints = match typing {
+        [] => hints(app),
+        typing => typing.to_vec(),
+    };
     let mut x = 0;
     for (label, hint) in hints {
         let label = label
@@ -364,6 +345,44 @@ fn bottom(pen: &mut Pen<'_>, app: &App) {
         );
         x += 2;
     }
+}
+
+/// What keys do now, the most useful first: what lies under the finger most, then what this page adds.
+fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
+    let active = keys::active(app);
+    let hinted = active.iter().filter(|binding| !binding.hint.is_empty());
+    let find = |label: &str| {
+        let mut hinted = hinted.clone();
+        let found = hinted.find(|binding| binding.label == label)?;
+        Some((found.label, found.hint))
+    };
+    let mut hints: Vec<_> = ["?", "Enter", "Esc"].into_iter().filter_map(find).collect();
+    if app.past.is_some() {
+        hints.extend(["a", "[", "]"].into_iter().filter_map(find));
+    }
+    // In a log its own keys are the useful ones.
+    let (first, second) = match app.sheet().page.shape() {
+        Shape::Log => (Part::Log, Part::Look),
+        _ => (Part::Look, Part::Log),
+    };
+    for part in [
+        first,
+        second,
+        Part::Act,
+        Part::View,
+        Part::Move,
+        Part::Program,
+    ] {
+        let own = hinted.clone().filter(|binding| binding.part == part);
+        hints.extend(own.map(|binding| (binding.label, binding.hint)));
+    }
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    hints.retain(|hint| {
+        let fresh = !seen.contains(hint);
+        seen.push(*hint);
+        fresh
+    });
+    hints
 }
 
 /// The question before something is done: the object, the effect, the same as a command line; no is the default.
@@ -439,7 +458,8 @@ fn frame(pen: &mut Pen<'_>) {
 enum HelpLine {
     Title(&'static str),
     Key(&'static keys::Binding),
-    Words(&'static str),
+    Form(&'static Form),
+    Words(String),
 }
 
 const SIGNS: &[&str] = &[
@@ -460,9 +480,20 @@ fn help_page(app: &App) -> Vec<HelpLine> {
             lines.push(HelpLine::Title(title));
             lines.extend(own.into_iter().map(|binding| HelpLine::Key(binding)));
         }
+        if part == Part::View && keys::filters(app) {
+            lines.push(HelpLine::Title("Filter rows"));
+            lines.extend(filter::FORMS.iter().map(HelpLine::Form));
+            lines.push(HelpLine::Form(&filter::INVERSE));
+            let labels = views::labels(&app.sheet().page).join(", ");
+            lines.push(HelpLine::Words(format!("labels here: {labels}")));
+        }
     }
     lines.push(HelpLine::Title("Signs"));
-    lines.extend(SIGNS.iter().map(|words| HelpLine::Words(words)));
+    lines.extend(
+        SIGNS
+            .iter()
+            .map(|words| HelpLine::Words((*words).to_owned())),
+    );
     lines
 }
 
@@ -481,6 +512,10 @@ fn help(pen: &mut Pen<'_>, app: &App, from: usize) {
             HelpLine::Key(binding) => {
                 pen.text(2, y, 12, binding.label, Ink::Key);
                 pen.text(15, y, width.saturating_sub(15), binding.help, Ink::Plain);
+            }
+            HelpLine::Form(form) => {
+                pen.text(2, y, 12, form.label, Ink::Key);
+                pen.text(15, y, width.saturating_sub(15), form.help, Ink::Plain);
             }
             HelpLine::Words(words) => {
                 pen.text(2, y, width.saturating_sub(2), words, Ink::Plain);

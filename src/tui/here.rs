@@ -1,19 +1,19 @@
-//! What a person stands on, and what can be done about it.
+//! What a person stands on, and where it leads.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::app::App;
-use super::ask::{Action, Reply};
-use super::keys::Deed;
+use super::ask::Reply;
 use super::list::Line;
 use super::page::Page;
 use super::views;
 use crate::admin::view::{
-    BuilderView, ChangeView, JobState, JobView, PeerView, RecipeDetail, RecipeProofView,
-    RecipeView, TicketView,
+    BuilderView, ChangeView, JobView, PeerView, RecipeDetail, RecipeProofView, RecipeView,
+    TicketView,
 };
+use crate::cli::text;
 use crate::id::{JobId, Seq, VersionId};
 
 /// What a recipe's page shows.
@@ -80,7 +80,7 @@ impl Raw<'_> {
 }
 
 impl App {
-    fn row(&self) -> Option<u64> {
+    pub(super) fn row(&self) -> Option<u64> {
         self.sheet().key()
     }
 
@@ -179,7 +179,7 @@ impl App {
     }
 
     /// The version of a channel that a person stands on.
-    fn version_here(&self) -> Option<(String, VersionId)> {
+    pub(super) fn version_here(&self) -> Option<(String, VersionId)> {
         match &self.sheet().page {
             Page::Channel(name) => {
                 let version = views::repository::version(self.sheet(), self.row()?)?;
@@ -230,6 +230,13 @@ impl App {
             | Page::Printed(_)
             | Page::History => sheet.doc.lines.get(at()?)?.link.clone(),
         }
+    }
+
+    /// The command that a person stands on, as it can be copied: one line that does nothing to a terminal or a shell.
+    pub fn copy_here(&self) -> Option<String> {
+        let at = usize::try_from(self.row()?).ok()?;
+        let line = self.sheet().doc.lines.get(at)?;
+        Some(text::line(line.copy.as_deref()?).into_owned())
     }
 
     /// The page that tells all about what a person stands on.
@@ -368,152 +375,4 @@ impl App {
             _ => self.shown().job(self.job_here()?).map(|job| Raw::Job(job)),
         }
     }
-
-    /// What this key would do here.
-    pub fn action_of(&self, deed: Deed) -> Option<Action> {
-        if deed == Deed::Rollback {
-            let (channel, to) = self.version_here()?;
-            return Some(Action::Rollback {
-                channel,
-                to,
-                reason: String::new(),
-            });
-        }
-        match deed {
-            Deed::Build => return self.build_here(),
-            Deed::Drain | Deed::Quarantine | Deed::Resume => return self.builder_action(deed),
-            Deed::Approve | Deed::Expel | Deed::Rename => return self.peer_action(deed),
-            _ => {}
-        }
-        let job = self.data.job(self.job_here()?)?;
-        let (id, recipe) = (job.id, job.recipe.clone());
-        let open = matches!(job.state, JobState::Waiting | JobState::Ready);
-        let stopped = matches!(job.state, JobState::Failed | JobState::Cancelled);
-        match deed {
-            Deed::Retry if stopped => Some(Action::Retry(id, recipe)),
-            Deed::Cancel if !job.state.is_final() => Some(Action::Cancel(id, recipe)),
-            Deed::Hold if open && job.hold.is_none() => Some(Action::Hold {
-                job: id,
-                recipe,
-                reason: String::new(),
-            }),
-            Deed::Release if job.hold.is_some() => Some(Action::Release(id, recipe)),
-            Deed::Raise if open => Some(Action::Raise(id, recipe, 100)),
-            _ => None,
-        }
-    }
-
-    fn builder_action(&self, deed: Deed) -> Option<Action> {
-        let builder = self.builder_here()?;
-        let verdict = self.data.builder(&builder)?.verdict.as_str();
-        let stopped = matches!(verdict, "draining" | "quarantined");
-        let reason = String::new();
-        match deed {
-            Deed::Drain if !stopped => Some(Action::Drain { builder, reason }),
-            Deed::Quarantine if !stopped => Some(Action::Quarantine { builder, reason }),
-            Deed::Resume if verdict == "draining" => Some(Action::Resume(builder)),
-            Deed::Resume if stopped => Some(Action::ReleaseBuilder(builder)),
-            _ => None,
-        }
-    }
-
-    fn peer_action(&self, deed: Deed) -> Option<Action> {
-        if let Some(ticket) = self.ticket_here() {
-            let open = deed == Deed::Expel && ticket.state == "open";
-            return open.then(|| Action::TakeBack(ticket.id.clone()));
-        }
-        let peer = self.peer_here()?;
-        let name = peer.name.to_string();
-        match (deed, peer.state.as_str()) {
-            (Deed::Approve, "waiting") => Some(Action::Approve(name)),
-            (Deed::Expel, "waiting" | "approved") => Some(Action::Revoke(name)),
-            (Deed::Rename, "waiting" | "approved") => Some(Action::Rename {
-                peer: name,
-                to: String::new(),
-            }),
-            _ => None,
-        }
-    }
-
-    fn build_here(&self) -> Option<Action> {
-        let sheet = self.sheet();
-        let (name, published) = match &sheet.page {
-            Page::Recipes => {
-                let recipe = views::recipes::of(sheet, self.row()?)?;
-                (self.recipe_here()?, is_newest(recipe))
-            }
-            Page::Recipe(name) => match &sheet.content {
-                Some(Reply::Recipe { recipe, .. }) => (name.clone(), is_newest(recipe)),
-                _ => return None,
-            },
-            _ => {
-                let job = self.shown().job(self.job_here()?)?;
-                let done = job.state == JobState::Published;
-                (self.recipe_here().filter(|_| done)?, done)
-            }
-        };
-        Some(Action::Build {
-            recipe: Some(name),
-            rebuild: published,
-        })
-    }
-
-    /// Whether this key does something here.
-    pub fn is_offered(&self, deed: Deed) -> bool {
-        self.past.is_none() && self.action_of(deed).is_some()
-    }
-
-    /// Why this key does nothing here.
-    pub fn why_not(&self, deed: Deed) -> String {
-        if self.past.is_some() {
-            return "this is the farm as it was; a brings you back to now".into();
-        }
-        if let Deed::Drain | Deed::Quarantine | Deed::Resume = deed {
-            return match self.builder_here() {
-                None => "there is no builder on this line".into(),
-                Some(name) => {
-                    format!("builder {name} is drained or quarantined already; U undoes it")
-                }
-            };
-        }
-        if let Deed::Approve | Deed::Expel | Deed::Rename = deed {
-            return match (self.peer_here(), self.ticket_here()) {
-                (None, None) => "there is no peer on this line".into(),
-                (Some(peer), _) => format!("{} is {} already", peer.name, peer.state),
-                (None, Some(ticket)) => format!("invitation {} is {}", ticket.id, ticket.state),
-            };
-        }
-        let job = self.job_here().and_then(|job| self.data.job(job));
-        let Some(job) = job else {
-            return match deed {
-                Deed::Build => "there is no recipe on this line to build".into(),
-                _ => "there is no job on this line".into(),
-            };
-        };
-        let state = job.state.as_str();
-        let name = format!("job {} ({})", job.id, job.recipe);
-        match deed {
-            Deed::Retry => {
-                format!("{name} is {state}: only failed and cancelled jobs are tried again")
-            }
-            Deed::Cancel => format!("{name} is {state}: there is nothing to cancel"),
-            Deed::Hold if job.hold.is_some() => format!("{name} is held already; U releases it"),
-            Deed::Hold => format!("{name} is {state}: only waiting and ready jobs can be held"),
-            Deed::Release => format!("{name} is not held"),
-            Deed::Raise => {
-                format!("{name} is {state}: only waiting and ready jobs have a place in the queue")
-            }
-            Deed::Build => format!(
-                "{name} is {state}: B builds what is published again; R retries what failed"
-            ),
-            _ => "that does nothing here".into(),
-        }
-    }
-}
-
-fn is_newest(recipe: &crate::admin::view::RecipeView) -> bool {
-    recipe.published.as_ref().is_some_and(|published| {
-        Some(&published.version) == recipe.version.as_ref()
-            && Some(published.release) == recipe.release
-    })
 }

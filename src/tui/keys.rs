@@ -144,6 +144,8 @@ pub enum Deed {
     StepTime(i16),
     /// Write the screen as a picture.
     Picture,
+    /// Give a command to the terminal's clipboard.
+    Copy,
     /// Stop the program until the shell brings it back.
     Suspend,
     /// Draw everything again.
@@ -217,7 +219,8 @@ fn in_sorted(app: &App) -> bool {
     !super::views::columns(&app.sheet().page).is_empty()
 }
 
-fn filters(app: &App) -> bool {
+/// Whether the page that is seen has rows that can be filtered.
+pub(super) fn filters(app: &App) -> bool {
     in_table(app) && !matches!(app.sheet().page, Page::Graph(_))
 }
 
@@ -295,6 +298,9 @@ pub const BINDINGS: &[Binding] = &[
     binding!(&[Key::Enter], "Enter", Deed::Enter, Look, "fold", "unfold what this job needs or is needed by, or fold it", |app| {
         matches!(app.sheet().page, Page::Graph(_)) && has_job(app)
     }),
+    binding!(&[Key::Enter, Key::Char('y')], "Enter y", Deed::Copy, Look, "copy", "copy this command, to the terminal's clipboard", |app| app
+        .copy_here()
+        .is_some()),
     binding!(&[Key::Enter], "Enter", Deed::Enter, Look, "open", "open what you stand on", enters),
     binding!(&[Key::Char('l')], "l", Deed::Log, Look, "log", "its log", has_log),
     binding!(&[Key::Char('w')], "w", Deed::Why, Look, "why", "why it is as it is: all reasons", |app| app
@@ -321,10 +327,6 @@ pub const BINDINGS: &[Binding] = &[
     binding!(&[Key::Char('a')], "a", Deed::AsOf, Look, "now", "back from the farm as it was to now", |app| app
         .past
         .is_some()),
-    binding!(&[Key::Char('[')], "[", Deed::StepTime(-1), Look, "event back", "the farm as it was one event before", steps_back),
-    binding!(&[Key::Char(']')], "]", Deed::StepTime(1), Look, "event on", "the farm one event later, up to now", in_past),
-    binding!(&[Key::Char('{')], "{", Deed::StepTime(-50), Look, "", "fifty events before", steps_back),
-    binding!(&[Key::Char('}')], "}", Deed::StepTime(50), Look, "", "fifty events later", in_past),
     binding!(&[Key::Char('y')], "y", Deed::Raw, Look, "JSON", "as the host's JSON", |app| app
         .raw_here()
         .is_some()),
@@ -340,7 +342,7 @@ pub const BINDINGS: &[Binding] = &[
     binding!(&[Key::Left, Key::Char('h')], "h Left", Deed::Sideways(-1), Log, "", "to the left", in_log),
     binding!(&[Key::Right], "Right", Deed::Sideways(1), Log, "", "to the right", in_log),
     // Changing the view.
-    binding!(&[Key::Char('/')], "/", Deed::Filter, View, "filter", "show rows that match; /! those that do not", filters),
+    binding!(&[Key::Char('/')], "/", Deed::Filter, View, "filter", "show only some rows; the forms are listed below", filters),
     binding!(&[Key::Char('<')], "<", Deed::Sort(-1), View, "sort", "sort by the column to the left", in_sorted),
     binding!(&[Key::Char('>')], ">", Deed::Sort(1), View, "", "sort by the column to the right", in_sorted),
     binding!(&[Key::Char('r')], "r", Deed::Reverse, View, "", "sort the other way round", in_sorted),
@@ -351,6 +353,10 @@ pub const BINDINGS: &[Binding] = &[
         app.sheet().page == Page::Farm
     }),
     binding!(&[Key::Char('f')], "f", Deed::Freeze, View, "freeze", "hold the screen still, or let it go on", always),
+    binding!(&[Key::Char('[')], "[", Deed::StepTime(-1), View, "event back", "the farm as it was one event before", steps_back),
+    binding!(&[Key::Char(']')], "]", Deed::StepTime(1), View, "event on", "the farm one event later, up to now", in_past),
+    binding!(&[Key::Char('{')], "{", Deed::StepTime(-50), View, "", "fifty events before", steps_back),
+    binding!(&[Key::Char('}')], "}", Deed::StepTime(50), View, "", "fifty events later", in_past),
     // Moving.
     binding!(&[Key::Esc], "Esc", Deed::Back, Move, "back", "back, or clear the filter", goes_back),
     binding!(&[Key::Up, Key::Char('k')], "k Up", Deed::Step(-1), Move, "", "a line up", always),
@@ -373,7 +379,7 @@ pub const BINDINGS: &[Binding] = &[
     binding!(&[Key::BackTab], "Shift-Tab", Deed::NextTab(-1), Move, "", "the one before", always),
     // The program.
     binding!(&[Key::Char(':')], ":", Deed::Command, Program, "command", "type a command, as after `massif`; Tab completes", always),
-    binding!(&[Key::Char('@')], "@", Deed::Used, Program, "", "commands used so far", always),
+    binding!(&[Key::Char('@')], "@", Deed::Used, Program, "", "commands used so far; Enter copies one", always),
     binding!(&[Key::Char('s')], "s", Deed::Picture, Program, "", "write the screen as a picture (SVG)", always),
     binding!(&[Key::Ctrl('l')], "Ctrl-l", Deed::Redraw, Program, "", "draw everything again", always),
     binding!(&[Key::Ctrl('z')], "Ctrl-z", Deed::Suspend, Program, "", "back to the shell; `fg` returns", |app| !app

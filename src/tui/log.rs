@@ -2,6 +2,7 @@
 //! searches, and answers with offsets.
 
 use super::ask::{Found, Piece, Question, Wanted};
+use super::hunt::{Hunt, Way};
 use crate::cli::text;
 use crate::id::JobId;
 
@@ -11,61 +12,6 @@ pub const PIECE_BYTES: u32 = 256 * 1024;
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// A line that is longer is shown as several: a log may have no line ends at all.
 const LINE_BYTES: usize = 8 * 1024;
-/// Places that one search keeps.
-const FOUND_MAX: usize = 100_000;
-
-/// A direction in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// To its end.
-    Forward,
-    /// To its beginning.
-    Back,
-}
-
-/// A search of the whole log, as far as it got.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hunt {
-    /// What for.
-    pub wanted: Wanted,
-    /// Where those lines begin, in order.
-    pub lines: Vec<u64>,
-    /// Their words, for landmarks.
-    pub words: Vec<String>,
-    /// How far the host looked.
-    pub looked: u64,
-    /// It looked at everything there is.
-    pub over: bool,
-    /// A question is under way.
-    pub asked: bool,
-    /// Where to go once something is found.
-    go: Option<Way>,
-}
-
-impl Hunt {
-    fn new(wanted: Wanted, go: Option<Way>) -> Hunt {
-        Hunt {
-            wanted,
-            lines: Vec::new(),
-            words: Vec::new(),
-            looked: 0,
-            over: false,
-            asked: false,
-            go,
-        }
-    }
-
-    fn next(&self, from: u64, way: Way) -> Option<u64> {
-        let at = match way {
-            Way::Forward => self.lines.partition_point(|line| *line <= from),
-            Way::Back => self
-                .lines
-                .partition_point(|line| *line < from)
-                .checked_sub(1)?,
-        };
-        self.lines.get(at).copied()
-    }
-}
 
 /// A log that is open.
 #[derive(Debug, Clone)]
@@ -439,50 +385,12 @@ impl LogSheet {
                 _ => return,
             },
         };
-        hunt.asked = false;
-        let stuck = found.looked <= hunt.looked;
-        hunt.looked = hunt.looked.max(found.looked);
-        hunt.over = found.end;
-        let room = FOUND_MAX.saturating_sub(hunt.lines.len());
-        let last = hunt.lines.last().copied();
-        let mut words = found.words.into_iter();
-        for line in found.lines.into_iter().take(room) {
-            let word = words.next().unwrap_or_default();
-            if last.is_none_or(|last| line > last) {
-                hunt.lines.push(line);
-                hunt.words.push(word);
-            }
-        }
-        let Some(way) = hunt.go else { return };
-        let enough = match way {
-            Way::Forward => true,
-            Way::Back => hunt.looked >= top,
+        let Some((place, said)) = hunt.take(found, top, name) else {
+            return;
         };
-        let done = hunt.over || stuck || hunt.lines.len() >= FOUND_MAX;
-        let next = hunt.next(top, way).filter(|_| enough || done);
-        // A search that finds nothing further on takes the last place before: people start at the end.
-        let next = next.or_else(|| {
-            let pattern = matches!(hunt.wanted, Wanted::Pattern(_));
-            (done && pattern)
-                .then(|| hunt.next(top + 1, Way::Back))
-                .flatten()
-        });
-        let count = hunt.lines.len();
-        match next {
-            Some(line) => {
-                hunt.go = None;
-                self.said = format!("{count} {name}{} found", if count == 1 { "" } else { "s" });
-                self.go_to(line);
-            }
-            None if done => {
-                hunt.go = None;
-                self.said = match (count, way) {
-                    (0, _) => format!("no {name} found"),
-                    (_, Way::Forward) => format!("no {name} further on, {count} before"),
-                    (_, Way::Back) => format!("no {name} further up, {count} below"),
-                };
-            }
-            None => self.said = format!("searching: {} so far", text::bytes(hunt.looked)),
+        self.said = said;
+        if let Some(place) = place {
+            self.go_to(place);
         }
     }
 

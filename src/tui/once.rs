@@ -5,6 +5,7 @@ use ratatui::style::{Color, Modifier, Style};
 use tokio::sync::mpsc;
 
 use super::app::App;
+use super::asking;
 use super::data::Data;
 use super::link::{self, Connect};
 use super::run::{self, Program};
@@ -192,7 +193,7 @@ pub async fn screen(
     }
     let (tell, mut hear) = mpsc::channel(64);
     let (ask, asked) = mpsc::channel(64);
-    tokio::spawn(link::answer(connect.clone(), tell.clone(), asked));
+    tokio::spawn(asking::answer(connect.clone(), tell.clone(), asked));
     let mut open = 0_usize;
     // What the answers ask for in turn is bounded too: a log that grows for ever is no screen.
     for _ in 0..64 {

@@ -1,10 +1,9 @@
 //! The pages of the dashboard, and one page as it stands open: where a person is in it, how it is sorted and filtered,
 //! what was asked for it and what came.
 
-use regex::{Regex, RegexBuilder};
-
 use super::ask::{Question, Reply};
 use super::doc::Doc;
+use super::filter::Filter;
 use super::list::{Line, Spot};
 use super::log::LogSheet;
 use crate::admin::view::{ChannelVersionView, EventView};
@@ -195,60 +194,6 @@ impl Page {
     }
 }
 
-/// Which rows are shown.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// As it was typed; empty: all.
-    pub words: String,
-    /// Those that do not match.
-    pub inverse: bool,
-    pattern: Option<Regex>,
-}
-
-impl Filter {
-    /// What was typed after `/`: a pattern, `!pattern` for those that do not match.
-    pub fn parse(typed: &str) -> Filter {
-        let (inverse, words) = match typed.strip_prefix('!') {
-            Some(rest) => (true, rest),
-            None => (false, typed),
-        };
-        let build = |pattern: &str| {
-            RegexBuilder::new(pattern)
-                .case_insensitive(true)
-                .size_limit(1 << 20)
-                .build()
-                .ok()
-        };
-        // What is no pattern is meant as it stands.
-        let pattern = (!words.is_empty())
-            .then(|| build(words).or_else(|| build(&regex::escape(words))))
-            .flatten();
-        Filter {
-            words: words.to_owned(),
-            inverse,
-            pattern,
-        }
-    }
-
-    /// As it was typed.
-    pub fn typed(&self) -> String {
-        let sign = if self.inverse { "!" } else { "" };
-        format!("{sign}{}", self.words)
-    }
-
-    /// Whether anything is filtered.
-    pub fn is_on(&self) -> bool {
-        self.pattern.is_some()
-    }
-
-    /// Whether a row with these words is shown.
-    pub fn takes(&self, words: &str) -> bool {
-        self.pattern
-            .as_ref()
-            .is_none_or(|pattern| pattern.is_match(words) != self.inverse)
-    }
-}
-
 /// How the jobs of the queue stand together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
@@ -316,6 +261,10 @@ pub struct Sheet {
     pub asked_ms: Option<u64>,
     /// The event up to which the content is known to be true.
     pub asked_at: Seq,
+    /// When the content came, on the monotonic clock.
+    pub read_ms: Option<u64>,
+    /// The content is of before: from when the page was open last, or from before the host was away.
+    pub stale: bool,
     /// Why there is no answer.
     pub fault: Option<Fault>,
     /// A log.
@@ -349,6 +298,8 @@ impl Sheet {
             asking: false,
             asked_ms: None,
             asked_at: Seq(0),
+            read_ms: None,
+            stale: false,
             fault: None,
             log,
             expanded: false,
@@ -361,30 +312,6 @@ impl Sheet {
         match self.lines.get(self.spot.at) {
             Some(Line::Row(key)) => Some(*key),
             _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_take_patterns_words_and_their_opposite() {
-        for (typed, words, taken) in [
-            ("", "anything", true),
-            ("nano", "Nano 7.2 waiting", true),
-            ("!nano", "nano 7.2 waiting", false),
-            ("!nano", "zlib", true),
-            ("^z.*ing$", "zlib waiting", true),
-            ("c++(", "libstdc++(x)", true),
-            ("!", "anything", true),
-        ] {
-            assert_eq!(
-                Filter::parse(typed).takes(words),
-                taken,
-                "{typed:?} {words:?}"
-            );
         }
     }
 }

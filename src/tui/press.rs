@@ -1,18 +1,13 @@
 //! What keys do: a person's input on its way into the state.
 
-use super::app::{App, Effect, Input, Pending, Prompt, PromptFor};
-use super::ask::{Action, Question, Wanted};
-use super::command::{self, Command, Names};
+use super::app::{App, Effect, Input, Pending};
+use super::ask::{Question, Wanted};
 use super::draw;
+use super::hunt::Way;
 use super::keys::{self, Deed, Key};
-use super::log::Way;
-use super::page::{Filter, Grouping, Page, Shape, TABS};
-use super::theme::{Environment, Ink, Theme};
+use super::page::{Grouping, Page, Shape, TABS};
+use super::theme::Ink;
 use super::views;
-use crate::admin::Right;
-
-/// Characters of a line that is typed.
-const TYPED_MAX: usize = 500;
 
 impl App {
     /// Takes what a person or the terminal did.
@@ -65,7 +60,10 @@ impl App {
         } else if let Some(words) = keys::BINDINGS
             .iter()
             .find(|binding| binding.keys.contains(&key) && binding.part == keys::Part::Act)
-            .map(|binding| self.why_not(binding.deed))
+            .map(|binding| {
+                self.not_sent()
+                    .unwrap_or_else(|| self.why_not(binding.deed))
+            })
         {
             self.say(words, Ink::Warn);
         } else if let Key::Char(c) = key {
@@ -79,7 +77,14 @@ impl App {
     /// Yes is `y`; everything else is no.
     fn answer(&mut self, pending: Pending, key: Key) {
         match (pending, key) {
-            (Pending::Act(action), Key::Char('y' | 'Y')) => self.act(action),
+            (Pending::Act(action), Key::Char('y' | 'Y')) => match self.not_sent() {
+                None => self.act(action),
+                // The question stays: yes may be said again when the host is back.
+                Some(words) => {
+                    self.say(words, Ink::Bad);
+                    self.pending = Some(Pending::Act(action));
+                }
+            },
             (Pending::Quit, Key::Char('y' | 'Y')) => self.effects.push(Effect::Quit),
             (Pending::Act(_), _) => self.say("nothing was changed", Ink::Faint),
             (Pending::Quit, _) => {}
@@ -104,221 +109,6 @@ impl App {
             }
             _ => None,
         };
-    }
-
-    fn type_key(&mut self, key: Key) {
-        let Some(mut prompt) = self.prompt.take() else {
-            return;
-        };
-        match key {
-            Key::Enter => {
-                self.typed(prompt);
-                return;
-            }
-            Key::Esc | Key::Ctrl('c') => {
-                if prompt.kind == PromptFor::Filter {
-                    self.set_filter(&prompt.before);
-                }
-                return;
-            }
-            Key::Backspace | Key::Ctrl('h') => {
-                if prompt.typed.pop().is_none() {
-                    return;
-                }
-                prompt.endings = None;
-            }
-            Key::Ctrl('u') => {
-                prompt.typed.clear();
-                prompt.endings = None;
-            }
-            Key::Ctrl('w') => {
-                let kept = prompt.typed.trim_end().rfind(' ').map_or(0, |at| at + 1);
-                prompt.typed.truncate(kept);
-                prompt.endings = None;
-            }
-            Key::Tab | Key::BackTab if prompt.kind == PromptFor::Command => {
-                self.complete(&mut prompt, key == Key::BackTab);
-            }
-            Key::Char(c) if prompt.typed.chars().count() < TYPED_MAX => {
-                prompt.typed.push(c);
-                prompt.endings = None;
-            }
-            _ => {}
-        }
-        if prompt.kind == PromptFor::Filter && self.sheet().page.shape() == Shape::Table {
-            self.set_filter(&prompt.typed);
-        }
-        self.prompt = Some(prompt);
-    }
-
-    fn complete(&self, prompt: &mut Prompt, back: bool) {
-        let (endings, at) = match prompt.endings.take() {
-            Some((endings, at)) => {
-                let count = endings.len().max(1);
-                (endings, if back { at + count - 1 } else { at + 1 } % count)
-            }
-            None => (
-                command::completions(&prompt.typed, &Names::of(&self.data)),
-                0,
-            ),
-        };
-        if let Some(ending) = endings.get(at) {
-            prompt.typed = ending.clone();
-        }
-        // A single ending is taken; Tab goes on behind it.
-        if endings.len() > 1 {
-            prompt.endings = Some((endings, at));
-        } else if endings.len() == 1 {
-            prompt.typed.push(' ');
-        }
-    }
-
-    fn set_filter(&mut self, typed: &str) {
-        if let Some(sheet) = self.stack.last_mut() {
-            sheet.filter = Filter::parse(typed);
-        }
-        self.relist();
-    }
-
-    /// Enter was pressed in a prompt.
-    fn typed(&mut self, prompt: Prompt) {
-        match prompt.kind {
-            PromptFor::Filter => match self.stack.last_mut().and_then(|sheet| sheet.log.as_mut()) {
-                Some(log) => {
-                    log.search(&prompt.typed);
-                    self.tick(self.now);
-                }
-                None => self.set_filter(&prompt.typed),
-            },
-            PromptFor::Reason(action) => {
-                let reason = prompt.typed.trim().to_owned();
-                let action = match action {
-                    Action::Hold { .. } if reason.is_empty() => {
-                        self.say("a hold needs a reason; nothing was changed", Ink::Warn);
-                        return;
-                    }
-                    Action::Hold { job, recipe, .. } => Action::Hold {
-                        job,
-                        recipe,
-                        reason,
-                    },
-                    Action::Rollback { channel, to, .. } => Action::Rollback {
-                        channel,
-                        to,
-                        reason,
-                    },
-                    Action::Drain { builder, .. } => Action::Drain { builder, reason },
-                    Action::Quarantine { builder, .. } => Action::Quarantine { builder, reason },
-                    Action::Rename { .. } if reason.is_empty() => {
-                        self.say("a peer needs a name; nothing was changed", Ink::Warn);
-                        return;
-                    }
-                    Action::Rename { peer, .. } => Action::Rename { peer, to: reason },
-                    other => other,
-                };
-                self.pending = Some(Pending::Act(action));
-            }
-            PromptFor::Command => self.command(&prompt.typed),
-        }
-    }
-
-    fn command(&mut self, typed: &str) {
-        if typed.trim().is_empty() {
-            return;
-        }
-        match command::parse(typed, &self.data) {
-            Err(words) => self.say(words, Ink::Warn),
-            Ok(Command::Open(page)) => {
-                let tab = TABS.iter().any(|(_, _, tab)| *tab == page);
-                if tab {
-                    self.go_to_tab(page)
-                } else {
-                    self.open(page)
-                }
-            }
-            Ok(Command::Act(action)) => self.propose(action),
-            Ok(Command::At(seq)) => self.go_to_past(seq),
-            Ok(Command::Now) => self.go_to_now(),
-            Ok(Command::Theme(name)) => {
-                let rich = Environment {
-                    locale: "UTF-8".into(),
-                    ..Environment::default()
-                };
-                match Theme::of(Some(&name), &rich) {
-                    Some(theme) => {
-                        self.theme = Theme {
-                            ascii: theme.ascii || self.theme.ascii && name != "dark",
-                            ..theme
-                        };
-                        self.effects.push(Effect::Redraw);
-                    }
-                    None => self.say(format!("no theme {name}"), Ink::Warn),
-                }
-            }
-            Ok(Command::Picture(file)) => self.effects.push(Effect::Picture(file)),
-            Ok(Command::Help) => self.help = Some(0),
-            Ok(Command::Quit) => self.perform(Deed::Quit),
-        }
-    }
-
-    /// Asks before something is done, or says why it may not be.
-    pub fn propose(&mut self, action: Action) {
-        if self.frozen.is_some() {
-            self.say(
-                "the screen is frozen: what you see may be old. Press f first",
-                Ink::Warn,
-            );
-            return;
-        }
-        if self.data.status.is_none() {
-            self.say(
-                "the host has not answered yet: nothing can be changed",
-                Ink::Warn,
-            );
-            return;
-        }
-        if self.past.is_some() {
-            self.say(
-                "this is the farm as it was; a brings you back to now",
-                Ink::Warn,
-            );
-            return;
-        }
-        if self.data.right() == Right::View.as_str() {
-            self.say(
-                "you may only look here; ask to be added to the group `massif`, or run it as the farm's owner",
-                Ink::Warn,
-            );
-            return;
-        }
-        if action.right() == Right::Admin && self.data.right() != Right::Admin.as_str() {
-            self.say(
-                "that needs the right to admin: run it as root or as the user that runs the farm",
-                Ink::Warn,
-            );
-            return;
-        }
-        match action {
-            Action::Hold { ref reason, .. } if reason.is_empty() => self.ask_reason(action),
-            Action::Rollback { ref reason, .. }
-            | Action::Drain { ref reason, .. }
-            | Action::Quarantine { ref reason, .. }
-            | Action::Rename { to: ref reason, .. }
-                if reason.is_empty() =>
-            {
-                self.ask_reason(action);
-            }
-            action => self.pending = Some(Pending::Act(action)),
-        }
-    }
-
-    fn ask_reason(&mut self, action: Action) {
-        self.prompt = Some(Prompt {
-            kind: PromptFor::Reason(action),
-            typed: String::new(),
-            before: String::new(),
-            endings: None,
-        });
     }
 
     fn step(&mut self, by: isize) {
@@ -363,7 +153,9 @@ impl App {
             let by = line as isize - sheet.spot.at as isize;
             sheet.spot.step(by, &sheet.lines, height);
         }
-        if same && self.target().is_some() {
+        if same && self.copy_here().is_some() {
+            self.perform(Deed::Copy);
+        } else if same && self.target().is_some() {
             self.perform(Deed::Enter);
         }
     }
@@ -391,43 +183,15 @@ impl App {
                     self.go_to_tab(page.clone());
                 }
             }
-            Deed::NextTab(by) => {
-                let first = self.stack.first().map(|sheet| &sheet.page);
-                let at = TABS.iter().position(|(_, _, page)| Some(page) == first);
-                let count = TABS.len() as isize;
-                let next = (at.unwrap_or(0) as isize + isize::from(by)).rem_euclid(count);
-                if let Some((_, _, page)) = TABS.get(next as usize) {
-                    self.go_to_tab(page.clone());
-                }
-            }
+            Deed::NextTab(by) => self.next_tab(isize::from(by)),
             Deed::Filter | Deed::Command => self.start_prompt(deed),
-            Deed::AsOf => {
-                let seq = views::events::here(self);
-                match (seq, &self.past) {
-                    (Some(seq), past) if past.as_ref().is_none_or(|past| past.seq != seq) => {
-                        self.go_to_past(seq);
-                    }
-                    _ => self.go_to_now(),
-                }
-            }
+            Deed::AsOf => self.as_of(),
             Deed::StepTime(by) => self.step_time(i64::from(by)),
-            Deed::Freeze if self.past.is_some() => {
-                self.say(
-                    "what was, stands still; a brings you back to now",
-                    Ink::Faint,
-                );
-            }
-            Deed::Freeze => {
-                self.frozen = match self.frozen.take() {
-                    Some(_) => None,
-                    None => Some((Box::new(self.data.clone()), self.now)),
-                };
-                self.relist();
-            }
+            Deed::Freeze => self.freeze(),
             Deed::Used => self.open(Page::History),
+            Deed::Copy => self.copy(),
             Deed::Older => {
-                let first = views::events::oldest(self);
-                if let Some(first) = first {
+                if let Some(first) = views::events::oldest(self) {
                     self.ask_for_page(Question::Older(first));
                 }
             }
@@ -468,12 +232,62 @@ impl App {
         }
     }
 
+    fn next_tab(&mut self, by: isize) {
+        let first = self.stack.first().map(|sheet| &sheet.page);
+        let at = TABS.iter().position(|(_, _, page)| Some(page) == first);
+        let count = TABS.len() as isize;
+        let next = (at.unwrap_or(0) as isize + by).rem_euclid(count);
+        if let Some((_, _, page)) = TABS.get(next as usize) {
+            self.go_to_tab(page.clone());
+        }
+    }
+
+    /// To the moment of the event that a person stands on, or back to now.
+    fn as_of(&mut self) {
+        let seq = views::events::here(self);
+        match (seq, &self.past) {
+            (Some(seq), past) if past.as_ref().is_none_or(|past| past.seq != seq) => {
+                self.go_to_past(seq);
+            }
+            _ => self.go_to_now(),
+        }
+    }
+
+    /// Holds the screen still, or lets it go on.
+    fn freeze(&mut self) {
+        if self.past.is_some() {
+            let words = "what was, stands still; a brings you back to now";
+            self.say(words, Ink::Faint);
+            return;
+        }
+        self.frozen = match self.frozen.take() {
+            Some(_) => None,
+            None => Some((Box::new(self.data.clone()), self.now)),
+        };
+        self.relist();
+    }
+
+    /// Gives the command that a person stands on to the terminal's clipboard.
+    fn copy(&mut self) {
+        let Some(words) = self.copy_here() else {
+            return;
+        };
+        self.say(
+            format!("given to the terminal's clipboard: {words}"),
+            Ink::Good,
+        );
+        self.effects.push(Effect::Copy(words));
+    }
+
     fn back(&mut self) {
         if self.sheet().filter.is_on() {
             self.set_filter("");
         } else if self.stack.len() > 1 {
-            self.stack.pop();
+            if let Some(closed) = self.stack.pop() {
+                self.close(closed);
+            }
             self.relist();
+            self.refresh(true);
         }
     }
 
@@ -491,23 +305,6 @@ impl App {
         if self.sheet().log.is_some() {
             self.tick(self.now);
         }
-    }
-
-    fn start_prompt(&mut self, deed: Deed) {
-        let kind = match deed {
-            Deed::Filter => PromptFor::Filter,
-            _ => PromptFor::Command,
-        };
-        let before = match kind {
-            PromptFor::Filter => self.sheet().filter.typed(),
-            _ => String::new(),
-        };
-        self.prompt = Some(Prompt {
-            kind,
-            typed: before.clone(),
-            before,
-            endings: None,
-        });
     }
 
     fn look(&mut self, deed: Deed) {

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::app::{App, Effect, Input, Wants};
 use super::ask::Question;
+use super::asking;
 use super::data::News;
 use super::draw;
 use super::keys::Key;
@@ -96,6 +97,51 @@ struct Ends {
     program: Program,
 }
 
+/// Starts what talks to the host, and what it tells.
+fn connected(options: &Options) -> (Ends, mpsc::Receiver<News>) {
+    let (tell, news) = mpsc::channel::<News>(64);
+    let (wants, wanted) = watch::channel(Wants::default());
+    let (quick, quick_asked) = mpsc::channel(64);
+    let (slow, slow_asked) = mpsc::channel(16);
+    let connect = &options.connect;
+    tokio::spawn(link::run(connect.clone(), tell.clone(), wanted));
+    for asked in [quick_asked, slow_asked] {
+        tokio::spawn(asking::answer(connect.clone(), tell.clone(), asked));
+    }
+    let ends = Ends {
+        quick,
+        slow,
+        wants,
+        tell,
+        program: options.program.clone(),
+    };
+    (ends, news)
+}
+
+/// Signals that the dashboard listens to.
+struct Signals {
+    term: Signal,
+    hang: Signal,
+    stop: Signal,
+    continued: Signal,
+}
+
+impl Signals {
+    fn heard() -> Result<Signals> {
+        let hear = |kind| {
+            signal(kind).map_err(|error| {
+                Fault::new(Kind::Operator, "cannot listen to signals").because(&error)
+            })
+        };
+        Ok(Signals {
+            term: hear(SignalKind::terminate())?,
+            hang: hear(SignalKind::hangup())?,
+            stop: hear(SignalKind::interrupt())?,
+            continued: hear(SignalKind::from_raw(nix::libc::SIGCONT))?,
+        })
+    }
+}
+
 /// How long a stop may take to happen; a stopped process does not count.
 const STOPPED_MAX: Duration = Duration::from_secs(2);
 
@@ -105,38 +151,8 @@ async fn live(options: Options) -> Result<()> {
     let size = crossterm::terminal::size().unwrap_or((80, 24));
     let mut app = App::new(options.theme, size, clock.now());
     app.farm_here = options.farm_here;
-    let (tell, mut news) = mpsc::channel::<News>(64);
-    let (wants, wanted) = watch::channel(Wants::default());
-    let (quick, quick_asked) = mpsc::channel(64);
-    let (slow, slow_asked) = mpsc::channel(16);
-    tokio::spawn(link::run(options.connect.clone(), tell.clone(), wanted));
-    tokio::spawn(link::answer(
-        options.connect.clone(),
-        tell.clone(),
-        quick_asked,
-    ));
-    tokio::spawn(link::answer(
-        options.connect.clone(),
-        tell.clone(),
-        slow_asked,
-    ));
-    let ends = Ends {
-        quick,
-        slow,
-        wants,
-        tell,
-        program: options.program.clone(),
-    };
-    let hear = |kind| {
-        signal(kind)
-            .map_err(|error| Fault::new(Kind::Operator, "cannot listen to signals").because(&error))
-    };
-    let (mut term, mut hang, mut stop) = (
-        hear(SignalKind::terminate())?,
-        hear(SignalKind::hangup())?,
-        hear(SignalKind::interrupt())?,
-    );
-    let mut continued = hear(SignalKind::from_raw(nix::libc::SIGCONT))?;
+    let (ends, mut news) = connected(&options);
+    let mut signals = Signals::heard()?;
     let mut terminal = Terminal::take(options.mouse)?;
     let mut inputs = read_inputs()?;
     app.input(Input::Resize(size.0, size.1));
@@ -148,7 +164,7 @@ async fn live(options: Options) -> Result<()> {
     let mut dirty = Some(Instant::now());
     let mut ticked = Instant::now();
     loop {
-        if carry_out(&mut app, &ends, &mut terminal, &mut continued).await? {
+        if carry_out(&mut app, &ends, &mut terminal, &mut signals.continued).await? {
             return Ok(());
         }
         if dirty.is_some_and(|due| due <= Instant::now()) && !terminal.is_busy() {
@@ -198,14 +214,14 @@ async fn live(options: Options) -> Result<()> {
             }
             () = idle.notified() => {}
             // Somebody else stopped us, and the shell has set its terminal as it likes it.
-            _ = continued.recv() => {
+            _ = signals.continued.recv() => {
                 terminal::give_back();
                 taken_again(&mut terminal)?;
                 dirty = Some(Instant::now());
             }
-            _ = term.recv() => return Ok(()),
-            _ = hang.recv() => return Ok(()),
-            _ = stop.recv() => return Ok(()),
+            _ = signals.term.recv() => return Ok(()),
+            _ = signals.hang.recv() => return Ok(()),
+            _ = signals.stop.recv() => return Ok(()),
         }
     }
 }
@@ -230,6 +246,14 @@ async fn carry_out(
             Effect::Redraw => terminal.forget(),
             Effect::Suspend => suspend(terminal, continued).await?,
             Effect::Picture(file) => picture(app, &file),
+            Effect::Copy(words) => {
+                if !terminal.copy(&words) {
+                    app.say(
+                        "the terminal takes nothing now: nothing was copied",
+                        Ink::Bad,
+                    );
+                }
+            }
             Effect::Ask(ticket, question) => {
                 if let Some(words) = run::words_of(&question) {
                     ends.program

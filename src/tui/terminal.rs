@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
@@ -24,6 +25,9 @@ const LEAVE: &[u8] = b"\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[0m\x1b[?25h\x1b[?10
 const TOGETHER_BYTES: usize = 400;
 /// A terminal that takes nothing for this long is left as it is.
 const GIVE_UP: Duration = Duration::from_millis(500);
+
+/// Bytes that are given to the clipboard at once; terminals take some ten thousand.
+const COPY_BYTES_MAX: usize = 16 * 1024;
 
 /// The terminal is ours.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -166,6 +170,15 @@ impl Terminal {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Gives a line to the terminal's clipboard, between two frames; whether it is on its way. Whether the terminal takes it
+    /// nobody tells.
+    pub fn copy(&mut self, words: &str) -> bool {
+        let bytes = clipboard(words);
+        let fits = words.len() <= COPY_BYTES_MAX;
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        fits && self.frames.try_send(bytes).is_ok()
+    }
+
     /// Shows a screen: only what differs from the one before goes out. Not to be called while it is busy.
     pub fn show(&mut self, next: Buffer) {
         let frame = frame(&self.shown, &next);
@@ -180,6 +193,13 @@ impl Terminal {
             self.forget();
         }
     }
+}
+
+/// The bytes that give this line to the terminal's clipboard (OSC 52). It goes as base64: nothing in it can end the sequence or
+/// begin another.
+pub fn clipboard(words: &str) -> Vec<u8> {
+    let coded = base64::engine::general_purpose::STANDARD.encode(words);
+    format!("\x1b]52;c;{coded}\x07").into_bytes()
 }
 
 /// The bytes that turn one screen into the next; none when they are the same.

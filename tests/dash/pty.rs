@@ -87,6 +87,11 @@ impl Screen {
         self.parser.lock().unwrap().screen().contents()
     }
 
+    /// All bytes that the program has written so far.
+    pub fn raw(&self) -> Vec<u8> {
+        self.raw.lock().unwrap().clone()
+    }
+
     pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();

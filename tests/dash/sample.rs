@@ -453,7 +453,7 @@ pub fn events(situation: Situation) -> Vec<EventView> {
             95,
             "farm",
             "assigned",
-            "attempt 31.1 goes to slot 0 of 020202020202",
+            "attempt 31.1 goes to slot 0 of west",
             Some(31),
         ),
         (
@@ -461,7 +461,7 @@ pub fn events(situation: Situation) -> Vec<EventView> {
             80,
             "farm",
             "assigned",
-            "attempt 32.1 goes to slot 0 of 010101010101",
+            "attempt 32.1 goes to slot 0 of east",
             Some(32),
         ),
     ];

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use massif::id::JobId;
-use massif::tui::app::{App, Effect, Input};
+use massif::tui::app::{App, Effect, Input, Outcome};
 use massif::tui::data::{Link, News};
 use massif::tui::keys::Key;
 use massif::tui::page::{Page, TABS};
@@ -67,7 +67,7 @@ pub fn shown(app: &App) -> String {
     once::lines(&draw::render(app))
 }
 
-fn check(name: &str, screens: &str) -> Result<(), String> {
+pub fn check(name: &str, screens: &str) -> Result<(), String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/dash/screens/{name}.txt"));
     if std::env::var_os("MASSIF_SCREENS").is_some_and(|value| value == "write") {
         std::fs::write(&path, screens).unwrap();
@@ -91,7 +91,7 @@ fn check(name: &str, screens: &str) -> Result<(), String> {
     Err(format!("{name} is another screen now:\n{differences}"))
 }
 
-fn views() -> Vec<(&'static str, Page)> {
+pub fn views() -> Vec<(&'static str, Page)> {
     vec![
         ("farm", Page::Farm),
         ("queue", Page::Queue),
@@ -150,16 +150,23 @@ fn what_lies_over_a_page_has_its_screens() {
     let mut wrong = Vec::new();
     for (name, page, typed) in [
         ("help", Page::Queue, "?"),
+        ("help-log", Page::Log(JobId(32), None), "?"),
+        ("used", Page::Queue, "CyjjCyjCn@j"),
+        ("copied", Page::Queue, "Cy@y"),
+        ("letters", Page::Queue, "/-f ur\n"),
+        ("labels", Page::Queue, "/-l state=waiting,held=no\n"),
+        ("label-unknown", Page::Builders, "/-l state=away\n"),
         ("cancel", Page::Queue, "C"),
         ("reason", Page::Job(JobId(34)), "Hnot"),
         ("command", Page::Farm, ":job sh\t"),
+        ("completion", Page::Farm, ":job \t\t"),
         ("filter", Page::Queue, "/!published\n"),
         ("batches", Page::Queue, "o"),
         ("done", Page::Queue, "Cy"),
         ("search", Page::Log(JobId(32), None), "]"),
         ("raw", Page::Queue, "y"),
         ("drain", Page::Builders, "Dnew disk\n"),
-        ("version", Page::Channel("main".into()), "\n"),
+        ("version", Page::Channel("main".into()), "jjjjjj\n"),
         ("difference", Page::Channel("main".into()), "jjjj\n"),
         ("event", Page::Events, "\n"),
         ("approve", Page::Peers, "A"),
@@ -168,11 +175,23 @@ fn what_lies_over_a_page_has_its_screens() {
         ("run", Page::Farm, ":project add main /my/recipes\n"),
         ("ran", Page::Farm, ":project add main /my/recipes\ny"),
     ] {
-        let mut app = app(Situation::Normal, (80, 24), Theme::default());
-        open(&mut app, page, Situation::Normal);
-        keys(&mut app, typed, Situation::Normal);
-        wrong.extend(check(name, &shown(&app)).err());
+        let mut screens = String::new();
+        for size in SIZES {
+            let mut app = app(Situation::Normal, size, Theme::default());
+            open(&mut app, page.clone(), Situation::Normal);
+            keys(&mut app, typed, Situation::Normal);
+            screens.push_str(&format!("--- {}x{} ---\n{}", size.0, size.1, shown(&app)));
+        }
+        wrong.extend(check(name, &screens).err());
     }
+    let mut screens = String::new();
+    for size in SIZES {
+        let mut app = app(Situation::Normal, size, Theme::default());
+        app.farm_here = true;
+        keys(&mut app, "q", Situation::Normal);
+        screens.push_str(&format!("--- {}x{} ---\n{}", size.0, size.1, shown(&app)));
+    }
+    wrong.extend(check("quit", &screens).err());
     let mut plain = app(Situation::Trouble, (80, 24), Theme::plain());
     open(&mut plain, Page::Farm, Situation::Trouble);
     let screen = shown(&plain);
@@ -228,7 +247,8 @@ fn no_is_the_default_and_yes_does_what_the_question_said() {
     keys(&mut app, "y", situation);
     assert_eq!(app.used.len(), 1);
     let outcome = app.used[0].outcome.clone();
-    assert_eq!(outcome, Some(Ok(format!("done: {}", app.used[0].command))));
+    let done = Outcome::Done(format!("done: {}", app.used[0].command));
+    assert_eq!(outcome, Some(done));
     keys(&mut app, "@", situation);
     assert!(shown(&app).contains("massif job cancel"));
 }

@@ -23,6 +23,8 @@ pub struct Client {
     to: WriteHalf<Box<dyn Stream>>,
     /// Whom we talk to, for error messages.
     peer: String,
+    /// A call went out, and its answer has not come.
+    owed: bool,
 }
 
 impl std::fmt::Debug for Client {
@@ -93,7 +95,13 @@ impl Client {
             frames: FrameReader::new(from, limit::ADMIN_MESSAGE_BYTES_MAX),
             to,
             peer: peer.into(),
+            owed: false,
         }
+    }
+
+    /// Whether a call went out whose answer did not come: it may have had its effect, and the next answer would be its own.
+    pub fn is_owed(&self) -> bool {
+        self.owed
     }
 
     /// Calls a method and waits for its answer.
@@ -176,7 +184,10 @@ impl Client {
         let text = serde_json::to_string(&request)
             .map_err(|error| Fault::bug(format!("cannot write {method}")).because(&error))?;
         match write_frame(&mut self.to, text, limit::ADMIN_WRITE_S).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.owed = true;
+                Ok(())
+            }
             // A host that turns us away says why before it closes: that answer is still to be read.
             Err(FrameError::Broken(_)) => match self.receive(method, Some(1)).await {
                 Err(fault) => Err(fault),
@@ -212,6 +223,7 @@ impl Client {
             ))
             .because(&error)
         })?;
+        self.owed = response.continues;
         match response.error {
             Some(error) => Err(fault_from_error(&error, response.parameters)),
             None => Ok((response.parameters, response.continues)),

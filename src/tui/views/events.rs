@@ -105,22 +105,33 @@ pub fn older(sheet: &mut Sheet, mut events: Vec<EventView>) {
     sheet.made_of = None;
 }
 
+/// What events can be told apart by in a filter.
+pub const LABELS: &[&str] = &["who", "what", "recipe", "about", "job"];
+
+fn label(app: &App, event: &EventView, key: &str) -> Option<String> {
+    Some(match key {
+        "who" => who(event).to_owned(),
+        "what" => event.kind.clone(),
+        "recipe" => recipe(app, event).to_owned(),
+        "about" => event.subject.clone().unwrap_or_default(),
+        "job" => event.job.map_or_else(String::new, |job| job.to_string()),
+        _ => return None,
+    })
+}
+
 /// The rows, by their sequence numbers.
 pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
     let rows = all(app, sheet)
         .filter(|event| {
-            !sheet.filter.is_on() || {
+            let name = recipe(app, event);
+            let words = || {
                 let subject = event.subject.as_deref().unwrap_or("");
-                let words = format!(
-                    "{} {} {} {subject} {} {}",
-                    event.seq,
-                    event.actor,
-                    event.kind,
-                    recipe(app, event),
-                    event.text
-                );
-                sheet.filter.takes(&words)
-            }
+                let (seq, who, kind) = (event.seq, &event.actor, &event.kind);
+                format!("{seq} {who} {kind} {subject} {name} {}", event.text)
+            };
+            sheet
+                .filter
+                .takes(name, words, |key| label(app, event, key))
         })
         .map(|event| {
             let rank = match sheet.sort {

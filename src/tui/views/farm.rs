@@ -307,35 +307,8 @@ fn builders_line(pen: &mut Pen<'_>, app: &App) {
 /// Alarms, what runs, what failed; the rows that were used.
 fn work(pen: &mut Pen<'_>, app: &App, spare: usize) -> u16 {
     let width = pen.width();
-    let sheet = app.sheet();
-    let data = app.shown();
     let plan = plan(app, usize::from(pen.height()).saturating_sub(spare));
-    let mut y = 0;
-    match (&data.status, plan.alarms.len()) {
-        (None, _) => {
-            pen.heading(y, "Alarms", "");
-            pen.text(0, y + 1, width, "asking the host ...", Ink::Faint);
-            y += 2;
-        }
-        (Some(_), 0) if app.then().is_some() => {}
-        (Some(_), 0) => {
-            pen.heading(y, "No alarms", "");
-            y += 1;
-        }
-        (Some(_), count) => {
-            pen.heading(y, &format!("Alarms {count}"), "");
-            y += 1;
-            for at in window(&plan.alarms, plan.room[0], sheet.spot.at) {
-                if let Some(Line::Row(key)) = sheet.lines.get(*at) {
-                    alarm_row(pen, app, y, *key);
-                    if sheet.spot.at == *at {
-                        pen.tint(y, Ink::Selected);
-                    }
-                    y += 1;
-                }
-            }
-        }
-    }
+    let mut y = alarms(pen, app, &plan);
     if let Some(then) = app.then() {
         pen.heading(y, "Not known of that moment", "");
         y += 1;
@@ -344,46 +317,95 @@ fn work(pen: &mut Pen<'_>, app: &App, spare: usize) -> u16 {
             y += 1;
         }
     }
-    for (title, rows, room) in [
-        ("Running", &plan.running, plan.room[1]),
-        ("Failed", &plan.failed, plan.room[2]),
-    ] {
-        if rows.is_empty() && title == "Failed" {
-            continue;
+    if plan.running.is_empty() {
+        y = idle(pen, app, y);
+    } else {
+        let rows = (plan.running.as_slice(), plan.room[1]);
+        y = jobs(pen, app, y, "Running", rows);
+    }
+    if !plan.failed.is_empty() {
+        let rows = (plan.failed.as_slice(), plan.room[2]);
+        y = jobs(pen, app, y, "Failed", rows);
+    }
+    y
+}
+
+/// The alarms, from the top on; the rows that were used.
+fn alarms(pen: &mut Pen<'_>, app: &App, plan: &Plan) -> u16 {
+    let width = pen.width();
+    match (&app.shown().status, plan.alarms.len()) {
+        (None, _) => {
+            pen.heading(0, "Alarms", "");
+            pen.text(0, 1, width, &app.asking_words(), Ink::Faint);
+            2
         }
-        let hidden = rows.len().saturating_sub(room);
-        let note = if hidden > 0 {
-            format!("{hidden} more in the queue")
-        } else {
-            String::new()
-        };
-        if rows.is_empty() && !data.whole {
-            continue;
+        (Some(_), 0) if app.then().is_some() => 0,
+        (Some(_), 0) => {
+            let words = match app.is_away() {
+                true => "No alarms when the host was heard last",
+                false => "No alarms",
+            };
+            pen.heading(0, words, "");
+            1
         }
-        if rows.is_empty() {
-            pen.heading(y, "Nothing is being built", "");
+        (Some(_), count) => {
+            pen.heading(0, &format!("Alarms {count}"), "");
+            rows(pen, app, 1, (&plan.alarms, plan.room[0]), alarm_row)
+        }
+    }
+}
+
+/// The rows of one part around the one that a person stands on; where the next part begins.
+fn rows(
+    pen: &mut Pen<'_>,
+    app: &App,
+    mut y: u16,
+    (all, room): (&[usize], usize),
+    draw: fn(&mut Pen<'_>, &App, u16, u64),
+) -> u16 {
+    let sheet = app.sheet();
+    for at in window(all, room, sheet.spot.at) {
+        if let Some(Line::Row(key)) = sheet.lines.get(*at) {
+            draw(pen, app, y, *key);
+            if sheet.spot.at == *at {
+                pen.tint(y, Ink::Selected);
+            }
             y += 1;
-            if let Some(words) = idle_words(app) {
-                for line in crate::tui::doc::wrap(&words, usize::from(width)) {
-                    pen.text(0, y, width, &line, Ink::Faint);
-                    y += 1;
-                }
-            }
-            continue;
-        }
-        pen.heading(y, &format!("{title} {}", rows.len()), &note);
-        y += 1;
-        for at in window(rows, room, sheet.spot.at) {
-            if let Some(Line::Row(key)) = sheet.lines.get(*at) {
-                job_row(pen, app, y, *key);
-                if sheet.spot.at == *at {
-                    pen.tint(y, Ink::Selected);
-                }
-                y += 1;
-            }
         }
     }
     y
+}
+
+/// Jobs under a title, which says how many more there are.
+fn jobs(pen: &mut Pen<'_>, app: &App, y: u16, title: &str, (all, room): (&[usize], usize)) -> u16 {
+    let note = match all.len().saturating_sub(room) {
+        0 => String::new(),
+        hidden => format!("{hidden} more in the queue"),
+    };
+    pen.heading(y, &format!("{title} {}", all.len()), &note);
+    rows(pen, app, y + 1, (all, room), job_row)
+}
+
+/// That nothing is built, once that is known, and what can be done about it.
+fn idle(pen: &mut Pen<'_>, app: &App, mut y: u16) -> u16 {
+    if !app.shown().whole {
+        return y;
+    }
+    let width = pen.width();
+    pen.heading(y, "Nothing is being built", "");
+    y += 1;
+    for line in idle_lines(app, width) {
+        pen.text(0, y, width, &line, Ink::Faint);
+        y += 1;
+    }
+    y
+}
+
+fn idle_lines(app: &App, width: u16) -> Vec<String> {
+    let words = idle_words(app);
+    words.map_or_else(Vec::new, |words| {
+        crate::tui::doc::wrap(&words, usize::from(width))
+    })
 }
 
 /// What somebody can do about a farm that does nothing.
@@ -576,6 +598,14 @@ pub fn line_at(app: &App, row: usize, x: u16) -> Option<usize> {
     if let Some(then) = app.then() {
         rows.push(None);
         rows.extend(then.unknown.iter().map(|_| None));
+    }
+    if plan.running.is_empty() && app.shown().whole {
+        let width = match two {
+            true => body.width * 3 / 5 - 1,
+            false => body.width,
+        };
+        let lines = 1 + idle_lines(app, width).len();
+        rows.extend(std::iter::repeat_n(None, lines));
     }
     for (part, room) in [(&plan.running, plan.room[1]), (&plan.failed, plan.room[2])] {
         if !part.is_empty() {

@@ -42,34 +42,71 @@ fn branch(job: &JobRef, depth: u16, needs: bool) -> Branch {
     }
 }
 
-/// Takes the neighbours of a job: of the root both kinds, of a branch those of its own kind.
-pub fn grow(branches: &mut Vec<Branch>, root: JobId, page: &JobPage) {
-    if branches.is_empty() && page.job.id == root {
-        let own = JobRef {
-            id: page.job.id,
-            recipe: page.job.recipe.clone(),
-            state: page.job.state,
-        };
-        let above = page
-            .detail
-            .depends_on
-            .iter()
-            .map(|job| branch(job, 1, true));
-        let below = page
-            .detail
-            .needed_by
-            .iter()
-            .map(|job| branch(job, 1, false));
-        branches.extend(above.take(BRANCHES_MAX / 2));
-        branches.push(Branch {
-            open: true,
-            known: true,
-            ..branch(&own, 0, false)
-        });
-        branches.extend(below.take(BRANCHES_MAX / 2));
+/// The tree of a job whose neighbours alone are known.
+fn planted(page: &JobPage) -> Vec<Branch> {
+    let own = JobRef {
+        id: page.job.id,
+        recipe: page.job.recipe.clone(),
+        state: page.job.state,
+    };
+    let above = page.detail.depends_on.iter();
+    let below = page.detail.needed_by.iter();
+    let mut branches: Vec<Branch> = above
+        .map(|job| branch(job, 1, true))
+        .take(BRANCHES_MAX / 2)
+        .collect();
+    branches.push(Branch {
+        open: true,
+        known: true,
+        ..branch(&own, 0, false)
+    });
+    branches.extend(
+        below
+            .map(|job| branch(job, 1, false))
+            .take(BRANCHES_MAX / 2),
+    );
+    branches
+}
+
+/// Takes the neighbours of the root. What was unfolded stays so where it still is, and a person stays where they stand.
+pub fn grow(sheet: &mut Sheet, root: JobId, page: &JobPage) {
+    if page.job.id != root {
         return;
     }
-    // A job may stand in the tree several times: all of them that wait for it get their branches.
+    let at = |key: u64| usize::try_from(key).unwrap_or(usize::MAX);
+    let stood = sheet.spot.key.and_then(|key| sheet.branches.get(at(key)));
+    let stood = stood.map(|branch| (branch.job, branch.depth, branch.needs));
+    let old = std::mem::take(&mut sheet.branches);
+    for new in planted(page) {
+        let same = |was: &Branch| (was.job, was.depth, was.needs) == (new.job, 1, new.needs);
+        let found = (new.depth == 1)
+            .then(|| old.iter().position(same))
+            .flatten();
+        let room = sheet.branches.len() < BRANCHES_MAX;
+        match found.and_then(|from| old.get(from..)) {
+            Some([was, rest @ ..]) if room => {
+                sheet.branches.push(Branch {
+                    state: new.state,
+                    ..was.clone()
+                });
+                let own = rest.iter().take_while(|branch| branch.depth > 1);
+                sheet.branches.extend(own.cloned());
+            }
+            _ => sheet.branches.push(new),
+        }
+    }
+    let place = stood.and_then(|stood| {
+        let here = |branch: &Branch| (branch.job, branch.depth, branch.needs) == stood;
+        sheet.branches.iter().position(here)
+    });
+    if let Some(place) = place {
+        sheet.spot.key = Some(place as u64);
+    }
+}
+
+/// Takes the neighbours of a branch that is open: those of its own kind. A job may stand in the tree several times: all of
+/// them that wait for it get their branches.
+pub fn branch_out(branches: &mut Vec<Branch>, page: &JobPage) {
     let mut at = 0;
     while let Some(found) = branches.get(at) {
         let wanted = found.job == page.job.id && found.open && !found.known && found.depth > 0;
@@ -92,6 +129,13 @@ pub fn grow(branches: &mut Vec<Branch>, root: JobId, page: &JobPage) {
             branches.splice(at + 1..at + 1, more);
         }
         at += 1;
+    }
+}
+
+/// A branch whose neighbours nobody told is folded again: it must not look as if it had none.
+pub fn fold_unanswered(branches: &mut [Branch]) {
+    for branch in branches {
+        branch.open &= branch.known;
     }
 }
 

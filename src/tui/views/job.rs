@@ -26,7 +26,7 @@ pub fn doc(app: &App, sheet: &Sheet, id: JobId, doc: &mut Doc) {
         (Some(job), _) => job.as_ref(),
         (None, Some(page)) => &page.job,
         (None, None) => {
-            if sheet.fault.is_none() {
+            if app.waits(sheet) {
                 doc.words(Ink::Faint, "asking the host ...");
             }
             return;
@@ -168,27 +168,7 @@ fn details(app: &App, page: &JobPage, doc: &mut Doc) {
             }
         }
     }
-    if !detail.phases.is_empty() {
-        doc.title("Phases of the last try");
-        for phase in &detail.phases {
-            let took = phase.took_s.map_or_else(
-                || {
-                    format!(
-                        "{} so far",
-                        whole_span(app.clock().seconds_since(phase.started))
-                    )
-                },
-                text::span,
-            );
-            doc.line(
-                vec![
-                    (Ink::Plain, format!("{:<16} ", phase.name)),
-                    (Ink::Plain, format!("{took:>10}")),
-                ],
-                None,
-            );
-        }
-    }
+    phases(app, page, doc);
     if !detail.evidence.is_empty() {
         doc.title("Evidence of the last try, before it was stopped");
         for line in &detail.evidence {
@@ -217,6 +197,32 @@ fn details(app: &App, page: &JobPage, doc: &mut Doc) {
                 vec![
                     (Ink::Plain, format!("{:>12.1}  ", term.value)),
                     (Ink::Faint, term.name.clone()),
+                ],
+                None,
+            );
+        }
+    }
+}
+
+/// The phases of the last try with their times.
+fn phases(app: &App, page: &JobPage, doc: &mut Doc) {
+    let detail = &page.detail;
+    if !detail.phases.is_empty() {
+        doc.title("Phases of the last try");
+        for phase in &detail.phases {
+            let took = phase.took_s.map_or_else(
+                || {
+                    format!(
+                        "{} so far",
+                        whole_span(app.clock().seconds_since(phase.started))
+                    )
+                },
+                text::span,
+            );
+            doc.line(
+                vec![
+                    (Ink::Plain, format!("{:<16} ", phase.name)),
+                    (Ink::Plain, format!("{took:>10}")),
                 ],
                 None,
             );

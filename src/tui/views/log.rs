@@ -3,8 +3,8 @@
 use crate::cli::text;
 use crate::tui::app::App;
 use crate::tui::doc;
+use crate::tui::filter::Filter;
 use crate::tui::log::LogSheet;
-use crate::tui::page::Filter;
 use crate::tui::pen::Pen;
 use crate::tui::theme::{Ink, Sign};
 
@@ -16,21 +16,24 @@ pub fn draw(pen: &mut Pen<'_>, app: &App) {
     let height = pen.height().saturating_sub(1);
     let seen_to = log.seen_to(usize::from(height));
     status(&mut pen.part(0, 0, width, 1), app, log, seen_to);
-    if let Some(fault) = &sheet.fault {
-        let lines = doc::wrap(&fault.to_string(), usize::from(width));
-        for (y, line) in (2..).zip(lines) {
+    if !log.loaded {
+        let words = match (app.away_since(), &sheet.fault) {
+            (Some(since), _) => format!(
+                "The host is away since {since}, and this log was not read before. It is read as soon as the host is back."
+            ),
+            (None, Some(fault)) => fault.to_string(),
+            (None, None) => {
+                pen.text(0, 2, width, "asking the host ...", Ink::Faint);
+                return;
+            }
+        };
+        for (y, line) in (2..).zip(doc::wrap(&words, usize::from(width))) {
             pen.text(0, y, width, &line, Ink::Warn);
         }
-        if !log.loaded {
-            return;
-        }
-    }
-    if !log.loaded {
-        pen.text(0, 2, width, "asking the host ...", Ink::Faint);
         return;
     }
     let filter = match log.pattern.as_ref().map(|hunt| &hunt.wanted) {
-        Some(crate::tui::ask::Wanted::Pattern(words)) => Filter::parse(words),
+        Some(crate::tui::ask::Wanted::Pattern(words)) => Filter::pattern(words),
         _ => Filter::default(),
     };
     let lines = log.visible(usize::from(height));
@@ -101,7 +104,7 @@ fn skip_columns(words: &str, columns: usize) -> &str {
 }
 
 fn ink_of(log: &LogSheet, offset: u64, words: &str, filter: &Filter) -> Ink {
-    if filter.is_on() && filter.takes(words) {
+    if filter.is_on() && filter.takes("", || words.to_owned(), |_| None) {
         return Ink::Found;
     }
     if log.errors.lines.binary_search(&offset).is_ok() {
@@ -136,10 +139,11 @@ fn status(pen: &mut Pen<'_>, app: &App, log: &LogSheet, seen_to: u64) {
     let phase = log.phase().map_or_else(String::new, |phase| {
         format!("  {}", phase.trim_start_matches("==>").trim())
     });
-    let state = match (log.over, log.follow) {
-        (true, _) => "complete",
-        (false, true) => "following",
-        (false, false) => "G follows",
+    let state = match (log.over, app.is_away(), log.follow) {
+        (true, ..) => "complete",
+        (false, true, _) => "the host is away",
+        (false, false, true) => "following",
+        (false, false, false) => "G follows",
     };
     let size = text::bytes(log.known_end());
     let percent = match log.known_end() {

@@ -11,6 +11,7 @@ use super::pen::Pen;
 use super::table::{Column, Look, Row};
 use super::theme::{Ink, Theme};
 
+pub mod builder;
 pub mod builders;
 pub mod events;
 pub mod farm;
@@ -63,6 +64,26 @@ pub fn columns(page: &Page) -> &'static [Column] {
     }
 }
 
+/// What rows of a page can be told apart by in a filter: the keys of `/-l key=value`.
+pub fn labels(page: &Page) -> &'static [&'static str] {
+    match page {
+        Page::Queue => queue::LABELS,
+        Page::Builders => builders::LABELS,
+        Page::Recipes => recipes::LABELS,
+        Page::Repository => repository::CHANNEL_LABELS,
+        Page::Channel(_) => repository::VERSION_LABELS,
+        Page::Packages(_) => repository::PACKAGE_LABELS,
+        Page::Events => events::LABELS,
+        Page::Peers => peers::LABELS,
+        _ => &[],
+    }
+}
+
+/// A label that is there or not.
+pub fn yes_no(is: bool) -> Option<String> {
+    Some(if is { "yes" } else { "no" }.to_owned())
+}
+
 /// The rows of a page, in order.
 pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
     match &sheet.page {
@@ -83,14 +104,15 @@ pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
 /// The text of a page.
 pub fn doc(app: &App, sheet: &Sheet, width: u16) -> Doc {
     let mut doc = Doc::new(width);
-    if let Some(fault) = &sheet.fault {
-        doc.words(Ink::Warn, fault.to_string());
+    if let Some(words) = app.missing(sheet) {
+        doc.words(Ink::Warn, words);
+        doc.gap();
     }
     match &sheet.page {
         Page::Job(id) => job::doc(app, sheet, *id, &mut doc),
         Page::Why(_) => texts::why(app, sheet, &mut doc),
         Page::Recipe(_) => recipes::doc(app, sheet, &mut doc),
-        Page::Builder(name) => builders::doc(app, sheet, name, &mut doc),
+        Page::Builder(name) => builder::doc(app, sheet, name, &mut doc),
         Page::Version(version, channel) => {
             repository::version_doc(sheet, version, channel, &mut doc);
         }
@@ -117,7 +139,9 @@ pub fn draw(pen: &mut Pen<'_>, app: &App) {
         Shape::Board => farm::draw(pen, app),
         Shape::Log => log::draw(pen, app),
         Shape::Text => {
-            let at = (!sheet.spot.untouched).then_some(sheet.spot.at);
+            // In a list of commands one is meant from the start.
+            let listed = sheet.page == Page::History;
+            let at = (listed || !sheet.spot.untouched).then_some(sheet.spot.at);
             doc::draw(pen, &sheet.doc, sheet.spot.offset, at);
             let lines = sheet.doc.lines.len();
             more(pen, sheet.spot.offset, lines, usize::from(pen.height()));
@@ -155,7 +179,7 @@ fn table(pen: &mut Pen<'_>, app: &App, sheet: &Sheet) {
     });
     if sheet.lines.is_empty() {
         let words = empty(app, sheet);
-        let ink = if sheet.fault.is_some() {
+        let ink = if app.missing(sheet).is_some() {
             Ink::Warn
         } else {
             Ink::Faint
@@ -212,14 +236,21 @@ pub fn cut_words(app: &App) -> Option<String> {
 /// Why there are no rows.
 fn empty(app: &App, sheet: &Sheet) -> String {
     let data = app.shown();
-    if let Some(fault) = &sheet.fault {
-        return fault.to_string();
+    if let Some(words) = app.missing(sheet) {
+        return words;
     }
     if sheet.filter.is_on() {
-        return format!(
-            "nothing matches /{}; Esc clears the filter",
-            sheet.filter.typed()
-        );
+        let labels = labels(&sheet.page);
+        return match sheet.filter.unknown(labels) {
+            Some(label) => format!(
+                "no label {label} on this page; there are: {}. Esc clears the filter",
+                labels.join(" ")
+            ),
+            None => format!(
+                "nothing matches /{}; Esc clears the filter",
+                sheet.filter.typed()
+            ),
+        };
     }
     let waiting = match &sheet.page {
         Page::Queue => !data.whole,
@@ -229,7 +260,7 @@ fn empty(app: &App, sheet: &Sheet) -> String {
         _ => sheet.content.is_none(),
     };
     if waiting {
-        return "asking the host ...".into();
+        return app.asking_words();
     }
     match &sheet.page {
         Page::Queue if app.then().is_some() => "there were no jobs yet".into(),
@@ -254,12 +285,14 @@ fn empty(app: &App, sheet: &Sheet) -> String {
 
 /// Moves in a text: the screen moves, and a person stands on the links in between.
 pub fn read_on(sheet: &mut Sheet, by: isize, height: usize) {
+    // In a list of commands one stands on the first from the start.
+    let listed = sheet.page == Page::History;
     let lines = &sheet.doc.lines;
     let last = lines.len().saturating_sub(height);
     let spot = &mut sheet.spot;
-    let is_link = |at: usize| lines.get(at).is_some_and(|line| line.link.is_some());
+    let is_link = |at: usize| lines.get(at).is_some_and(|line| line.is_place());
     let end = (spot.offset + height).min(lines.len());
-    let next = if spot.untouched && by == 1 {
+    let next = if spot.untouched && by == 1 && !listed {
         (spot.offset..end).find(|at| is_link(*at))
     } else {
         match by {

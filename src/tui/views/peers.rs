@@ -70,6 +70,27 @@ fn rank(sort: usize, peer: &PeerView) -> Rank {
     }
 }
 
+/// What peers and invitations can be told apart by in a filter.
+pub const LABELS: &[&str] = &["role", "may", "state", "link"];
+
+fn label(peer: &PeerView, key: &str) -> Option<String> {
+    Some(match key {
+        "role" => peer.role.clone(),
+        "may" => may(peer).to_owned(),
+        "state" => peer.state.clone(),
+        "link" => if peer.link.up { "up" } else { "down" }.to_owned(),
+        _ => return None,
+    })
+}
+
+fn ticket_label(ticket: &TicketView, key: &str) -> Option<String> {
+    match key {
+        "role" => Some(ticket.role.clone()),
+        "state" => Some(ticket.state.clone()),
+        _ => None,
+    }
+}
+
 /// The rows: requests, peers, those that were shut out, invitations.
 pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
     let data = app.shown();
@@ -86,9 +107,12 @@ pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
             .zip(0_u64..)
             .filter(|(peer, _)| group(peer) == at)
             .filter(|(peer, _)| {
-                let (name, role, words) = (&peer.name, &peer.role, &peer.words);
-                let all = format!("{name} {role} {} {} {words}", may(peer), peer.state);
-                sheet.filter.takes(&all)
+                let name = peer.name.as_str();
+                let all = || {
+                    let (role, words) = (&peer.role, &peer.words);
+                    format!("{name} {role} {} {} {words}", may(peer), peer.state)
+                };
+                sheet.filter.takes(name, all, |key| label(peer, key))
             })
             .map(|(peer, key)| (rank(sheet.sort, peer), key))
             .collect();
@@ -103,8 +127,10 @@ pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
         .zip(0_u64..)
         .filter(|(ticket, _)| {
             let name = ticket.name.as_ref().map_or("", |name| name.as_str());
-            let all = format!("{name} {} {} {}", ticket.role, ticket.state, ticket.id);
-            sheet.filter.takes(&all)
+            let all = || format!("{name} {} {} {}", ticket.role, ticket.state, ticket.id);
+            sheet
+                .filter
+                .takes(name, all, |key| ticket_label(ticket, key))
         })
         .map(|(_, key)| key)
         .collect();
@@ -259,7 +285,7 @@ pub fn doc(app: &App, name: &str, doc: &mut Doc) {
     let Some(peer) = found else {
         let words = match data.peers_known {
             true => format!("nobody of the name {name} is known any more"),
-            false => "asking the host ...".to_owned(),
+            false => app.asking_words(),
         };
         doc.words(Ink::Faint, words);
         return;

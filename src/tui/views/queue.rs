@@ -2,7 +2,6 @@
 //! the screen are.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use super::{Rank, bar, sorted};
@@ -49,14 +48,23 @@ fn builder(job: &JobView) -> &str {
         .map_or("", |attempt| attempt.builder.as_str())
 }
 
-fn matches(sheet: &Sheet, job: &JobView, words: &mut String) -> bool {
-    if !sheet.filter.is_on() {
-        return true;
-    }
-    words.clear();
-    // Writing to a String cannot fail.
-    let _ = write!(
-        words,
+/// What jobs can be told apart by in a filter.
+pub const LABELS: &[&str] = &["state", "recipe", "project", "profile", "builder", "held"];
+
+fn label(job: &JobView, key: &str) -> Option<String> {
+    Some(match key {
+        "state" => job.state.as_str().to_owned(),
+        "recipe" => job.recipe.to_string(),
+        "project" => job.project.to_string(),
+        "profile" => job.profile.to_string(),
+        "builder" => builder(job).to_owned(),
+        "held" => return super::yes_no(job.hold.is_some()),
+        _ => return None,
+    })
+}
+
+fn words_of(job: &JobView) -> String {
+    let mut words = format!(
         "{} {} {} {} {} {} {}",
         job.recipe,
         job.version,
@@ -70,7 +78,14 @@ fn matches(sheet: &Sheet, job: &JobView, words: &mut String) -> bool {
         words.push(' ');
         words.push_str(&wait.text);
     }
-    sheet.filter.takes(words)
+    words
+}
+
+fn matches(sheet: &Sheet, job: &JobView) -> bool {
+    let name = job.recipe.as_str();
+    sheet
+        .filter
+        .takes(name, || words_of(job), |key| label(job, key))
 }
 
 fn rank(app: &App, sort: usize, job: &JobView) -> Rank {
@@ -164,11 +179,8 @@ fn batch(job: &JobView) -> String {
 
 /// The rows, with headings between groups.
 pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
-    let mut haystack = String::new();
     let shown = app.shown().jobs();
-    let picked: Vec<&Arc<JobView>> = shown
-        .filter(|job| matches(sheet, job, &mut haystack))
-        .collect();
+    let picked: Vec<&Arc<JobView>> = shown.filter(|job| matches(sheet, job)).collect();
     let ranked = |jobs: &[&Arc<JobView>]| -> Vec<Line> {
         let rows = jobs
             .iter()
@@ -178,53 +190,53 @@ pub fn lines(app: &App, sheet: &Sheet) -> Vec<Line> {
     };
     match sheet.grouping {
         Grouping::None => ranked(&picked),
-        Grouping::State => {
-            let mut groups: BTreeMap<i64, (JobState, Vec<&Arc<JobView>>)> = BTreeMap::new();
-            for job in picked {
-                let group = groups
-                    .entry(order(job.state))
-                    .or_insert_with(|| (job.state, Vec::new()));
-                group.1.push(job);
-            }
-            let mut lines = Vec::new();
-            for (state, jobs) in groups.into_values() {
-                lines.push(Line::Heading(format!("{} {}", state.as_str(), jobs.len())));
-                lines.extend(ranked(&jobs));
-            }
-            lines
-        }
-        Grouping::Batch => {
-            let mut groups: BTreeMap<String, (JobId, Vec<&Arc<JobView>>)> = BTreeMap::new();
-            for job in picked {
-                let group = groups
-                    .entry(batch(job))
-                    .or_insert_with(|| (job.id, Vec::new()));
-                group.0 = group.0.max(job.id);
-                group.1.push(job);
-            }
-            let mut groups: Vec<_> = groups.into_iter().collect();
-            groups.sort_by_key(|(_, (newest, _))| std::cmp::Reverse(*newest));
-            let mut lines = Vec::new();
-            for (name, (_, jobs)) in groups {
-                let done = jobs.iter().filter(|job| job.state == JobState::Published);
-                let failed = jobs
-                    .iter()
-                    .filter(|job| job.state == JobState::Failed)
-                    .count();
-                let failed = match failed {
-                    0 => String::new(),
-                    failed => format!(", {failed} failed"),
-                };
-                let done = done.count();
-                lines.push(Line::Heading(format!(
-                    "{name} {done}/{} published{failed}",
-                    jobs.len()
-                )));
-                lines.extend(ranked(&jobs));
-            }
-            lines
-        }
+        Grouping::State => by_state(picked, ranked),
+        Grouping::Batch => by_batch(picked, ranked),
     }
+}
+
+fn by_state(jobs: Vec<&Arc<JobView>>, ranked: impl Fn(&[&Arc<JobView>]) -> Vec<Line>) -> Vec<Line> {
+    let mut groups: BTreeMap<i64, (JobState, Vec<&Arc<JobView>>)> = BTreeMap::new();
+    for job in jobs {
+        let group = groups
+            .entry(order(job.state))
+            .or_insert_with(|| (job.state, Vec::new()));
+        group.1.push(job);
+    }
+    let mut lines = Vec::new();
+    for (state, jobs) in groups.into_values() {
+        lines.push(Line::Heading(format!("{} {}", state.as_str(), jobs.len())));
+        lines.extend(ranked(&jobs));
+    }
+    lines
+}
+
+/// The newest batch first.
+fn by_batch(jobs: Vec<&Arc<JobView>>, ranked: impl Fn(&[&Arc<JobView>]) -> Vec<Line>) -> Vec<Line> {
+    let mut groups: BTreeMap<String, (JobId, Vec<&Arc<JobView>>)> = BTreeMap::new();
+    for job in jobs {
+        let group = groups
+            .entry(batch(job))
+            .or_insert_with(|| (job.id, Vec::new()));
+        group.0 = group.0.max(job.id);
+        group.1.push(job);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (newest, _))| std::cmp::Reverse(*newest));
+    let mut lines = Vec::new();
+    for (name, (_, jobs)) in groups {
+        let count = |state| jobs.iter().filter(|job| job.state == state).count();
+        let failed = match count(JobState::Failed) {
+            0 => String::new(),
+            failed => format!(", {failed} failed"),
+        };
+        let (done, all) = (count(JobState::Published), jobs.len());
+        lines.push(Line::Heading(format!(
+            "{name} {done}/{all} published{failed}"
+        )));
+        lines.extend(ranked(&jobs));
+    }
+    lines
 }
 
 /// One row.

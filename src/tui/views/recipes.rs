@@ -71,13 +71,28 @@ fn words_of(recipe: &RecipeView) -> String {
     }
 }
 
+/// What recipes can be told apart by in a filter.
+pub const LABELS: &[&str] = &["state", "project", "licence", "faulty", "held", "published"];
+
+fn label(recipe: &RecipeView, key: &str) -> Option<String> {
+    match key {
+        "state" => Some(recipe.state.map_or("", |state| state.as_str()).to_owned()),
+        "project" => Some(recipe.project.to_string()),
+        "licence" => Some(recipe.licenses.join(",")),
+        "faulty" => super::yes_no(recipe.fault.is_some()),
+        "held" => super::yes_no(recipe.hold.is_some()),
+        "published" => super::yes_no(recipe.published.is_some()),
+        _ => None,
+    }
+}
+
 /// The rows.
 pub fn lines(sheet: &Sheet) -> Vec<Line> {
     let taken = |recipe: &RecipeView| {
-        !sheet.filter.is_on() || {
+        let words = || {
             let state = recipe.state.map_or("", |state| state.as_str());
             let fault = if recipe.fault.is_some() { "faulty" } else { "" };
-            let words = format!(
+            format!(
                 "{} {} {} {} {state} {fault} {} {}",
                 recipe.name,
                 version(recipe),
@@ -85,9 +100,10 @@ pub fn lines(sheet: &Sheet) -> Vec<Line> {
                 recipe.project,
                 recipe.licenses.join(" "),
                 held(recipe)
-            );
-            sheet.filter.takes(&words)
-        }
+            )
+        };
+        let name = recipe.name.as_str();
+        sheet.filter.takes(name, words, |key| label(recipe, key))
     };
     let ranked = rows(sheet)
         .iter()
@@ -151,7 +167,7 @@ pub fn doc(app: &App, sheet: &Sheet, doc: &mut Doc) {
         proof,
     }) = &sheet.content
     else {
-        if sheet.fault.is_none() {
+        if app.waits(sheet) {
             doc.words(Ink::Faint, "asking the host ...");
         }
         return;
@@ -258,6 +274,14 @@ fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
         doc.gap();
         doc.words(Ink::Plain, detail.description.trim());
     }
+    upstreams(detail, doc);
+    needs(detail, doc);
+    packages(detail, doc);
+    limits(&detail.time_limit, &detail.silence_limit, doc);
+    jobs(app, detail, doc);
+}
+
+fn upstreams(detail: &RecipeDetail, doc: &mut Doc) {
     if !detail.upstreams.is_empty() {
         doc.title("Made from");
     }
@@ -278,6 +302,10 @@ fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
             None,
         );
     }
+}
+
+/// What it needs to build, and who provides it.
+fn needs(detail: &RecipeDetail, doc: &mut Doc) {
     if !detail.needs.is_empty() {
         doc.title(format!("Needs to build {}", detail.needs.len()));
     }
@@ -302,6 +330,10 @@ fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
             link,
         );
     }
+}
+
+/// What comes out of it.
+fn packages(detail: &RecipeDetail, doc: &mut Doc) {
     if !detail.packages.is_empty() {
         doc.title("Makes");
     }
@@ -323,7 +355,9 @@ fn details(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
             }
         }
     }
-    limits(&detail.time_limit, &detail.silence_limit, doc);
+}
+
+fn jobs(app: &App, detail: &RecipeDetail, doc: &mut Doc) {
     if !detail.jobs.is_empty() {
         doc.title("Last jobs");
     }

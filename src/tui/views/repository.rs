@@ -134,6 +134,19 @@ fn streams(channel: &ChannelView) -> String {
     all.join(" ")
 }
 
+/// What channels can be told apart by in a filter.
+pub const CHANNEL_LABELS: &[&str] = &["stream", "tag"];
+
+fn channel_label(channel: &ChannelView, key: &str) -> Option<String> {
+    let names = match key {
+        "stream" => &channel.streams,
+        "tag" => &channel.tags,
+        _ => return None,
+    };
+    let names: Vec<&str> = names.keys().map(String::as_str).collect();
+    Some(names.join(","))
+}
+
 /// Rows of channels.
 pub fn channels(app: &App, sheet: &Sheet) -> Vec<Line> {
     let Some(Reply::Channels(channels)) = &sheet.content else {
@@ -142,7 +155,13 @@ pub fn channels(app: &App, sheet: &Sheet) -> Vec<Line> {
     let rows = channels
         .iter()
         .zip(0_u64..)
-        .filter(|(channel, _)| sheet.filter.takes(channel.name.as_str()))
+        .filter(|(channel, _)| {
+            let name = channel.name.as_str();
+            let words = || format!("{name} {}", streams(channel));
+            sheet
+                .filter
+                .takes(name, words, |key| channel_label(channel, key))
+        })
         .map(|(channel, at)| {
             let number = |value: u64| Rank::Number(i64::try_from(value).unwrap_or(i64::MAX));
             let rank = match sheet.sort {
@@ -198,6 +217,19 @@ pub fn version(sheet: &Sheet, key: u64) -> Option<&ChannelVersionView> {
     held(sheet).0.iter().find(|version| version.id.0 == key)
 }
 
+/// What versions can be told apart by in a filter.
+pub const VERSION_LABELS: &[&str] = &["stream", "tag", "served", "changed"];
+
+fn version_label(version: &ChannelVersionView, key: &str) -> Option<String> {
+    match key {
+        "stream" => Some(version.streams.join(",")),
+        "tag" => Some(version.tags.join(",")),
+        "served" => super::yes_no(version.served),
+        "changed" => Some(version.changed.join(",")),
+        _ => None,
+    }
+}
+
 /// Rows of versions, by their numbers.
 pub fn versions(app: &App, sheet: &Sheet, channel: &str) -> Vec<Line> {
     let number = |value: u64| Rank::Number(i64::try_from(value).unwrap_or(i64::MAX));
@@ -205,15 +237,13 @@ pub fn versions(app: &App, sheet: &Sheet, channel: &str) -> Vec<Line> {
         .0
         .iter()
         .filter(|version| {
-            !sheet.filter.is_on() || {
-                let words = format!(
-                    "{} {} {}",
-                    version.id,
-                    version.cause,
-                    version.changed.join(" ")
-                );
-                sheet.filter.takes(&words)
-            }
+            let changed = || version.changed.join(" ");
+            let words = || format!("{} {} {}", version.id, version.cause, changed());
+            // What a version is called by is what was published with it.
+            let name = &version.cause;
+            sheet
+                .filter
+                .takes(name, words, |key| version_label(version, key))
         })
         .map(|version| {
             let rank = match sheet.sort {
@@ -349,6 +379,17 @@ pub fn package(sheet: &Sheet, key: u64) -> Option<&PackageView> {
     held(sheet).1.get(usize::try_from(key).ok()?)
 }
 
+/// What packages can be told apart by in a filter.
+pub const PACKAGE_LABELS: &[&str] = &["recipe", "arch"];
+
+fn package_label(package: &PackageView, key: &str) -> Option<String> {
+    match key {
+        "recipe" => Some(package.source.to_string()),
+        "arch" => Some(package.arch.to_string()),
+        _ => None,
+    }
+}
+
 /// Rows of packages.
 pub fn packages(sheet: &Sheet) -> Vec<Line> {
     let rows = held(sheet)
@@ -356,13 +397,14 @@ pub fn packages(sheet: &Sheet) -> Vec<Line> {
         .iter()
         .zip(0_u64..)
         .filter(|(package, _)| {
-            !sheet.filter.is_on() || {
-                let words = format!(
-                    "{} {} {} {}",
-                    package.name, package.version, package.source, package.summary
-                );
-                sheet.filter.takes(&words)
-            }
+            let words = || {
+                let (name, source) = (&package.name, &package.source);
+                format!("{name} {} {source} {}", package.version, package.summary)
+            };
+            let name = package.name.as_str();
+            sheet
+                .filter
+                .takes(name, words, |key| package_label(package, key))
         })
         .map(|(package, at)| {
             let rank = match sheet.sort {

@@ -2,8 +2,9 @@
 
 use super::queue::predicted;
 use super::recipes::limits;
+use crate::admin::view::WhyView;
 use crate::cli::show;
-use crate::tui::app::App;
+use crate::tui::app::{App, Outcome};
 use crate::tui::ask::{Reply, quoted};
 use crate::tui::doc::Doc;
 use crate::tui::page::{Page, Sheet};
@@ -12,7 +13,7 @@ use crate::tui::theme::Ink;
 /// Why something is as it is: all reasons.
 pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
     let Some(Reply::Why(why)) = &sheet.content else {
-        if sheet.fault.is_none() {
+        if app.waits(sheet) {
             doc.words(Ink::Faint, "asking the host ...");
         }
         return;
@@ -41,6 +42,18 @@ pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
         let words = "What is not in the log of events is not known: which builders would have taken it, and when.";
         doc.words(Ink::Faint, words);
     }
+    reasons(why, doc);
+    if let Some(cheapest) = &why.cheapest {
+        doc.title("The smallest change that would start it");
+        doc.words(Ink::Plain, cheapest);
+    }
+    times(why, doc);
+    builders(why, doc);
+    limits(&why.time_limit, &why.silence_limit, doc);
+}
+
+/// Why it is as it is, whose move it is, and what can be done.
+fn reasons(why: &WhyView, doc: &mut Doc) {
     if !why.reasons.is_empty() {
         doc.title("Reasons, the one that would lift first before the others");
     }
@@ -63,10 +76,10 @@ pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
             );
         }
     }
-    if let Some(cheapest) = &why.cheapest {
-        doc.title("The smallest change that would start it");
-        doc.words(Ink::Plain, cheapest);
-    }
+}
+
+/// When it starts and ends, as predicted.
+fn times(why: &WhyView, doc: &mut Doc) {
     let times = [
         ("starts", why.start_p50_s, why.start_p90_s),
         ("ends", why.end_p50_s, why.end_p90_s),
@@ -82,6 +95,10 @@ pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
             doc.words(Ink::Faint, note);
         }
     }
+}
+
+/// Which builders would take it, and what keeps the others.
+fn builders(why: &WhyView, doc: &mut Doc) {
     if !why.builders.is_empty() {
         doc.title("Builders");
     }
@@ -107,7 +124,6 @@ pub fn why(app: &App, sheet: &Sheet, doc: &mut Doc) {
             );
         }
     }
-    limits(&why.time_limit, &why.silence_limit, doc);
 }
 
 /// What a command printed.
@@ -141,17 +157,22 @@ pub fn history(app: &App, doc: &mut Doc) {
     }
     for used in app.used.iter().rev() {
         let (ink, outcome) = match &used.outcome {
-            None => (Ink::Busy, "under way"),
-            Some(Ok(words)) => (Ink::Good, words.as_str()),
-            Some(Err(words)) => (Ink::Bad, words.as_str()),
+            None => (Ink::Busy, "under way".to_owned()),
+            Some(Outcome::Done(words)) => (Ink::Good, words.clone()),
+            Some(Outcome::Failed(words)) => (Ink::Bad, words.clone()),
+            Some(Outcome::Unknown(words)) => (
+                Ink::Warn,
+                format!(
+                    "it is not known whether this was done: {words}; `{}` tells when the host is back",
+                    used.found_out_by
+                ),
+            ),
         };
-        doc.line(
-            vec![
-                (Ink::Faint, format!("{}  ", show::moment(used.at))),
-                (Ink::Strong, used.command.clone()),
-            ],
-            None,
-        );
-        doc.item(&[(Ink::Plain, "                     ")], ink, outcome, None);
+        let from = doc.lines.len();
+        let when = format!("{}  ", show::moment(used.at));
+        doc.item(&[(Ink::Faint, &when)], Ink::Strong, &used.command, None);
+        doc.offer(from, &used.command);
+        let indent = " ".repeat(when.len());
+        doc.item(&[(Ink::Plain, &indent)], ink, outcome, None);
     }
 }
