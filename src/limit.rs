@@ -136,8 +136,8 @@ pub const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 pub const UNPACKED_ENTRIES_MAX: u64 = 4_000_000;
 /// Memory that reading an archive may take; xz at its highest setting needs 65 MiB.
 pub const UNPACK_MEMORY_KIB_MAX: u32 = 2 * 1024 * 1024;
-/// A question from one actor to another.
-pub const ASK_MS: u64 = 10_000;
+/// A question from one actor to another: longer than a disk stands still that is only slow, and well within a call.
+pub const ASK_MS: u64 = 30_000;
 /// Making a build root; measured 6 to 50 ms, some seconds on a machine that swaps.
 pub const SANDBOX_START_MS: u64 = 30_000;
 /// What an earlier process left is killed, and waited for so long: a disk that stands still keeps processes from ending.

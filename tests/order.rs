@@ -113,6 +113,7 @@ fn why_says_whose_move_it_is_and_a_hold_ends_when_its_owner_said() {
         jobs.as_array()
             .is_some_and(|jobs| jobs.len() == 2 && jobs.iter().all(|job| job["state"] == "waiting"))
     });
+    farm.until(&["builder", "list"], |all| all[0]["verdict"] == "fit");
     let hold = &[
         "job",
         "hold",
@@ -120,7 +121,7 @@ fn why_says_whose_move_it_is_and_a_hold_ends_when_its_owner_said() {
         "--reason",
         "lunch",
         "--expires",
-        "3s",
+        "30s",
     ];
     farm.ok(hold);
     let why = farm.json(&["why", "stuck"]);
@@ -142,7 +143,7 @@ fn why_says_whose_move_it_is_and_a_hold_ends_when_its_owner_said() {
         "{why:#}"
     );
     assert!(
-        why["reasons"][0]["lifts_in_s"].as_f64().unwrap() <= 3.0,
+        why["reasons"][0]["lifts_in_s"].as_f64().unwrap() <= 30.0,
         "{why:#}"
     );
     assert!(why["start_p50_s"].is_null(), "{why:#}");
@@ -158,7 +159,7 @@ fn what_a_recipe_asks_of_its_builder_counts() {
     add(&mut repo, "modest", "");
     add(&mut repo, "huge", "");
     add(&mut repo, "odd", "");
-    add(&mut repo, "late", "build       : |\n    sleep 60\n");
+    add(&mut repo, "late", "build       : |\n    sleep 6000\n");
     repo.write("m/modest/constraints.yaml", "memory: 64MiB\ndisk: 10MiB\n");
     repo.write("h/huge/constraints.yaml", "memory: 900TiB\n");
     repo.write("o/odd/constraints.yaml", "disk: 1GiB\nmemory: much\n");

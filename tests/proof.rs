@@ -111,7 +111,7 @@ fn a_recipe_that_varies_is_marked_with_its_cause_and_nobody_is_blamed() {
 #[test]
 fn idle_builders_compare_by_themselves_and_give_way_to_real_work() {
     let mut repo = Repo::new();
-    let slow = "build       : |\n    for i in $(seq 12); do echo $i; sleep 1; done\n";
+    let slow = "build       : |\n    for i in $(seq 20); do echo $i; sleep 1; done\n";
     add(&mut repo, "slow", honest("slow", slow));
     let farm = Farm::with(crate::common::farm::Setup {
         arguments: vec!["--slots".into(), "1".into()],
@@ -134,20 +134,28 @@ fn idle_builders_compare_by_themselves_and_give_way_to_real_work() {
     farm.published("real");
     // The slot was left at once: the job was not refused, and did not wait for the comparison.
     let events = farm.json(&["call", "io.massif.Host.Audit", r#"{"limit": 1000}"#]);
-    let at = |kind: &str| -> i64 {
-        let all = events["events"].as_array().unwrap().iter();
-        let mut found = all.filter(|event| event["kind"] == kind && event["job"] == 2);
-        let at = found
+    let all = events["events"].as_array().unwrap();
+    let of_job = |kind: &str| -> &Value {
+        let mut found = all
+            .iter()
+            .filter(|event| event["kind"] == kind && event["job"] == 2);
+        found
             .next_back()
-            .unwrap_or_else(|| panic!("no {kind}: {events:#}"));
-        let stamp: massif::id::Stamp = at["at"].as_str().unwrap().parse().unwrap();
-        stamp.0
+            .unwrap_or_else(|| panic!("no {kind}: {events:#}"))
     };
     let job = farm.json(&["job", "show", "real"]);
     assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{job:#}");
-    let gave_way = at("accepted") - at("assigned");
-    println!("assigned to accepted: {gave_way} ms");
-    assert!(gave_way < 10_000, "{gave_way} ms");
+    let at = |event: &Value| -> i64 {
+        let stamp: massif::id::Stamp = event["at"].as_str().unwrap().parse().unwrap();
+        stamp.0
+    };
+    let (assigned, accepted) = (of_job("assigned"), of_job("accepted"));
+    println!("assigned to accepted: {} ms", at(accepted) - at(assigned));
+    let compared = all.iter().find(|event| event["kind"] == "compared");
+    assert!(
+        compared.is_none_or(|event| event["seq"].as_u64() > accepted["seq"].as_u64()),
+        "{events:#}"
+    );
     // What gave way is done later, and the other one too.
     let list = farm.until(&["compare", "list"], |list| {
         let all = list["comparisons"].as_array().unwrap();
@@ -177,18 +185,18 @@ fn packed_in(dir: &Path, words: &str) -> (String, Vec<u8>) {
         text.contains(words)
     };
     for shard in std::fs::read_dir(dir.join("blobs")).unwrap().flatten() {
-        for blob in std::fs::read_dir(shard.path())
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+        let head = shard.file_name().into_string().unwrap();
+        // Beside the blobs lies what is on its way to be one, under a name that is gone a moment later.
+        if head.len() != 2 {
+            continue;
+        }
+        for blob in std::fs::read_dir(shard.path()).unwrap().flatten() {
             let mut bytes = Vec::new();
             let mut file = std::fs::File::open(blob.path()).unwrap();
             file.read_to_end(&mut bytes).unwrap();
             if bytes.starts_with(b"stone.yaml\0") && has(&bytes) {
-                let shard = shard.file_name().into_string().unwrap();
                 let rest = blob.file_name().into_string().unwrap();
-                return (format!("{shard}/{rest}"), bytes);
+                return (format!("{head}/{rest}"), bytes);
             }
         }
     }
@@ -407,7 +415,7 @@ fn a_builder_for_tests_rises_by_matches_and_a_persons_word() {
 #[test]
 fn a_rebuild_that_fails_proves_nothing_and_one_that_is_killed_is_begun_anew() {
     let mut repo = Repo::new();
-    let slow = "build       : |\n    for i in $(seq 4); do echo $i; sleep 1; done\n";
+    let slow = "build       : |\n    for i in $(seq 10); do echo $i; sleep 1; done\n";
     add(&mut repo, "alpha", honest("alpha", slow));
     let mut farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
@@ -505,7 +513,7 @@ fn the_four_upstreams_are_the_same_bytes_on_a_second_host_a_day_later() {
     };
     let _east = builder("east", "1", 0);
     crest.ok(&["project", "add", "test", &repo.url()]);
-    let deadline = Instant::now() + Duration::from_secs(1_200);
+    let deadline = Instant::now() + Duration::from_secs(7_200);
     let over = |jobs: &Value| {
         let all = jobs.as_array().unwrap();
         let ended = ["published", "failed"];
@@ -556,6 +564,6 @@ fn the_four_upstreams_are_the_same_bytes_on_a_second_host_a_day_later() {
         let [first, later] = times[..] else {
             panic!("{made:#}");
         };
-        assert!((DAY_S..DAY_S + 3_600).contains(&(later - first)), "{text}");
+        assert!((DAY_S..2 * DAY_S).contains(&(later - first)), "{text}");
     }
 }

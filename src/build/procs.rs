@@ -224,11 +224,11 @@ mod tests {
     #[test]
     fn children_and_their_children_are_found() {
         let mut child = std::process::Command::new("sh")
-            .args(["-c", "sleep 20 & sleep 20; wait"])
+            .args(["-c", "sleep 2000 & sleep 2000; wait"])
             .spawn()
             .unwrap();
         let own = i32::try_from(child.id()).unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(300);
         let found = loop {
             let found = tree(own);
             if found
@@ -240,11 +240,12 @@ mod tests {
                 break found;
             }
             assert!(std::time::Instant::now() < deadline, "{found:?}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
         };
         assert!(
             evidence(&found, 10)
                 .iter()
-                .any(|line| line.contains("sleep 20"))
+                .any(|line| line.contains("sleep 2000"))
         );
         for process in found.iter().rev() {
             let pid = rustix::process::Pid::from_raw(process.pid).unwrap();

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Host;
 use super::serving::runtime;
@@ -130,9 +131,12 @@ async fn run(mut options: HostOptions) -> Result<()> {
         Ok(packages) => {
             finish(&host, &options, &packages, began.elapsed());
             if std::io::stdout().is_terminal() {
+                // Heard from before it is said. Without a handler Ctrl-C would end the process at once, which loses nothing.
+                let interrupted = signal(SignalKind::interrupt());
                 println!("\nIt goes on serving until Ctrl-C.");
-                // Without a signal handler Ctrl-C would end the process at once, which loses nothing either.
-                tokio::signal::ctrl_c().await.ok();
+                if let Ok(mut interrupted) = interrupted {
+                    interrupted.recv().await;
+                }
             }
             Ok(())
         }

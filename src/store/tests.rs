@@ -369,12 +369,15 @@ fn a_hole_in_the_journal_is_told_and_not_skipped() {
     let copy = tempfile::tempdir().unwrap();
     let store = open(dir.path()).unwrap();
     store.commit(pair(1)).unwrap();
-    store.frozen(|_| Ok(())).unwrap();
-    (2..6).for_each(|number| store.commit(pair(number)).unwrap());
-    // As a kill leaves it: the journal is ahead of sled.
     let holed = tempfile::tempdir().unwrap();
-    copy_dir(dir.path(), copy.path());
-    copy_dir(dir.path(), holed.path());
+    // As a kill leaves it: the journal is ahead of sled. Its keeper moves nothing meanwhile, however slow the disk is.
+    let frozen = store.frozen(|_| {
+        (2..6).for_each(|number| store.commit(pair(number)).unwrap());
+        copy_dir(dir.path(), copy.path());
+        copy_dir(dir.path(), holed.path());
+        Ok(())
+    });
+    frozen.unwrap();
     drop(store);
     assert_eq!(numbers(&open(copy.path()).unwrap()), [1, 2, 3, 4, 5]);
     let journal = holed.path().join("store/journal/0.journal");
@@ -545,7 +548,7 @@ fn child_that_fills_a_small_disk() {
     fs::remove_file(&hog).unwrap();
     let since = std::time::Instant::now();
     while let Err(fault) = store.commit(pair(100)) {
-        assert!(since.elapsed() < Duration::from_secs(10), "{fault}");
+        assert!(since.elapsed() < Duration::from_secs(300), "{fault}");
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(numbers(&store).len(), 101);
@@ -561,7 +564,7 @@ fn child_that_fills_a_small_disk() {
     while file.write_all(&[1; 4_096]).is_ok() {}
     let mut acknowledged = 101;
     let since = std::time::Instant::now();
-    while store.trouble().is_none() && since.elapsed() < Duration::from_secs(20) {
+    while store.trouble().is_none() && since.elapsed() < Duration::from_secs(300) {
         if store.commit(pair(acknowledged)).is_ok() {
             acknowledged += 1;
         }
@@ -571,7 +574,7 @@ fn child_that_fills_a_small_disk() {
     drop(file);
     fs::remove_file(&hog).unwrap();
     while let Err(fault) = store.commit(pair(acknowledged)) {
-        assert!(since.elapsed() < Duration::from_secs(40), "{fault}");
+        assert!(since.elapsed() < Duration::from_secs(600), "{fault}");
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(numbers(&store).len() as u64, acknowledged + 1);

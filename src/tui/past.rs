@@ -46,9 +46,22 @@ impl App {
             .filter(|_| self.sheet().page.tells_past())
     }
 
+    /// The last event that the host told of: its own page has it before the events themselves come.
+    fn last_known(&self) -> Option<Seq> {
+        let status = self.data.status.as_ref()?;
+        Some(status.seq.max(self.data.seq))
+    }
+
     /// Goes to the farm as it was after this event; to now, when there is no later one.
     pub fn go_to_past(&mut self, seq: Seq) {
-        if seq > self.data.seq {
+        let Some(last) = self.last_known() else {
+            self.say(
+                "the host has not answered yet: nothing is known of then",
+                Ink::Warn,
+            );
+            return;
+        };
+        if seq > last {
             self.go_to_now();
             return;
         }
@@ -70,7 +83,7 @@ impl App {
         let from = match (&self.past_asked, &self.past) {
             (Some(asked), _) => asked.seq,
             (None, Some(past)) => past.seq,
-            (None, None) => self.data.seq,
+            (None, None) => self.last_known().unwrap_or(self.data.seq),
         };
         self.go_to_past(Seq(from.0.saturating_add_signed(by)));
     }

@@ -1,55 +1,10 @@
-//! The PyPI `varlink` client against the fixed host, in a virtual environment of its own.
+//! The PyPI `varlink` client against the fixed host.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use super::fixed::Fixed;
-
-/// A Python that has the `varlink` package, made once below `target`; `None` when it cannot be had here.
-pub fn python() -> Option<PathBuf> {
-    static MADE: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
-    MADE.get_or_init(|| {
-        let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv");
-        let python = venv.join("bin/python3");
-        let has = |python: &Path| {
-            Command::new(python)
-                .args(["-c", "import varlink"])
-                .output()
-                .is_ok_and(|out| out.status.success())
-        };
-        if has(&python) {
-            return Some(python);
-        }
-        let venv_made = Command::new("python3")
-            .args(["-m", "venv"])
-            .arg(&venv)
-            .output()
-            .is_ok_and(|out| out.status.success());
-        let installed = venv_made
-            && Command::new(&python)
-                .args([
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--timeout",
-                    "20",
-                    "varlink",
-                ])
-                .output()
-                .is_ok_and(|out| out.status.success());
-        if installed && has(&python) {
-            return Some(python);
-        }
-        println!("skipped: no Python with the varlink package can be had here");
-        assert!(
-            std::env::var_os("CI").is_none_or(|value| value != "true"),
-            "CI needs python3 with venv and pip"
-        );
-        None
-    })
-    .clone()
-}
+use crate::common::python::python;
 
 fn varlink(python: &Path, arguments: &[&str]) -> (bool, String) {
     let out = Command::new(python)
@@ -70,7 +25,7 @@ fn somebody_elses_client_lists_describes_and_calls() {
     let Some(python) = python() else { return };
     let host = Fixed::start();
     let address = format!("unix:{}", host.socket().display());
-    let (_, text) = varlink(&python, &["info", &address]);
+    let (_, text) = varlink(python, &["info", &address]);
     for name in [
         "io.massif.Host",
         "io.massif.Summit",
@@ -79,19 +34,19 @@ fn somebody_elses_client_lists_describes_and_calls() {
         "org.varlink.service",
     ] {
         assert!(text.contains(name), "{text}");
-        let (fine, description) = varlink(&python, &["help", &format!("{address}/{name}")]);
+        let (fine, description) = varlink(python, &["help", &format!("{address}/{name}")]);
         assert!(
             fine && description.contains(&format!("interface {name}")),
             "{description}"
         );
     }
     let (fine, text) = varlink(
-        &python,
+        python,
         &["call", &format!("{address}/io.massif.Host.Status"), "{}"],
     );
     assert!(fine && text.contains("\"schema\": 1"), "{text}");
     let (_, text) = varlink(
-        &python,
+        python,
         &[
             "call",
             &format!("{address}/io.massif.Summit.JobShow"),
@@ -103,7 +58,7 @@ fn somebody_elses_client_lists_describes_and_calls() {
         "{text}"
     );
     let (fine, text) = varlink(
-        &python,
+        python,
         &[
             "call",
             "--more",

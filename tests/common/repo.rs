@@ -111,7 +111,10 @@ impl Repo {
         let id = self.git.write_object(&commit).unwrap().detach();
         let path = self.git.git_dir().join(branch);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, format!("{id}\n")).unwrap();
+        // As git does it: farms look at any moment, and a branch that is just being written is none.
+        let new = self.git.git_dir().join("branch-to-be");
+        std::fs::write(&new, format!("{id}\n")).unwrap();
+        std::fs::rename(new, path).unwrap();
         id.to_string().parse().unwrap()
     }
 

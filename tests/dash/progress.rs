@@ -49,7 +49,7 @@ fn long_work_says_so_in_a_pipe_and_on_a_terminal_and_the_answer_stays_clean() {
 #[test]
 fn who_waits_for_a_build_sees_what_runs_and_how_long_it_takes_still() {
     let mut repo = Repo::new();
-    let slow = "build       : |\n    sleep 3\n";
+    let slow = "build       : |\n    sleep 6\n";
     repo.write("s/slow/stone.yaml", script_recipe("slow", 1, slow));
     repo.commit("one");
     let farm = Farm::start();
@@ -120,7 +120,7 @@ fn who_tries_a_recipe_sees_its_log_and_below_it_how_long_it_takes_still() {
     let farm = Farm::start();
     let place = tempfile::tempdir().unwrap();
     let (mine, out) = (place.path().join("mine"), place.path().join("out"));
-    let slow = "build       : |\n    echo it began\n    sleep 4\n    echo it ends\n";
+    let slow = "build       : |\n    echo it began\n    sleep 8\n    echo it ends\n";
     local(&mine, "mine", slow);
     let (mine, out) = (mine.to_str().unwrap(), out.to_str().unwrap());
     let dir = farm.dir().to_str().unwrap();

@@ -8,9 +8,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 
 use massif::tui::terminal;
 
-use crate::common::farm::{Farm, MASSIF};
-
-const PATIENCE: Duration = Duration::from_secs(120);
+use crate::common::farm::{Farm, MASSIF, PATIENCE};
 
 /// A terminal with the program on it.
 pub struct Screen {
@@ -196,11 +194,14 @@ fn a_person_looks_acts_resizes_and_the_farm_dies_under_the_dashboard() {
         text.contains("needy") && text.contains("nobody-has-this")
     });
     screen.press("w");
+    // The row and the keys of the queue have these words too; its `1/1` is not there.
     screen.until("why", |text| {
-        text.contains("why ") && text.contains("pkgconfig(nobody-has-this)")
+        text.contains("why ")
+            && text.contains("pkgconfig(nobody-has-this)")
+            && !text.contains("1/1")
     });
+    // A letter that comes together with it would make it another key.
     screen.press("\x1b");
-    std::thread::sleep(Duration::from_millis(200));
     screen.until("the queue again", |text| text.contains("1/1"));
     screen.press("H");
     screen.until("a question for a reason", |text| text.contains("reason:"));
@@ -364,14 +365,19 @@ fn a_panic_gives_the_terminal_back() {
 fn a_shell_stops_it_and_brings_it_back() {
     let farm = Farm::start();
     let dir = farm.dir().to_str().unwrap();
-    let mut screen = Screen::run(80, 24, "bash", &["--norc", "--noprofile", "-i"]);
-    screen.press(&format!("PS1='ready> '; {MASSIF} dash --dir {dir}\r"));
+    let shell = ["PS1=ready> ", "bash", "--norc", "--noprofile", "-i"];
+    let mut screen = Screen::run(80, 24, "env", &shell);
+    // What is typed before a prompt is there is typed for whoever still has the terminal. No command has the prompt's words in
+    // it, so each prompt can be counted.
+    let prompts = |count: usize| move |text: &str| text.matches("ready>").count() == count;
+    screen.until("the shell", prompts(1));
+    screen.press(&format!("{MASSIF} dash --dir {dir}\r"));
     screen.until("live", |text| {
         text.contains("1 Farm") && text.contains("live")
     });
     screen.press("\x1a");
-    screen.until("the shell", |text| {
-        text.contains("Stopped") && text.contains("ready>")
+    screen.until("the shell again", |text| {
+        text.contains("Stopped") && prompts(2)(text)
     });
     screen.gave_back();
     screen.press("fg\r");
@@ -381,10 +387,8 @@ fn a_shell_stops_it_and_brings_it_back() {
     screen.press("2");
     screen.until("that it hears", |text| text.contains("no jobs yet"));
     screen.press("q");
-    // The prompt before `fg` is on the screen as soon as the terminal is given back; who types then types for the dashboard
-    // that is still ending, so the next prompt is waited for.
-    screen.until("the shell", |text| {
-        text.matches("ready>").count() == 2 && !text.contains("1 Farm")
+    screen.until("the shell after its end", |text| {
+        prompts(3)(text) && !text.contains("1 Farm")
     });
     screen.press("exit 7\r");
     assert_eq!(screen.ended(), 7);

@@ -396,6 +396,19 @@ fn one_steps_back_in_time_and_to_now_and_changes_nothing_on_the_way() {
 }
 
 #[test]
+fn a_moment_can_be_asked_for_as_soon_as_the_host_has_told_how_many_there_are() {
+    let situation = Situation::Normal;
+    let mut app = App::new(Theme::default(), (80, 24), NOW);
+    keys(&mut app, ":at 409\n", situation);
+    let screen = shown(&app);
+    assert!(screen.contains("has not answered yet"), "{screen}");
+    // Its page comes first, and the events a while later.
+    app.hear(News::Status(Box::new(sample::status(situation))));
+    keys(&mut app, ":at 409\n", situation);
+    assert!(shown(&app).contains("AS OF 409"), "{}", shown(&app));
+}
+
+#[test]
 fn a_right_that_is_missing_is_named_before_anything_is_asked() {
     let situation = Situation::Normal;
     let mut app = app(situation, (80, 24), Theme::default());

@@ -37,6 +37,9 @@ use crate::plan::schedule::slots_for;
 use crate::store::taken::{Taken, TakenStage};
 use crate::store::{Blobs, Store, WriteSet};
 
+/// A start waits so long for the first look at this machine, which takes some milliseconds.
+const FIRST_LOOK: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// What avalanche hears.
 #[derive(Debug)]
 pub enum Msg {
@@ -206,6 +209,12 @@ impl Actor for Avalanche {
         };
         state.end_what_ran().await?;
         let (dir, floors) = (state.args.dir.clone(), state.args.floors);
+        // Nobody is told of a builder that was not looked at; a file system that hangs does not hold the start up.
+        let place = dir.clone();
+        let first = tokio::task::spawn_blocking(move || gauge::look(&place));
+        if let Ok(Ok(look)) = tokio::time::timeout(FIRST_LOOK, first).await {
+            state.take_look(look);
+        }
         gauge::start(me.clone(), dir, floors, state.busy.subscribe());
         state.wind(&me);
         Ok(state)

@@ -85,7 +85,8 @@ impl State {
         }
     }
 
-    fn take_look(&mut self, look: Look) {
+    /// What a look at this machine says.
+    pub(super) fn take_look(&mut self, look: Look) {
         let was = self.judgement.verdict;
         self.judgement = judge(&look.sample, self.args.floors, &look.troubles, was);
         if self.judgement.verdict == Verdict::Fit {

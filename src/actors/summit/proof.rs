@@ -31,7 +31,8 @@ const LEAVE_MS: u64 = 3_600_000;
 const EXAMINE_MS: u64 = 1_800_000;
 /// A builder that was given one and does not show it in a slot after this long, or after a lease, has lost it.
 const LOST_MS: u64 = 10_000;
-/// A slot that a comparison leaves is waited for this long.
+/// A slot that a comparison leaves is waited for this long, or for half a lease: its processes end at once, and a slow disk is a
+/// while at its files.
 const GIVE_WAY_MS: u64 = 5_000;
 
 /// Where one stands.
@@ -673,10 +674,11 @@ impl State {
     /// Whether a slot of that builder is being left by a comparison.
     pub(super) fn is_giving_way(&self, host: &HostId) -> bool {
         let now_ms = crate::actors::now().mono_ms;
+        let patience_ms = GIVE_WAY_MS.max(self.lease_ms() / 2);
         self.proofs.running.values().any(|one| {
             one.builder == Some(*host)
                 && matches!(one.standing, Standing::GivingWay)
-                && now_ms < one.changed_ms + GIVE_WAY_MS
+                && now_ms < one.changed_ms + patience_ms
         })
     }
 }
