@@ -14,6 +14,7 @@ use massif::fault::Kind;
 use massif::id::{Arch, CommitId, ProjectName};
 use massif::model::{Catalog, Reading};
 
+use crate::common;
 use crate::common::git_server;
 use crate::common::repo::Repo as Made;
 
@@ -437,15 +438,7 @@ async fn a_remote_behind_https_is_fetched_when_its_certificate_is_trusted() {
         state.path().join("ca.pem").display(),
         env!("CARGO_BIN_EXE_massif")
     );
-    // Written by another process: what is open for writing here cannot be run, and whatever another test starts at that moment
-    // holds it open a little longer.
-    let written = Command::new("sh")
-        .args(["-c", "printf %s \"$1\" > \"$0\" && chmod 755 \"$0\""])
-        .arg(&program)
-        .arg(script)
-        .status()
-        .unwrap();
-    assert!(written.success());
+    common::program(&program, &mut script.as_bytes());
     let trusting = Fetching {
         program,
         ..fetching(300_000)
