@@ -444,6 +444,134 @@ fn a_rebuild_that_fails_proves_nothing_and_one_that_is_killed_is_begun_anew() {
     farm.ok(&["store", "check"]);
 }
 
+/// Gives the builds of a builder another `make`, in the layer that it keeps above this machine's `/usr`.
+fn other_make(node: &Node, version: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = node.mask().join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(&bin, open.clone()).unwrap();
+    // Under another name first: nobody sees half of it.
+    let (new, make) = (bin.join("make.new"), bin.join("make"));
+    std::fs::write(&new, format!("#!/bin/sh\necho GNU Make {version}\n")).unwrap();
+    std::fs::set_permissions(&new, open).unwrap();
+    std::fs::rename(new, make).unwrap();
+}
+
+/// A recipe whose package has the version of the `make` that built it.
+fn made_by_make(name: &str) -> String {
+    honest(name, "").replace(
+        "echo honest release",
+        &format!("make --version > %(installroot)%(datadir)/{name}/by ; echo honest release"),
+    )
+}
+
+#[test]
+fn builders_with_other_compilers_differ_honestly_and_nobody_is_blamed() {
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", made_by_make("alpha"));
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let _east = place.builder(&crest, "east", &[]);
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    crest.published("alpha");
+    // Two against one, and both trusted: without their bases that would be a conviction.
+    let west = place.builder(&crest, "west", &[]);
+    other_make(&west, "99.1");
+    let north = place.builder(&crest, "north", &[]);
+    other_make(&north, "99.1");
+    crest.until(&["builder", "list"], |all| {
+        here(all, &["east", "west", "north"])
+    });
+    for name in ["west", "north"] {
+        let output = crest.run(&["--json", "compare", "alpha", "--on", name]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            (&made["level"], &made["judgement"], &made["wrong"]),
+            (&"files".into(), &"bases_differ".into(), &Value::Null),
+            "{made:#}"
+        );
+        let bases = &made["bases"];
+        assert_eq!(bases["same"], false, "{made:#}");
+        let differs = bases["differences"].as_array().unwrap();
+        assert_eq!(differs.len(), 1, "{made:#}");
+        assert_eq!(
+            (&differs[0]["part"], &differs[0]["rebuilt"]),
+            (&"make".into(), &"99.1".into()),
+            "{made:#}"
+        );
+        let text = bases["text"].as_str().unwrap();
+        assert!(text.contains(&format!("99.1 at {name}")), "{text}");
+        // Kept and described all the same.
+        let all = made["differences"].as_array().unwrap();
+        assert!(
+            all.iter().any(|one| one["path"] == "share/alpha/by"),
+            "{made:#}"
+        );
+        assert!(!made["evidence"].as_array().unwrap().is_empty(), "{made:#}");
+    }
+    for name in ["east", "west", "north"] {
+        let shown = crest.json(&["builder", "show", name]);
+        let proof = &shown["proof"];
+        assert_ne!(shown["verdict"], "quarantined", "{shown:#}");
+        for count in ["matches", "wrong", "undecided", "varies"] {
+            assert_eq!(proof["score"][count], 0, "{name} {count}: {shown:#}");
+        }
+    }
+    let recipe = crest.json(&["recipe", "show", "alpha"]);
+    assert_eq!(recipe["proof"]["varies"], false, "{recipe:#}");
+    // Who has the publisher's base is asked first, and settles it; what differed on another one is no opinion.
+    let _south = place.builder(&crest, "south", &[]);
+    crest.until(&["builder", "list"], |all| {
+        here(all, &["east", "west", "north", "south"])
+    });
+    let base_of = |name: &str| {
+        let shown = crest.until(&["builder", "show", name], |shown| {
+            !shown["proof"]["bases"].as_array().unwrap().is_empty()
+        });
+        shown["proof"]["bases"][0].clone()
+    };
+    let (east, west, south) = (base_of("east"), base_of("west"), base_of("south"));
+    assert_eq!(east["id"], south["id"]);
+    assert_ne!(east["id"], west["id"]);
+    let has_make = |base: &Value| {
+        let mut parts = base["parts"].as_array().unwrap().iter();
+        parts.any(|part| part["name"] == "make" && part["version"] == "99.1")
+    };
+    assert!(has_make(&west) && !has_make(&east), "{west:#}");
+    let made = crest.json(&["compare", "alpha"]);
+    assert_eq!(
+        (&made["builder"], &made["judgement"]),
+        (&"south".into(), &"match".into()),
+        "{made:#}"
+    );
+    assert_eq!(made["bases"]["same"], true, "{made:#}");
+    let score =
+        |name: &str| crest.json(&["builder", "show", name])["proof"]["score"]["matches"].clone();
+    assert_eq!(
+        [score("east"), score("south"), score("west")],
+        [1, 1, 0].map(Value::from)
+    );
+    // The same bytes in spite of another base are a match as ever.
+    add(&mut repo, "beta", honest("beta", ""));
+    let job = crest.published("beta");
+    let publisher = job["attempts"][0]["builder"].as_str().unwrap();
+    let other = if base_of(publisher)["id"] == east["id"] {
+        "west"
+    } else {
+        "south"
+    };
+    let made = crest.json(&["compare", "beta", "--on", other]);
+    assert_eq!(
+        (&made["judgement"], &made["bases"]["same"]),
+        (&"match".into(), &false.into()),
+        "{made:#}"
+    );
+    assert_eq!(score(other), if other == "west" { 1 } else { 2 });
+    crest.ok(&["store", "check"]);
+}
+
 /// A recipe that writes down when it was built, and of when its files are.
 fn dated(name: &str) -> String {
     honest(name, "").replace(

@@ -1,5 +1,5 @@
 //! Answers the admin interface: passes each call to the actor that knows, reads files for those that need them, and
-//! streams logs and events. Owns nothing. It is no actor of its own, so that one slow question delays no other.
+//! streams events. Owns nothing. It is no actor of its own, so that one slow question delays no other.
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use ractor::{ActorRef, RpcReplyPort, rpc::CallResult};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::checks::{doctor_view, links_alarms};
-use super::{avalanche, events, post, summit, vessel};
+use super::{avalanche, events, logs, post, summit, vessel};
 use crate::admin::avalanche::Call as AvalancheCall;
 use crate::admin::host::{
     Call as HostCall, Events, Findings, HostStatus, StoreCopy, StoreReport, Works,
 };
-use crate::admin::summit::{Artefacts, Call as SummitCall, FilePiece, LogPiece, LogPlaces};
+use crate::admin::summit::{Artefacts, Call as SummitCall, FilePiece, LogPlaces};
 use crate::admin::view::{AddressesView, ArtefactView, DoctorView, HostView, StatusView};
 use crate::admin::{Call, Caller, Method, Reply, SCHEMA};
 use crate::fault::{Fault, Kind, Result};
@@ -26,14 +26,10 @@ use crate::model::{Artefact, ArtefactKind, AttemptState, Recorded, Role};
 use crate::net::admin::{Answer, Piece};
 use crate::store::{Blobs, Store, events as log};
 
-/// Bytes of a log or file in one answer, unless asked for less.
-const PIECE_BYTES: u64 = 64 * 1024;
 /// Most bytes of a log or file in one answer.
-const PIECE_BYTES_MAX: u64 = 1024 * 1024;
-/// How often a followed log is looked at.
-const LOG_LOOK: Duration = Duration::from_millis(100);
+pub(super) const PIECE_BYTES_MAX: u64 = 1024 * 1024;
 /// A stream says that it lives at least this often.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// What the desk needs; cheap to clone.
 #[derive(Clone)]
@@ -138,7 +134,7 @@ impl Desk {
                 } else {
                     super::owner::attempt(&self.0, &wish.job, wish.try_no).await?
                 };
-                let piece = PieceWish {
+                let piece = logs::Wish {
                     offset: wish.offset,
                     bytes_max: wish.bytes_max,
                     base64: wish.base64 == Some(true),
@@ -155,7 +151,7 @@ impl Desk {
                 })
                 .await??;
                 let attempt = choose(&located, wish.try_no)?;
-                let over = is_over(attempt).await?;
+                let over = logs::is_over(attempt).await?;
                 let path = avalanche::builder::log_path(&self.0.dir, attempt);
                 let search = super::log_search::Search::of(&wish)?;
                 let places = blocking(move || search.run(&path, attempt.try_no)).await?;
@@ -257,7 +253,7 @@ impl Desk {
                     job: wish.job,
                     try_no: wish.try_no,
                 };
-                let piece = PieceWish {
+                let piece = logs::Wish {
                     offset: wish.offset,
                     bytes_max: wish.bytes_max,
                     base64: wish.base64 == Some(true),
@@ -275,7 +271,7 @@ impl Desk {
         }
     }
 
-    fn is_summit(&self) -> bool {
+    pub(super) fn is_summit(&self) -> bool {
         self.0.roles.contains(&Role::Summit)
     }
 
@@ -536,86 +532,6 @@ impl Desk {
             size: artefact.blob.size,
         })
     }
-
-    /// A piece of a log, or all of it as it grows.
-    async fn log(
-        &self,
-        attempt: AttemptId,
-        wish: PieceWish,
-        more: bool,
-        reply: impl Fn(&LogPiece) -> Result<Reply> + Send + 'static,
-    ) -> Result<Answer> {
-        let path = avalanche::builder::log_path(&self.0.dir, attempt);
-        let size = tokio::fs::metadata(&path)
-            .await
-            .map_or(0, |meta| meta.len());
-        let mut offset = match wish.offset {
-            None => 0,
-            Some(from) if from < 0 => size.saturating_sub(from.unsigned_abs()),
-            Some(from) => from.unsigned_abs(),
-        };
-        let max = wish
-            .bytes_max
-            .map_or(PIECE_BYTES, u64::from)
-            .clamp(1, PIECE_BYTES_MAX);
-        let (links, summit_is_here) = (self.0.links.clone(), self.is_summit());
-        // A log on another host may still be on its way when its build is over.
-        let is_over = async move |attempt| -> Result<bool> {
-            if !summit_is_here {
-                return Ok(super::owner::is_over(attempt).await);
-            }
-            Ok(is_over(attempt).await? && !links.is_copying(attempt))
-        };
-        if !more {
-            let over = is_over(attempt).await?;
-            let piece = read_piece(path, offset, max, wish.base64, attempt).await?;
-            let end = over && piece.next >= size;
-            return Ok(Answer::One(reply(&LogPiece { end, ..piece })?));
-        }
-        let (send, receive) = mpsc::channel(4);
-        tokio::spawn(async move {
-            let mut quiet = tokio::time::Instant::now();
-            loop {
-                // Asked before reading: what is written after the end was seen would be missed otherwise.
-                let over = is_over(attempt).await;
-                let piece = read_piece(path.clone(), offset, max, wish.base64, attempt).await;
-                let answer = match (over, piece) {
-                    (Ok(over), Ok(piece)) => {
-                        let empty = piece.next == offset;
-                        if empty && !over && quiet.elapsed() < SIGN_OF_LIFE {
-                            if send.is_closed() {
-                                return;
-                            }
-                            tokio::time::sleep(LOG_LOOK).await;
-                            continue;
-                        }
-                        quiet = tokio::time::Instant::now();
-                        offset = piece.next;
-                        let end = over && empty;
-                        reply(&LogPiece { end, ..piece }).map(|reply| {
-                            if end {
-                                Piece::Last(reply)
-                            } else {
-                                Piece::More(reply)
-                            }
-                        })
-                    }
-                    (Err(fault), _) | (_, Err(fault)) => Err(fault),
-                };
-                let last = !matches!(&answer, Ok(Piece::More(_)));
-                if send.send(answer).await.is_err() || last {
-                    return;
-                }
-            }
-        });
-        Ok(Answer::Stream(receive))
-    }
-}
-
-struct PieceWish {
-    offset: Option<i64>,
-    bytes_max: Option<u32>,
-    base64: bool,
 }
 
 /// Work that blocks, on the runtime's threads for that.
@@ -689,76 +605,7 @@ pub(super) fn artefact_view(artefact: &Artefact, attempt: AttemptId) -> Artefact
     }
 }
 
-/// Whether a log will not grow any more.
-async fn is_over(attempt: AttemptId) -> Result<bool> {
-    let job: JobId = attempt.job;
-    if summit::tries::is_try(job) {
-        return ask(post::names::SUMMIT, |reply| {
-            summit::Msg::TryIsOver(job, reply)
-        })
-        .await;
-    }
-    let located = ask(post::names::SUMMIT, |reply| {
-        summit::Msg::Locate(job.to_string(), reply)
-    })
-    .await??;
-    let known = located.attempts.iter().find(|known| known.id == attempt);
-    Ok(known.is_none_or(|known| match known.state {
-        AttemptState::Assigned | AttemptState::Building => false,
-        AttemptState::Built | AttemptState::Published { .. } | AttemptState::Ended { .. } => true,
-    }))
-}
-
-async fn read_piece(
-    path: PathBuf,
-    offset: u64,
-    max: u64,
-    base64: bool,
-    attempt: AttemptId,
-) -> Result<LogPiece> {
-    let bytes = blocking(move || {
-        if path.exists() {
-            read_at(&path, offset, max)
-        } else {
-            Ok(Vec::new())
-        }
-    })
-    .await?;
-    // A character must not be cut in two, unless it is no character at all.
-    let whole = if base64 {
-        bytes.len()
-    } else {
-        whole_characters(&bytes)
-    };
-    let bytes = bytes.get(..whole).unwrap_or(&bytes);
-    let next = offset + bytes.len() as u64;
-    let (text, encoded) = if base64 {
-        (
-            None,
-            Some(base64::engine::general_purpose::STANDARD.encode(bytes)),
-        )
-    } else {
-        (Some(String::from_utf8_lossy(bytes).into_owned()), None)
-    };
-    Ok(LogPiece {
-        offset,
-        text,
-        base64: encoded,
-        next,
-        end: false,
-        try_no: attempt.try_no,
-    })
-}
-
-/// How many bytes make whole characters: a broken end of up to three bytes waits for the next piece.
-fn whole_characters(bytes: &[u8]) -> usize {
-    match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() && error.valid_up_to() > 0 => error.valid_up_to(),
-        Ok(_) | Err(_) => bytes.len(),
-    }
-}
-
-fn read_at(path: &std::path::Path, offset: u64, max: u64) -> Result<Vec<u8>> {
+pub(super) fn read_at(path: &std::path::Path, offset: u64, max: u64) -> Result<Vec<u8>> {
     let failed = |error: &std::io::Error| {
         Fault::new(Kind::Operator, format!("cannot read {}", path.display())).because(error)
     };

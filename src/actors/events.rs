@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::admin::view::EventView;
 use crate::fault::{Fault, Result};
 use crate::id::{AttemptId, Digest, HostId, HostName, JobId};
+use crate::model::proof::is_comparison;
 use crate::model::{Event, PeerChange, Recorded, StopKind, Who};
 use crate::store::Store;
 use crate::store::events::EventRow;
@@ -468,6 +469,28 @@ fn tell(event: &Event, names: &Names) -> Told {
                 None => format!("builds for {} use no compiler cache", rule.profile),
             };
             plain("compiler_cache_set", &rule.profile, text)
+        }
+        Event::BaseNoted { base } => {
+            let digest: String = base.digest().to_string().chars().take(8).collect();
+            let system = match base.system.as_str() {
+                "" => "a system without a name",
+                system => system,
+            };
+            let text = format!("builds stand on a base that was not seen before: {system}");
+            plain("base_noted", &digest, text)
+        }
+        Event::StoodOn { stood } => {
+            let digest: String = stood.base.to_string().chars().take(8).collect();
+            match is_comparison(stood.attempt.job) {
+                true => {
+                    let text = format!("a comparison was built on the base {digest}");
+                    plain("stood_on", &digest, text)
+                }
+                false => {
+                    let text = format!("attempt {} was built on the base {digest}", stood.attempt);
+                    of_attempt("stood_on", stood.attempt, text)
+                }
+            }
         }
         Event::OwnerSet { owner } => {
             let name = names.of(&owner.host);

@@ -9,6 +9,7 @@ pub mod errands;
 pub mod events;
 pub mod links;
 pub mod log_search;
+mod logs;
 pub mod moments;
 pub mod owner;
 pub mod past;

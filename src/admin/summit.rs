@@ -124,6 +124,12 @@ replies! {
         pub end: bool,
         /// Which try it is of.
         pub try_no: u32,
+        /// All of the log is here, wherever this piece stands in it.
+        pub complete: bool,
+        /// Bytes at its end that its builder has still; null: not known, or the build goes on.
+        pub missing_bytes: Option<u64>,
+        /// That builder; null: nothing is missing that is known to be elsewhere.
+        pub on: Option<String>,
     }
 
     /// Places in a log.

@@ -29,6 +29,7 @@ pub mod sandbox_init;
 mod sandbox_root;
 pub mod sandbox_session;
 mod sandbox_wire;
+pub mod tools;
 pub mod trash;
 pub mod upstream;
 pub mod watch;

@@ -264,6 +264,10 @@ fn print(view: &ComparisonView, out: &Out) -> Result<()> {
                 (Some("varies"), None) => {
                     "it comes out differently each time: nobody is blamed".into()
                 }
+                (Some("bases_differ"), None) => {
+                    "nobody can tell: the bases differ, which may be why; it counts for and against nobody"
+                        .into()
+                }
                 (Some("match"), None) => "match: another builder came to the same".into(),
                 (Some("same_host"), None) => {
                     "one builder came to the same twice, which proves little: massif invite --role avalanche brings another"
@@ -272,6 +276,9 @@ fn print(view: &ComparisonView, out: &Out) -> Result<()> {
                 (word, None) => word.unwrap_or_default().replace('_', " "),
             };
             out.field("together", together);
+            if let Some(bases) = &view.bases {
+                out.field("bases", &bases.text);
+            }
             out.field("causes", show::causes(&view.causes));
             for difference in &view.differences {
                 out.field("differs", difference_text(difference));
@@ -360,6 +367,9 @@ pub(super) async fn builder(host: &Host, view: &BuilderView, out: &Out) -> Resul
             let score = &proof.score;
             out.field("compared", show::builder_score(score));
             out.field("owner", proof.owner.as_deref().unwrap_or_default());
+            for base in &proof.bases {
+                out.field("base", show::base(base));
+            }
             if view.trust == "test" && proof.rises_after > 0 {
                 let have = score.matches;
                 let next = match have >= u64::from(proof.rises_after) {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 
@@ -15,6 +16,10 @@ use crate::fault::{Fault, Kind, Result};
 use crate::id::{Digest, JobId};
 use crate::limit;
 
+/// The end of a log that is on its way to the host is waited for so long.
+const END: Duration = Duration::from_secs(5);
+/// Between two questions for it.
+const LOOK: Duration = Duration::from_millis(200);
 /// Bytes before the end of a log in which its last lines are looked for.
 const TAIL_BYTES: i64 = 256 * 1024;
 
@@ -40,24 +45,55 @@ pub(super) async fn log(
     };
     if follow {
         let mut answers = host.connect().await?.stream(&ask).await?;
+        let mut missing = None;
         while let Some(piece) = answers.next().await? {
             printer.piece(&piece)?;
+            missing = missing_words(&piece, job);
         }
-    } else {
-        let mut client = host.connect().await?;
-        loop {
-            let piece = client.call(&ask).await?;
-            printer.piece(&piece)?;
-            // No news means that the build has not written more yet: that is the end for now.
-            if piece.end || piece.next <= piece.offset {
-                break;
-            }
-            ask.offset = Some(i64::try_from(piece.next).unwrap_or(i64::MAX));
-            ask.try_no = Some(piece.try_no);
-        }
+        printer.end();
+        tell(missing, out);
+        return Ok(Verdict::Done);
     }
+    let mut client = host.connect().await?;
+    let until = Instant::now() + END;
+    let missing = loop {
+        let piece = client.call(&ask).await?;
+        let empty = piece.next <= piece.offset;
+        let waits = empty && !piece.end && piece.on.is_some() && Instant::now() < until;
+        if !waits {
+            printer.piece(&piece)?;
+        }
+        // No news means that the build has not written more yet: that is the end for now.
+        if piece.end || empty && !waits {
+            break missing_words(&piece, job);
+        }
+        if waits {
+            tokio::time::sleep(LOOK).await;
+        }
+        ask.offset = Some(i64::try_from(piece.next).unwrap_or(i64::MAX));
+        ask.try_no = Some(piece.try_no);
+    };
     printer.end();
+    tell(missing, out);
     Ok(Verdict::Done)
+}
+
+/// What of a log is not here, in words; `None`: nothing that is known to be elsewhere.
+fn missing_words(piece: &summit::LogPiece, job: &str) -> Option<String> {
+    let on = piece.on.as_ref()?;
+    let what = match piece.missing_bytes {
+        Some(bytes) => format!("the last {bytes} bytes of the log are"),
+        None => "the end of the log is".into(),
+    };
+    let again = format!("massif job log {job} shows it once it is here");
+    Some(format!("{what} still on {on}; {again}"))
+}
+
+/// Beside the log, not in it.
+fn tell(missing: Option<String>, out: &Out) {
+    if let Some(words) = missing.filter(|_| !out.json()) {
+        eprintln!("massif: {words}");
+    }
 }
 
 /// Prints the log of a try as it is written, to its end.
@@ -107,6 +143,7 @@ impl LogPrinter<'_> {
         if self.out.json() {
             return self.out.value_line(&serde_json::json!({
                 "offset": piece.offset, "try_no": piece.try_no, "end": piece.end, "text": String::from_utf8_lossy(&bytes),
+                "complete": piece.complete, "missing_bytes": piece.missing_bytes, "on": piece.on,
             }));
         }
         if !self.out.terminal {

@@ -3,8 +3,8 @@
 use super::out::Tone;
 use super::text;
 use crate::admin::view::{
-    AttemptView, CacheView, CauseView, FaultView, HoldView, JobState, JobView, ReasonView,
-    ReleaseView, ScoreView,
+    AttemptView, BaseView, CacheView, CauseView, FaultView, HoldView, JobState, JobView,
+    ReasonView, ReleaseView, ScoreView,
 };
 use crate::fault::Fault;
 use crate::id::Stamp;
@@ -165,6 +165,21 @@ fn matches(number: u64) -> String {
     match number {
         1 => "1 match".into(),
         many => format!("{many} matches"),
+    }
+}
+
+/// What a base of a builder's own brings, in a line: the tools that say their versions stand for the others.
+pub(crate) fn base(base: &BaseView) -> String {
+    let told = base.parts.iter().filter_map(|part| {
+        let version = part.version.as_ref()?;
+        Some(format!("{} {version}", part.name))
+    });
+    let told: Vec<String> = told.collect();
+    let system = base.system.as_deref().unwrap_or("a system without a name");
+    let (of, id) = (&base.base, &base.id);
+    match told.is_empty() {
+        true => format!("{of} ({id}): {system}, {} tools", base.parts.len()),
+        false => format!("{of} ({id}): {system}, {}", told.join(", ")),
     }
 }
 

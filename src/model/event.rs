@@ -357,6 +357,16 @@ pub enum Event {
         /// Which.
         jobs: Vec<JobId>,
     },
+    /// A builder told what a base of its own brings, which was not known yet.
+    BaseNoted {
+        /// Its tools.
+        base: Box<super::base_seen::BaseSeen>,
+    },
+    /// A builder told which base of its own an attempt was built on.
+    StoodOn {
+        /// Which.
+        stood: super::base_seen::StoodOn,
+    },
 }
 
 /// What happened to a peer or a ticket. Grows at the end only.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::alarm::{Alarm, AlarmKey};
+use super::base_seen::BaseSeen;
 use super::built_with::BuiltWith;
 use super::cache::CacheRule;
 pub use super::change::Change;
@@ -19,7 +20,7 @@ use super::project::{BasePackage, Policy, Project, RecipeLimit};
 use super::proof::{Comparison, Conviction, ProofPolicy, RiseRule};
 use super::who::Hold;
 use crate::id::{
-    AttemptId, ChannelName, HostId, HostName, JobId, PackageName, ProfileName, ProjectName,
+    AttemptId, ChannelName, Digest, HostId, HostName, JobId, PackageName, ProfileName, ProjectName,
     RecipeName, Seq,
 };
 
@@ -60,6 +61,10 @@ pub struct Farm {
     pub comparisons: BTreeMap<u64, Arc<Comparison>>,
     /// What is compared without being asked; absent: nothing.
     pub proof_policies: BTreeMap<ChannelName, ProofPolicy>,
+    /// Which base attempts and comparisons were built on, where that was a builder's own.
+    pub stood_on: BTreeMap<AttemptId, Digest>,
+    /// What those bases bring.
+    pub bases: BTreeMap<Digest, Arc<BaseSeen>>,
     /// Builders that were wrong alone.
     pub convictions: BTreeMap<HostId, Conviction>,
     /// What a builder for tests needs before it may rise.
@@ -209,6 +214,8 @@ impl Farm {
             | Event::ProofPolicySet { .. }
             | Event::RiseRuleSet { .. }
             | Event::OwnerSet { .. }
+            | Event::BaseNoted { .. }
+            | Event::StoodOn { .. }
             | Event::Convicted { .. } => self.weigh_proof(&recorded.event),
             Event::LayerSet { .. } | Event::LevelChosen { .. } | Event::LevelDropped { .. } => {
                 self.weigh_level(&recorded.event)

@@ -68,6 +68,7 @@ impl Farm {
                 self.attempts.remove(&attempt);
                 self.usages.remove(&attempt);
                 self.measures.remove(&attempt);
+                self.stood_on.remove(&attempt);
             }
         }
     }

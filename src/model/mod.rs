@@ -1,6 +1,7 @@
 //! The farm as values: projects, recipes, profiles, jobs, attempts, hosts; events, and how they change it.
 
 pub mod alarm;
+pub mod base_seen;
 pub mod built_with;
 pub mod cache;
 pub mod catalog;
@@ -10,6 +11,7 @@ pub mod farm;
 pub mod history;
 pub mod isa;
 pub mod job;
+pub mod judge;
 pub mod level;
 pub mod measure;
 pub mod order;
@@ -21,6 +23,7 @@ pub mod say;
 pub mod who;
 
 pub use alarm::Alarm;
+pub use base_seen::{BasePart, BaseSeen, StoodOn};
 pub use built_with::{BuiltWith, Stood, With};
 pub use catalog::{Catalog, ChangeView, Entry, Reading};
 pub use change::Change;

@@ -191,6 +191,8 @@ impl Peer {
                     | Say::Caches { .. }
                     | Say::Moved { .. }
                     | Say::Cached { .. }
+                    | Say::Base { .. }
+                    | Say::StoodOn(_)
             ),
             (Role::Avalanche, Role::Vessel) => matches!(say, Say::Offer { .. }),
             (Role::Vessel, Role::Summit) => matches!(

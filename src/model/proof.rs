@@ -1,19 +1,20 @@
-//! Proof instead of belief, as values: what a comparison of a rebuilt package with the published one found, what an operator
-//! wants compared, and what follows from all opinions about one publication together.
+//! Proof instead of belief, as values: what a comparison of a rebuilt package with the published one found, and what an operator
+//! wants compared. What follows from all opinions about one publication together stands in `judge`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::base_seen::{BaseSeen, StoodOn};
 use super::change::Change;
 use super::event::Event;
 use super::farm::{Farm, Refusal};
 use super::job::Target;
+pub use super::judge::{Judgement, Opinion, Score, judge};
 use super::measure::BuilderStop;
 use super::order::Artefact;
 use super::who::{Hold, Who};
-use crate::id::{AttemptId, ChannelName, Digest, HostId, JobId, RecipeName, Stamp};
+use crate::id::{AttemptId, ChannelName, Digest, HostId, JobId, Stamp};
 
 /// Comparisons that are kept; the oldest goes first.
 pub const COMPARISONS_MAX: usize = 2_000;
@@ -282,109 +283,6 @@ pub struct HostOwner {
     pub owner: String,
 }
 
-/// What all opinions about one publication say together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Judgement {
-    /// Several hosts came to the same.
-    Match,
-    /// One host came to the same twice.
-    SameHost,
-    /// They differ, and it cannot be said yet who is wrong.
-    Undecided,
-    /// One host against at least two others, one of which is trusted.
-    WrongAlone(HostId),
-    /// Nobody comes to the same: it is the recipe's nature.
-    Varies,
-}
-
-impl Judgement {
-    /// The word in JSON and tables.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Judgement::Match => "match",
-            Judgement::SameHost => "same_host",
-            Judgement::Undecided => "undecided",
-            Judgement::WrongAlone(_) => "wrong_alone",
-            Judgement::Varies => "varies",
-        }
-    }
-}
-
-/// One host's result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opinion {
-    /// Whose.
-    pub host: HostId,
-    /// It may publish.
-    pub trusted: bool,
-    /// Hash of what a client gets.
-    pub content: Digest,
-}
-
-/// What these opinions about one publication say together; the first is the publisher's.
-pub fn judge(opinions: &[Opinion]) -> Judgement {
-    let mut sides: BTreeMap<Digest, BTreeSet<HostId>> = BTreeMap::new();
-    for opinion in opinions {
-        sides
-            .entry(opinion.content)
-            .or_default()
-            .insert(opinion.host);
-    }
-    let hosts: BTreeSet<HostId> = opinions.iter().map(|opinion| opinion.host).collect();
-    if sides.len() <= 1 {
-        return match hosts.len() {
-            0 | 1 => Judgement::SameHost,
-            _ => Judgement::Match,
-        };
-    }
-    if hosts.len() == 1 {
-        // It differs from itself on one machine, and there is no other that could say that the machine is broken.
-        return Judgement::Varies;
-    }
-    let most = sides.values().max_by_key(|side| side.len());
-    let Some(most) = most else {
-        return Judgement::Undecided;
-    };
-    // Who said anything else, and who said nothing but this.
-    let others: BTreeSet<HostId> = sides
-        .values()
-        .filter(|side| *side != most)
-        .flatten()
-        .copied()
-        .collect();
-    let agree: BTreeSet<&HostId> = most.difference(&others).collect();
-    let trusted = opinions
-        .iter()
-        .any(|opinion| opinion.trusted && agree.contains(&opinion.host));
-    match others.iter().next() {
-        Some(wrong) if others.len() == 1 && agree.len() >= 2 && trusted => {
-            Judgement::WrongAlone(*wrong)
-        }
-        // Two against two, or three results: no single host is broken.
-        _ if others.len() >= 2 && (sides.len() > 2 || most.len() >= 2 && agree.len() >= 2) => {
-            Judgement::Varies
-        }
-        _ => Judgement::Undecided,
-    }
-}
-
-/// What all comparisons of one publication say together; none say nothing.
-fn judge_all(all: &[&Comparison]) -> Option<Judgement> {
-    let first = all.first()?;
-    // What is published was built by a host that was trusted then.
-    let mut opinions = vec![Opinion {
-        host: first.publisher,
-        trusted: true,
-        content: first.finding.published,
-    }];
-    opinions.extend(all.iter().map(|comparison| Opinion {
-        host: comparison.builder,
-        trusted: comparison.trusted,
-        content: comparison.finding.rebuilt,
-    }));
-    Some(judge(&opinions))
-}
-
 /// The rows that comparisons change; a part of `Change`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ProofChange {
@@ -402,6 +300,14 @@ pub struct ProofChange {
     pub rise_rule: Option<RiseRule>,
     /// New or changed.
     pub owners: Vec<HostOwner>,
+    /// New.
+    pub bases: Vec<BaseSeen>,
+    /// Too many.
+    pub bases_gone: Vec<Digest>,
+    /// New.
+    pub stood_on: Vec<StoodOn>,
+    /// Of comparisons that are gone.
+    pub stood_on_gone: Vec<AttemptId>,
 }
 
 impl ProofChange {
@@ -422,44 +328,17 @@ impl ProofChange {
         self.convictions_gone.extend(later.convictions_gone);
         self.rise_rule = later.rise_rule.or(self.rise_rule);
         self.owners.extend(later.owners);
-    }
-}
-
-/// How often a builder or a recipe was right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Score {
-    /// Publications that it took part in and that match.
-    pub matches: u32,
-    /// Those in which it was wrong alone; of a recipe: in which a builder was.
-    pub wrong: u32,
-    /// Those that are open.
-    pub undecided: u32,
-    /// Those of recipes that come out differently each time.
-    pub varies: u32,
-    /// The last time that it matched.
-    pub last_match: Option<Stamp>,
-}
-
-impl Score {
-    /// Counts one publication; `who`: of a builder, for whom another one's error is a match.
-    fn count(&mut self, all: &[&Comparison], judgement: &Judgement, who: Option<HostId>) {
-        match judgement {
-            Judgement::SameHost => {}
-            Judgement::Undecided => self.undecided += 1,
-            Judgement::Varies => self.varies += 1,
-            Judgement::WrongAlone(host) if who.is_none_or(|who| who == *host) => self.wrong += 1,
-            Judgement::Match | Judgement::WrongAlone(_) => {
-                self.matches += 1;
-                let last = all.iter().map(|comparison| comparison.began).max();
-                self.last_match = self.last_match.max(last);
-            }
-        }
+        self.bases.extend(later.bases);
+        self.bases_gone.extend(later.bases_gone);
+        self.stood_on.extend(later.stood_on);
+        self.stood_on_gone.extend(later.stood_on_gone);
     }
 }
 
 impl Farm {
     /// Takes weighed rows in; part of `Farm::adopt`.
-    pub(super) fn adopt_proof(&mut self, change: ProofChange) {
+    pub(super) fn adopt_proof(&mut self, mut change: ProofChange) {
+        self.adopt_bases(&mut change);
         for id in change.comparisons_gone {
             self.comparisons.remove(&id);
         }
@@ -486,115 +365,6 @@ impl Farm {
         self.owners.get(host).map_or("", String::as_str)
     }
 
-    /// The kept comparisons of one publication, the first one first.
-    pub fn comparisons_of(
-        &self,
-        publication: AttemptId,
-    ) -> impl DoubleEndedIterator<Item = &Comparison> {
-        let all = self.comparisons.values().map(AsRef::as_ref);
-        all.filter(move |comparison| comparison.publication == publication)
-    }
-
-    /// What is known about one publication, with one more comparison that is not recorded yet.
-    pub fn judge_publication(
-        &self,
-        publication: AttemptId,
-        more: Option<&Comparison>,
-    ) -> Option<Judgement> {
-        let all: Vec<&Comparison> = self.comparisons_of(publication).chain(more).collect();
-        judge_all(&all)
-    }
-
-    /// Hosts beside the first that must come to the same before anything is published in a channel.
-    pub fn matches_needed(&self, channel: &ChannelName) -> usize {
-        let policy = self.proof_policies.get(channel);
-        policy.map_or(0, |policy| policy.require_match as usize)
-    }
-
-    /// Hosts beside its builder that always came to the same as an attempt, without those that were wrong alone.
-    pub fn agreed(&self, attempt: AttemptId) -> BTreeSet<HostId> {
-        let mut agree = BTreeSet::new();
-        let mut differ = BTreeSet::new();
-        for one in self.comparisons_of(attempt) {
-            let same = one.finding.published == one.finding.rebuilt;
-            let side = if same { &mut agree } else { &mut differ };
-            side.insert(one.builder);
-            differ.insert(one.publisher);
-        }
-        let counts = |host: &HostId| !differ.contains(host) && !self.convictions.contains_key(host);
-        agree.retain(counts);
-        agree
-    }
-
-    /// Every compared publication with its judgement.
-    pub fn judged(&self) -> Vec<(Vec<&Comparison>, Judgement)> {
-        let mut by: BTreeMap<AttemptId, Vec<&Comparison>> = BTreeMap::new();
-        for comparison in self.comparisons.values() {
-            by.entry(comparison.publication)
-                .or_default()
-                .push(comparison);
-        }
-        let judged = by.into_values().filter_map(|all| {
-            let judgement = judge_all(&all)?;
-            Some((all, judgement))
-        });
-        judged.collect()
-    }
-
-    /// The score of every builder that took part in a comparison.
-    pub fn builder_scores(&self) -> BTreeMap<HostId, Score> {
-        let mut scores: BTreeMap<HostId, Score> = BTreeMap::new();
-        for (all, judgement) in self.judged() {
-            let both = all.iter().flat_map(|one| [one.builder, one.publisher]);
-            for host in both.collect::<BTreeSet<_>>() {
-                let score = scores.entry(host).or_default();
-                score.count(&all, &judgement, Some(host));
-            }
-        }
-        scores
-    }
-
-    /// A score over the comparisons that `counts` for.
-    fn score(&self, counts: impl Fn(&Comparison) -> bool, who: Option<HostId>) -> Score {
-        let mut score = Score::default();
-        for (all, judgement) in self.judged() {
-            if !all.iter().any(|comparison| counts(comparison)) {
-                continue;
-            }
-            score.count(&all, &judgement, who);
-        }
-        score
-    }
-
-    /// How often a builder was right, as publisher or as the one who compared.
-    pub fn builder_score(&self, builder: HostId) -> Score {
-        let took_part = |one: &Comparison| one.builder == builder || one.publisher == builder;
-        self.score(took_part, Some(builder))
-    }
-
-    /// How often a recipe came out the same.
-    pub fn recipe_score(&self, recipe: &RecipeName) -> Score {
-        self.score(|one| one.target.recipe == *recipe, None)
-    }
-
-    /// Whether a recipe comes out differently by its nature: nobody agreed on it, or it would convict several hosts.
-    pub fn varies(&self, recipe: &RecipeName) -> bool {
-        let mut blamed = BTreeSet::new();
-        for (all, judgement) in self.judged() {
-            if all.first().is_none_or(|one| one.target.recipe != *recipe) {
-                continue;
-            }
-            match judgement {
-                Judgement::Varies => return true,
-                Judgement::WrongAlone(host) => {
-                    blamed.insert(host);
-                }
-                Judgement::Match | Judgement::SameHost | Judgement::Undecided => {}
-            }
-        }
-        blamed.len() > 1
-    }
-
     /// Weighs what a comparison found, and what an operator wants of them; part of `Farm::weigh`.
     pub(super) fn weigh_proof(&self, event: &Event) -> Result<Change, Refusal> {
         let mut change = Change::default();
@@ -604,8 +374,9 @@ impl Farm {
                     return Err(Refusal::Repeat);
                 }
                 let over = (self.comparisons.len() + 1).saturating_sub(COMPARISONS_MAX);
-                change.proof.comparisons_gone =
-                    self.comparisons.keys().take(over).copied().collect();
+                let gone = || self.comparisons.values().take(over);
+                change.proof.comparisons_gone = gone().map(|one| one.id).collect();
+                change.proof.stood_on_gone = gone().map(|one| one.attempt).collect();
                 change.proof.comparisons.push(comparison.as_ref().clone());
             }
             Event::ProofPolicySet { policy } => {
@@ -626,6 +397,8 @@ impl Farm {
                 }
                 change.proof.owners.push(owner.clone());
             }
+            Event::BaseNoted { base } => return self.weigh_base(base),
+            Event::StoodOn { stood } => return self.weigh_stood_on(stood),
             Event::Convicted { conviction, hold } => {
                 if self.convictions.contains_key(&conviction.builder) {
                     return Err(Refusal::Repeat);
@@ -658,99 +431,6 @@ pub fn conviction_hold(comparison: &Comparison, at: Stamp) -> Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn opinion(host: u8, content: u8) -> Opinion {
-        Opinion {
-            host: HostId([host; 32]),
-            trusted: host < 10,
-            content: Digest([content; 32]),
-        }
-    }
-
-    #[test]
-    fn two_against_one_is_wrong_alone_and_three_opinions_are_the_recipes_nature() {
-        let check = |opinions: &[(u8, u8)], expected: Judgement| {
-            let all: Vec<Opinion> = opinions.iter().map(|(h, c)| opinion(*h, *c)).collect();
-            assert_eq!(judge(&all), expected, "{opinions:?}");
-        };
-        let wrong = |host: u8| Judgement::WrongAlone(HostId([host; 32]));
-        check(&[(1, 1)], Judgement::SameHost);
-        check(&[(1, 1), (1, 1)], Judgement::SameHost);
-        check(&[(1, 1), (2, 1)], Judgement::Match);
-        check(&[(1, 1), (2, 2)], Judgement::Undecided);
-        check(&[(1, 1), (2, 2), (3, 2)], wrong(1));
-        check(&[(1, 1), (2, 2), (3, 1)], wrong(2));
-        check(&[(1, 1), (2, 2), (3, 3)], Judgement::Varies);
-        // One machine that differs from itself and has no witness; with witnesses it is the machine.
-        check(&[(1, 1), (1, 2)], Judgement::Varies);
-        check(&[(1, 1), (1, 2), (2, 2)], Judgement::Undecided);
-        check(&[(1, 1), (1, 2), (2, 2), (3, 2)], wrong(1));
-        check(&[(1, 1), (2, 1), (3, 2), (4, 2)], Judgement::Varies);
-        // One that lies in another way each time is one host still.
-        check(&[(1, 1), (2, 1), (3, 2), (3, 3)], wrong(3));
-        check(&[(1, 1), (2, 1), (3, 2), (4, 3)], Judgement::Varies);
-        // Two hosts that may not publish do not outvote one that may.
-        check(&[(1, 1), (11, 2), (12, 2)], Judgement::Undecided);
-        check(&[(1, 1), (11, 2), (12, 2), (2, 2)], wrong(1));
-    }
-
-    #[test]
-    fn only_others_that_always_came_to_the_same_agree_and_none_that_was_convicted() {
-        let attempt = AttemptId {
-            job: JobId(1),
-            try_no: 1,
-        };
-        let host = |byte: u8| HostId([byte; 32]);
-        let mut farm = Farm::default();
-        // (publisher, rebuilder, content of each)
-        for (id, builder, theirs) in [(1, 1, 1), (2, 2, 1), (3, 3, 1), (4, 3, 2), (5, 4, 1)] {
-            let finding = Finding {
-                level: Level::Same,
-                artefacts: 1,
-                same: 1,
-                bytes: 1,
-                differences: Vec::new(),
-                unlisted: 0,
-                causes: Vec::new(),
-                published: Digest([1; 32]),
-                rebuilt: Digest([theirs; 32]),
-            };
-            let comparison = Comparison {
-                id,
-                attempt,
-                publication: attempt,
-                target: Target {
-                    project: "p".parse().unwrap(),
-                    recipe: "r".parse().unwrap(),
-                    profile: "f".parse().unwrap(),
-                },
-                release: "1-1-1".into(),
-                channel: "main".parse().unwrap(),
-                publisher: host(1),
-                builder: host(builder),
-                trusted: true,
-                began: Stamp(1),
-                by: Who::Farm,
-                finding,
-                evidence: Vec::new(),
-            };
-            farm.comparisons.insert(id, std::sync::Arc::new(comparison));
-        }
-        assert_eq!(farm.agreed(attempt), BTreeSet::from([host(2), host(4)]));
-        let conviction = Conviction {
-            builder: host(4),
-            comparison: 9,
-            publication: attempt,
-            at: Stamp(1),
-        };
-        farm.convictions.insert(host(4), conviction);
-        assert_eq!(farm.agreed(attempt), BTreeSet::from([host(2)]));
-        let other = AttemptId {
-            try_no: 2,
-            ..attempt
-        };
-        assert!(farm.agreed(other).is_empty());
-    }
 
     #[test]
     fn a_comparison_with_the_longest_texts_fits_a_row() {

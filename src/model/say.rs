@@ -287,6 +287,15 @@ pub enum Say {
         /// Not in use now.
         bytes: u64,
     },
+    /// Avalanche to summit: what a base of my own brings to builds now.
+    Base {
+        /// Which: this machine's `/usr`, or a directory.
+        of: super::profile::Base,
+        /// Its tools.
+        seen: Box<super::base_seen::BaseSeen>,
+    },
+    /// Avalanche to summit: an attempt was built on that one; said before its end is.
+    StoodOn(super::base_seen::StoodOn),
 }
 
 /// An index that the distribution's own tool takes packages from.

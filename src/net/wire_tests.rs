@@ -8,8 +8,8 @@ use crate::model::measure::{Measures, PhaseTime};
 use crate::model::proof::{Cause, Difference, Finding, Level};
 use crate::model::say::{BuilderReport, Expectation, Glance, Repository, ToolSpec, Vitals};
 use crate::model::{
-    Artefact, ArtefactKind, Base, Blame, BlobRef, BuildOrder, Executor, Input, InputFrom, IsaLevel,
-    OrderLimits, Outcome, ProfileSpec, Usage,
+    Artefact, ArtefactKind, Base, BasePart, BaseSeen, Blame, BlobRef, BuildOrder, Executor, Input,
+    InputFrom, IsaLevel, OrderLimits, Outcome, ProfileSpec, StoodOn, Usage,
 };
 use crate::recipe::Toolchain;
 
@@ -387,6 +387,21 @@ fn ring() -> Vec<model::Say> {
         },
         Say::Moved { attempt, bytes: 6 },
         Say::Cached { bytes: 7 },
+        Say::Base {
+            of: Base::Host,
+            seen: Box::new(BaseSeen {
+                system: "s".into(),
+                parts: vec![BasePart {
+                    name: "gcc".into(),
+                    version: Some("1".into()),
+                    digest: Digest([0xcc; 32]),
+                }],
+            }),
+        },
+        Say::StoodOn(StoodOn {
+            attempt,
+            base: Digest([0xdd; 32]),
+        }),
     ];
     all.extend(proofs());
     all.extend(watched());

@@ -12,9 +12,9 @@ use crate::model::cache::CacheRule;
 use crate::model::isa::Measurement;
 use crate::model::level::ChoiceKey;
 use crate::model::{
-    Alarm, Attempt, BasePackage, BuildOrder, BuilderStop, BuiltWith, Change, Choice, Comparison,
-    Conviction, Farm, Hold, HostOwner, Job, Layer, Measures, Policy, Profile, Project,
-    ProjectPriority, ProofPolicy, RecipeLimit, RiseRule, Usage,
+    Alarm, Attempt, BasePackage, BaseSeen, BuildOrder, BuilderStop, BuiltWith, Change, Choice,
+    Comparison, Conviction, Farm, Hold, HostOwner, Job, Layer, Measures, Policy, Profile, Project,
+    ProjectPriority, ProofPolicy, RecipeLimit, RiseRule, StoodOn, Usage,
 };
 
 impl Row for Project {
@@ -190,6 +190,24 @@ impl Row for Comparison {
     type Key = u64;
     fn key(&self) -> u64 {
         self.id
+    }
+}
+
+impl Row for BaseSeen {
+    const TREE: &'static str = "base_seen";
+    const SHAPE: u8 = 1;
+    type Key = Digest;
+    fn key(&self) -> Digest {
+        self.digest()
+    }
+}
+
+impl Row for StoodOn {
+    const TREE: &'static str = "stood_on";
+    const SHAPE: u8 = 1;
+    type Key = AttemptId;
+    fn key(&self) -> AttemptId {
+        self.attempt
     }
 }
 
@@ -406,6 +424,7 @@ pub fn writes(change: &Change) -> WriteSet {
             set.delete::<Attempt>(attempt);
             set.delete::<AttemptUsage>(attempt);
             set.delete::<Measures>(attempt);
+            set.delete::<StoodOn>(attempt);
         }
     }
     change.policies.iter().for_each(|row| {
@@ -448,6 +467,18 @@ pub fn writes(change: &Change) -> WriteSet {
     for id in &change.proof.comparisons_gone {
         set.delete::<Comparison>(id);
     }
+    for digest in &change.proof.bases_gone {
+        set.delete::<BaseSeen>(digest);
+    }
+    change.proof.bases.iter().for_each(|row| {
+        set.put(row);
+    });
+    for attempt in &change.proof.stood_on_gone {
+        set.delete::<StoodOn>(attempt);
+    }
+    change.proof.stood_on.iter().for_each(|row| {
+        set.put(row);
+    });
     change.proof.comparisons.iter().for_each(|row| {
         set.put(row);
     });
@@ -539,6 +570,12 @@ pub fn load(store: &Store) -> Result<Farm> {
     }
     for row in store.scan::<Comparison>() {
         change.proof.comparisons.push(row?);
+    }
+    for row in store.scan::<BaseSeen>() {
+        change.proof.bases.push(row?);
+    }
+    for row in store.scan::<StoodOn>() {
+        change.proof.stood_on.push(row?);
     }
     for row in store.scan::<ProofPolicy>() {
         change.proof.policies.push(row?);

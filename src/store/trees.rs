@@ -66,9 +66,9 @@ fn from_json<R: Serialize + DeserializeOwned + Row>(json: Value) -> Result<Entry
 pub fn known() -> Vec<Tree> {
     use super::farm::{AttemptUsage, KnownHost, OrderRow, RecipeHold};
     use crate::model::{
-        Alarm, Attempt, BasePackage, BuilderStop, BuiltWith, Choice, Comparison, Conviction,
-        HostOwner, Job, Layer, Measures, Policy, Profile, Project, ProjectPriority, ProofPolicy,
-        RecipeLimit, RiseRule,
+        Alarm, Attempt, BasePackage, BaseSeen, BuilderStop, BuiltWith, Choice, Comparison,
+        Conviction, HostOwner, Job, Layer, Measures, Policy, Profile, Project, ProjectPriority,
+        ProofPolicy, RecipeLimit, RiseRule, StoodOn,
     };
     vec![
         Tree::of::<events::EventRow>(),
@@ -87,6 +87,8 @@ pub fn known() -> Vec<Tree> {
         Tree::of::<Comparison>(),
         Tree::of::<ProofPolicy>(),
         Tree::of::<Conviction>(),
+        Tree::of::<BaseSeen>(),
+        Tree::of::<StoodOn>(),
         Tree::of::<RiseRule>(),
         Tree::of::<HostOwner>(),
         Tree::of::<crate::model::cache::CacheRule>(),

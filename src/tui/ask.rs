@@ -94,6 +94,8 @@ pub struct Piece {
     pub end: bool,
     /// Which try it is of.
     pub try_no: u32,
+    /// The builder that has its last bytes still, and how many where that is known.
+    pub missing: Option<(String, Option<u64>)>,
 }
 
 /// Places that a search found.

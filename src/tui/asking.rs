@@ -236,6 +236,7 @@ async fn log(
         bytes,
         end: piece.end,
         try_no: piece.try_no,
+        missing: piece.on.map(|on| (on, piece.missing_bytes)),
     }))
 }
 

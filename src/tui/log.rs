@@ -29,6 +29,8 @@ pub struct LogSheet {
     pub loaded: bool,
     /// The log is complete, and its end is in the window.
     pub over: bool,
+    /// The builder that has its last bytes still, and how many where that is known.
+    pub missing: Option<(String, Option<u64>)>,
     /// New lines are shown as they come.
     pub follow: bool,
     /// Long lines are broken.
@@ -62,6 +64,7 @@ impl LogSheet {
             starts: Vec::new(),
             loaded: false,
             over: false,
+            missing: None,
             follow: true,
             wrap: false,
             left: 0,
@@ -139,7 +142,8 @@ impl LogSheet {
     }
 
     /// Takes a piece.
-    pub fn take(&mut self, piece: Piece, height: usize) {
+    pub fn take(&mut self, mut piece: Piece, height: usize) {
+        self.missing = piece.missing.take();
         self.asked = false;
         self.try_no = Some(piece.try_no);
         let jump = self.jump.take();
@@ -451,6 +455,7 @@ mod tests {
             bytes: all[offset as usize..end as usize].to_vec(),
             end: end == size,
             try_no: 1,
+            missing: None,
         }
     }
 

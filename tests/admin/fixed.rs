@@ -322,6 +322,9 @@ fn summit_call(call: summit::Call, more: bool) -> Result<Answer> {
                 next: offset + text.len() as u64,
                 end,
                 try_no: 1,
+                complete: true,
+                missing_bytes: Some(0),
+                on: None,
             };
             if !more {
                 return ask.reply(&piece(0, "one\n", false)).map(Answer::One);

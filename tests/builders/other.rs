@@ -342,4 +342,14 @@ fn the_distributions_own_tool_builds_where_it_is_and_its_absence_fails_no_job() 
         out.to_str().unwrap(),
     ]);
     assert_eq!(stones(&out).len(), 1, "{said}");
+
+    // It may have refused what it made because of a committed manifest: another one is another try, for it alone.
+    let before = farm.json(&["job", "list"]).as_array().unwrap().len();
+    let manifest = format!("t/tool/manifest.{}.bin", std::env::consts::ARCH);
+    repo.write(&manifest, "another one");
+    repo.commit("Add its manifest");
+    farm.ok(&["project", "refresh", "test"]);
+    wait("another job", &|job| job["id"] != failed["id"]);
+    let jobs = farm.json(&["job", "list"]);
+    assert_eq!(jobs.as_array().unwrap().len(), before + 1, "{jobs:#}");
 }

@@ -159,6 +159,7 @@ fn a_log_full_of_sequences_is_words() {
                     bytes: all.clone(),
                     end: true,
                     try_no: 1,
+                    missing: None,
                 }));
                 app.hear(News::Answer { ticket, result });
             }

@@ -615,7 +615,7 @@ pub fn answer(situation: Situation, question: &Question) -> Result<Reply> {
         Question::Builder(_) if empty => Reply::Builder(None),
         Question::Builder(_) => Reply::Builder(Some(Box::new(from(json!({
             "score": {"matches": 41, "wrong": 0, "undecided": 1, "varies": 2, "last_match": at(600)},
-            "convicted_by": null, "convicted_at": null, "rises_after": 0, "owner": "Ann", "unproven": [],
+            "convicted_by": null, "convicted_at": null, "rises_after": 0, "owner": "Ann", "bases": [], "unproven": [],
         }))))),
         Question::Channels if empty => Reply::Channels(Vec::new()),
         Question::Channels => Reply::Channels(vec![from(json!({
@@ -662,6 +662,7 @@ pub fn answer(situation: Situation, question: &Question) -> Result<Reply> {
                 bytes: all.as_bytes()[from..].to_vec(),
                 end: situation != Situation::Trouble || from == all.len(),
                 try_no: 1,
+                missing: None,
             })
         }
         Question::Search { pattern, .. } => Reply::Found(Found {

@@ -15,6 +15,7 @@ mod relay;
 pub mod rig;
 mod scenarios;
 mod speaking;
+mod tail;
 mod third;
 mod tool;
 mod transfers;

@@ -69,11 +69,12 @@ fn the_distributions_own_tool_takes_packages_from_the_host_that_publishes() {
     for node in [&crest, &keep] {
         node.ok(&["channel", "verify", "main"]);
     }
-    // The log comes over the link on its own, and may be behind the word that it was published.
-    crest.wait("the log", || {
-        let log = crest.ok(&["job", "log", "tool"]);
-        log.contains("by boulder") && log.contains("working")
-    });
+    // The log comes over the link on its own, and its end is waited for.
+    let log = crest.ok(&["job", "log", "tool"]);
+    assert!(
+        log.contains("by boulder") && log.contains("working"),
+        "{log}"
+    );
 
     // The host that publishes comes back elsewhere, and the next build is told so.
     keep.stop();

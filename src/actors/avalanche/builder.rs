@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Msg;
 use crate::actors::links::Links;
+use crate::build::base::Base;
 use crate::build::boulder::{self, Tool};
 use crate::build::cgroup::Confine;
 use crate::build::gitsource::GitMirror;
@@ -19,11 +20,11 @@ use crate::build::sandbox::{Limits, SANDBOX_UID};
 use crate::build::upstream::Upstreams;
 use crate::build::watch::Rules;
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{AttemptId, HostId, HostName};
+use crate::id::{AttemptId, Digest, HostId, HostName};
 use crate::model::cache::CacheSpec;
 use crate::model::say::ToolSpec;
 use crate::model::{
-    Blame, BlobRef, BuildOrder, Executor, Glance, InputFrom, IsaLevel, Measures, Outcome,
+    BaseSeen, Blame, BlobRef, BuildOrder, Executor, Glance, InputFrom, IsaLevel, Measures, Outcome,
     PhaseTime, Usage,
 };
 use crate::store::Blobs;
@@ -106,6 +107,17 @@ impl Bounds {
             silence_s_max: self.silence_s_max,
         }
     }
+}
+
+/// A base of this builder's own that something was built on.
+#[derive(Debug, Clone)]
+pub struct Stood {
+    /// Which: this machine's `/usr`, or a directory.
+    pub of: crate::model::Base,
+    /// What it brings now.
+    pub seen: Arc<BaseSeen>,
+    /// What it was for that build: another one than any where it changed under it.
+    pub digest: Digest,
 }
 
 /// Where a build stands.
@@ -213,13 +225,18 @@ pub fn start(to: ActorRef<Msg>, tools: Arc<Tools>, job: Job) -> Watch {
     let task = tokio::spawn(async move {
         // A panic in the executor is this host's failure, never the recipe's, and must free the slot.
         let build = tokio::spawn(run(tools, (job, cache_seen), their_seen, their_cancel));
-        let (outcome, measures) = match build.await {
+        let (outcome, measures, stood) = match build.await {
             Ok(ended) => ended,
             Err(error) => {
                 let fault = Fault::bug(format!("the build of attempt {attempt} broke off"));
-                (failed(fault.because(&error)), Told::default().of(attempt))
+                let told = Told::default().of(attempt);
+                (failed(fault.because(&error)), told, None)
             }
         };
+        if let Some(stood) = stood {
+            // Before the end, which is written down with it; gone with an avalanche that is gone.
+            to.cast(Msg::StoodOn(attempt, Box::new(stood))).ok();
+        }
         // When avalanche is gone, its restart finds the row and ends the attempt.
         to.cast(Msg::Finished {
             attempt,
@@ -251,6 +268,7 @@ struct Told {
     usage: Usage,
     phases: Vec<PhaseTime>,
     evidence: Vec<String>,
+    stood: Option<Stood>,
 }
 
 impl Told {
@@ -270,7 +288,7 @@ async fn run(
     (job, cache_seen): (Job, native::CacheSeen),
     seen: Arc<Mutex<Seen>>,
     cancel: CancellationToken,
-) -> (Outcome, Measures) {
+) -> (Outcome, Measures, Option<Stood>) {
     let (attempt, began) = (job.order.attempt, Instant::now());
     let (outcome, mut told) = run_timed(tools, (job, cache_seen), seen, cancel).await;
     // Native stages count from the end of the fetch, which was before there was a log.
@@ -287,7 +305,23 @@ async fn run(
         log_offset: 0,
     };
     told.phases.insert(0, fetch);
-    (outcome, told.of(attempt))
+    let stood = told.stood.take();
+    (outcome, told.of(attempt), stood)
+}
+
+/// What a base of this builder's own brings now; `None`: it is made of packages, or cannot be looked at.
+async fn base_now(base: &crate::model::Base, dir: &Path) -> Option<Arc<BaseSeen>> {
+    let (base, dir) = (Base::from(base), dir.to_owned());
+    let looked = tokio::task::spawn_blocking(move || crate::build::tools::look(&base, &dir));
+    match looked.await {
+        Ok(Ok(seen)) => seen,
+        // What is not known is told as that: such a build is held against none that is.
+        Ok(Err(fault)) => {
+            tracing::warn!(%fault, "cannot look at what the base brings");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 async fn run_timed(
@@ -378,6 +412,7 @@ async fn run_timed(
         cache: job.cache,
         cache_seen,
     };
+    let mut stood = None;
     if let Some(turns) = job.measure {
         let hear = |event| note(&seen, event);
         let (levels, runs) = (&turns.levels, turns.runs);
@@ -395,7 +430,22 @@ async fn run_timed(
         };
     }
     let built = match &tool {
-        None => native::build(&context, &order, &|event| note(&seen, event)).await,
+        None => {
+            let base = &order.profile.base;
+            let before = base_now(base, &job.dir).await;
+            let built = native::build(&context, &order, &|event| note(&seen, event)).await;
+            let after = base_now(base, &job.dir).await;
+            stood = before.zip(after).map(|(before, after)| Stood {
+                of: base.clone(),
+                digest: match before.digest() == after.digest() {
+                    true => after.digest(),
+                    false => before.changed_into(&after),
+                },
+                seen: after,
+            });
+            built
+        }
+        // It makes its build root of packages by itself.
         Some(spec) => {
             let with = (&tools.boulder, spec);
             boulder::build(&context, &order, with, &|event| note(&seen, event)).await
@@ -408,6 +458,7 @@ async fn run_timed(
                 usage: built.usage,
                 phases: built.phases,
                 evidence: Vec::new(),
+                stood,
             };
             let outcome = Outcome::Built {
                 artefacts: built.artefacts,
@@ -424,6 +475,7 @@ fn ended(failure: native::Failure) -> (Outcome, Told) {
         usage: failure.usage,
         phases: failure.phases,
         evidence: failure.evidence,
+        stood: None,
     };
     let outcome = match failure.cancelled {
         true => Outcome::Cancelled,

@@ -6,9 +6,12 @@ use ractor::ActorProcessingErr;
 use super::{State, builder, ended_by_builder};
 use crate::fault::{Fault, Kind, Result};
 use crate::id::{AttemptId, Digest};
-use crate::model::{Measures, Outcome, Role, Say};
+use crate::model::{Measures, Outcome, Role, Say, StoodOn};
 use crate::store::WriteSet;
 use crate::store::taken::{Taken, TakenStage};
+
+/// How an attempt ended, as it is kept until that is heard.
+type Ended = (Outcome, Option<Measures>, Option<Digest>);
 
 impl State {
     /// Builds of a process that is gone: their processes died with it, their directories are thrown away.
@@ -73,6 +76,8 @@ impl State {
         // One blob for both: what it took is told before its end is, and again until that is heard.
         let bytes = postcard::to_stdvec(outcome).map_err(|error| bug(&error))?;
         let bytes = postcard::to_extend(&measures, bytes).map_err(|error| bug(&error))?;
+        let stood = self.stood.get(&row.attempt);
+        let bytes = postcard::to_extend(&stood, bytes).map_err(|error| bug(&error))?;
         let blobs = self.args.blobs.clone();
         let outcome = tokio::task::spawn_blocking(move || blobs.put_bytes(&bytes))
             .await
@@ -88,6 +93,7 @@ impl State {
         let mut set = WriteSet::new();
         set.put(&row);
         self.args.store.commit_async(set).await?;
+        self.stood.remove(&row.attempt);
         self.taken.insert(row.attempt, row);
         crate::actors::kill_point("avalanche:outcome-recorded");
         Ok(())
@@ -104,8 +110,8 @@ impl State {
         Ok(())
     }
 
-    /// How an attempt ended, and what it took.
-    pub(super) fn outcome(&self, digest: Digest) -> Result<(Outcome, Option<Measures>)> {
+    /// How an attempt ended, what it took, and which base of this builder's own it was built on.
+    pub(super) fn outcome(&self, digest: Digest) -> Result<Ended> {
         let bytes = self
             .args
             .blobs
@@ -113,7 +119,10 @@ impl State {
         let (outcome, rest) = postcard::take_from_bytes(&bytes).map_err(|error| {
             Fault::bug(format!("the outcome {digest} cannot be read")).because(&error)
         })?;
-        Ok((outcome, postcard::from_bytes(rest).unwrap_or_default()))
+        // An earlier massif wrote less.
+        let (measures, rest) = postcard::take_from_bytes(rest).unwrap_or_default();
+        let base = postcard::from_bytes(rest).unwrap_or_default();
+        Ok((outcome, measures, base))
     }
 
     /// Says how an attempt ended to whoever has not confirmed it.
@@ -131,9 +140,9 @@ impl State {
         else {
             return;
         };
-        let (outcome, measures) = match self.outcome(*outcome) {
+        let (outcome, measures, base) = match self.outcome(*outcome) {
             Ok(ended) => ended,
-            Err(fault) => (ended_by_builder(fault), None),
+            Err(fault) => (ended_by_builder(fault), None, None),
         };
         if let (Outcome::Built { artefacts, .. }, false) = (&outcome, *received) {
             let offer = Say::Offer {
@@ -147,6 +156,10 @@ impl State {
         if !heard {
             if let Some(measures) = measures {
                 let say = Say::Measured(Box::new(measures));
+                self.args.post.say(*summit, Role::Summit, say);
+            }
+            if let Some(base) = base.filter(|_| matches!(outcome, Outcome::Built { .. })) {
+                let say = Say::StoodOn(StoodOn { attempt, base });
                 self.args.post.say(*summit, Role::Summit, say);
             }
             self.args

@@ -1,6 +1,7 @@
 //! avalanche: takes orders, builds them in its slots, and keeps what came out until summit and vessel have it.
 //! Sole writer of the tree `taken`.
 
+mod bases;
 pub mod builder;
 mod caching;
 mod clock;
@@ -26,12 +27,12 @@ use self::share::{choose, distinct};
 use super::post::Post;
 use crate::fault::{Fault, Kind, Result};
 use crate::health::{Floors, Judgement, Sample, Verdict};
-use crate::id::{Arch, AttemptId, HostId, HostName};
+use crate::id::{Arch, AttemptId, Digest, HostId, HostName};
 use crate::model::cache::CacheState;
 use crate::model::isa;
 use crate::model::{
-    Artefact, Blame, BuildOrder, BuilderReport, Executor, IsaLevel, Measures, Outcome, Role, Say,
-    Usage, Vitals,
+    Artefact, BaseSeen, Blame, BuildOrder, BuilderReport, Executor, IsaLevel, Measures, Outcome,
+    Role, Say, Usage, Vitals,
 };
 use crate::plan::schedule::slots_for;
 use crate::store::taken::{Taken, TakenStage};
@@ -63,6 +64,10 @@ pub enum Msg {
     OfferAgain(AttemptId),
     /// What a compiler cache did in a build.
     CacheSeen(Box<CacheState>),
+    /// What this machine's base brings now.
+    BaseSeen(Box<BaseSeen>),
+    /// Which base of this builder's own an attempt was built on; sent before its end.
+    StoodOn(AttemptId, Box<builder::Stood>),
     /// A host can be spoken to (again).
     PeerUp(HostId),
     /// Time passed. Carries the number of the alarm that it comes from: an older one than the present counts for nothing.
@@ -147,6 +152,9 @@ pub struct State {
     room: room::Room,
     moments: super::moments::Moments,
     compiler_caches: Vec<CacheState>,
+    bases: bases::Bases,
+    /// Bases of attempts whose ends are not written down yet.
+    stood: BTreeMap<AttemptId, Digest>,
     clock: clock::Clock,
     /// Ends that wait for room to be written down.
     unwritten: BTreeMap<AttemptId, (Outcome, Option<Measures>)>,
@@ -202,6 +210,8 @@ impl Actor for Avalanche {
             room: room::Room::default(),
             moments: super::moments::Moments::default(),
             compiler_caches: Vec::new(),
+            bases: bases::Bases::default(),
+            stood: BTreeMap::new(),
             clock: clock::Clock::default(),
             unwritten: BTreeMap::new(),
             unconfirmed: BTreeMap::new(),
@@ -216,6 +226,7 @@ impl Actor for Avalanche {
             state.take_look(look);
         }
         gauge::start(me.clone(), dir, floors, state.busy.subscribe());
+        state.look_at_base(&me);
         state.wind(&me);
         Ok(state)
     }
@@ -239,6 +250,7 @@ impl Actor for Avalanche {
                 if state.clock.rang(alarm) {
                     state.write_again().await?;
                     state.keep_house(&me);
+                    state.look_at_base(&me);
                 }
             }
             Msg::Sampled(look) => state.looked(&me, *look),
@@ -256,6 +268,8 @@ impl Actor for Avalanche {
                 reply.send(state.works()).ok();
             }
             Msg::CacheSeen(seen) => state.cache_seen(*seen),
+            Msg::BaseSeen(seen) => state.base_seen(*seen),
+            Msg::StoodOn(attempt, stood) => state.stood_on(attempt, *stood),
             Msg::Artefacts(attempt, reply) => {
                 // The asker may be gone; there is nothing to repair then.
                 reply.send(state.artefacts(attempt)).ok();
@@ -528,8 +542,8 @@ impl State {
     fn artefacts(&self, attempt: AttemptId) -> Result<Vec<Artefact>> {
         match self.taken.get(&attempt).map(|row| row.stage) {
             Some(TakenStage::Ended { outcome, .. }) => match self.outcome(outcome)? {
-                (Outcome::Built { artefacts, .. }, _) => Ok(artefacts),
-                (Outcome::Failed { .. } | Outcome::Cancelled | Outcome::Timed { .. }, _) => {
+                (Outcome::Built { artefacts, .. }, ..) => Ok(artefacts),
+                (Outcome::Failed { .. } | Outcome::Cancelled | Outcome::Timed { .. }, ..) => {
                     Ok(Vec::new())
                 }
             },
@@ -593,6 +607,9 @@ impl State {
                 running.glanced_ms = now_ms;
             }
         }
+        // Before the report, which is read with it, and before the ends of what was built on them.
+        let anew = self.reported.is_none();
+        self.tell_bases(anew);
         let due_ms = self.renewal_ms();
         let report = self.report();
         self.moments.keep(super::now().wall, &report);

@@ -481,7 +481,7 @@ impl Links {
     }
 
     /// Whether the copy of a log is whole: its file is closed for writing then.
-    fn is_sealed(&self, attempt: AttemptId) -> bool {
+    pub(in crate::actors) fn is_sealed(&self, attempt: AttemptId) -> bool {
         std::fs::metadata(self.0.logs.path(attempt))
             .is_ok_and(|meta| meta.permissions().mode() & 0o222 == 0)
     }

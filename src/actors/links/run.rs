@@ -547,6 +547,7 @@ fn attempt_of(say: &Say) -> Option<AttemptId> {
         | Say::Offer { attempt, .. } => Some(*attempt),
         Say::Measured(measures) => Some(measures.attempt),
         Say::Glanced { attempt, .. } | Say::Moved { attempt, .. } => Some(*attempt),
+        Say::StoodOn(stood) => Some(stood.attempt),
         // Summit answers each attempt of a renewal by itself, because a builder may honestly hold one that was taken away.
         _ => None,
     }

@@ -16,8 +16,8 @@ use crate::id::{AttemptId, HostId, JobId, RecipeName, Stamp};
 use crate::limit;
 use crate::model::cache::{CACHES_MAX, CacheState};
 use crate::model::{
-    AttemptState, Blame, BuilderReport, Event, Farm, Glance, Hold, JobState, Measures, Outcome,
-    Role, Say, StopKind, Target, Then, Usage, Vitals, Who,
+    AttemptState, Base, BaseSeen, Blame, BuilderReport, Event, Farm, Glance, Hold, JobState,
+    Measures, Outcome, Role, Say, StopKind, Target, Then, Usage, Vitals, Who,
 };
 use crate::plan::schedule::{self, BuilderSpec, Happened};
 
@@ -70,6 +70,8 @@ pub struct Wards {
     pub vitals: BTreeMap<HostId, Vitals>,
     /// What their slots have: cores in all, each counted once, and bytes of memory of one slot.
     pub shares: BTreeMap<HostId, (u32, Option<u64>)>,
+    /// What bases of their own bring now.
+    pub bases: BTreeMap<HostId, Vec<(Base, BaseSeen)>>,
     /// Their compiler caches.
     pub caches: BTreeMap<HostId, Vec<CacheState>>,
     /// How they keep their slots to their share.
@@ -136,6 +138,7 @@ impl State {
                 features.retain(|feature| feature.len() <= FEATURE_BYTES_MAX);
                 self.wards.features.insert(from, features);
             }
+            Say::Base { of, seen } => self.base_said(from, of, *seen),
             Say::Caches { mut caches } => {
                 caches.truncate(CACHES_MAX);
                 self.wards.caches.insert(from, caches);

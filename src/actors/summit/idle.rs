@@ -21,6 +21,8 @@ struct Candidate {
     said: Vec<HostId>,
     /// Opinions differ.
     open: bool,
+    /// They differ on other bases: only a builder with the publisher's can tell more.
+    alike: bool,
 }
 
 impl Candidate {
@@ -33,18 +35,20 @@ impl Candidate {
         !self.said.contains(host) || fit.len() == 1 && self.said.len() == 1
     }
 
-    /// Whether this is rather for a builder of another owner than the publisher's, which is idle too.
-    fn suits_another_owner<'a>(
+    /// Whether this is rather for another builder that is idle too: one with the publisher's base, then one of another owner.
+    fn suits_another<'a>(
         &self,
         host: &HostId,
         fit: &BTreeSet<HostId>,
         idle: &BTreeSet<HostId>,
+        differs: impl Fn(&HostId) -> bool,
         owner: impl Fn(&HostId) -> &'a str,
     ) -> bool {
         let publishers = owner(&self.publication.publisher);
-        let other = |id: &HostId| owner(id) != publishers;
-        let could = |id: &HostId| other(id) && fit.contains(id) && !self.said.contains(id);
-        !other(host) && idle.iter().any(could)
+        let rank = |id: &HostId| (differs(id), owner(id) == publishers);
+        let own = rank(host);
+        let could = |id: &&HostId| fit.contains(*id) && !self.said.contains(id);
+        idle.iter().filter(could).any(|id| rank(id) < own)
     }
 }
 
@@ -88,7 +92,10 @@ impl State {
             let found = candidates.iter().position(|one| {
                 let profile = &one.publication.target.profile;
                 let fit = fit_for.get(profile).unwrap_or(&nobody);
-                one.suits(&host, fit) && !one.suits_another_owner(&host, fit, &idle, owner)
+                let differs = |host: &HostId| self.base_differs(host, &one.publication);
+                one.suits(&host, fit)
+                    && !(one.alike && differs(&host))
+                    && !one.suits_another(&host, fit, &idle, differs, owner)
             });
             if let Some(at) = found {
                 let publication = candidates.remove(at).publication;
@@ -160,10 +167,12 @@ impl State {
             {
                 continue;
             }
-            let (said, open) = match known.get(&publication.attempt) {
+            let judged = known.get(&publication.attempt);
+            let alike = judged.is_some_and(|(_, judged)| *judged == Judgement::BasesDiffer);
+            let (said, open) = match judged {
                 None => (vec![publication.publisher], false),
                 Some((said, Judgement::Undecided)) => (said.clone(), true),
-                Some((said, Judgement::SameHost)) => (said.clone(), false),
+                Some((said, Judgement::SameHost | Judgement::BasesDiffer)) => (said.clone(), false),
                 Some((_, Judgement::Match | Judgement::WrongAlone(_) | Judgement::Varies)) => {
                     continue;
                 }
@@ -172,6 +181,7 @@ impl State {
                 publication,
                 said,
                 open,
+                alike,
             });
         }
         found.sort_by_key(|one| (!one.open, std::cmp::Reverse(one.publication.assigned)));
@@ -209,6 +219,7 @@ mod tests {
             },
             said: said.iter().map(|byte| host(*byte)).collect(),
             open: false,
+            alike: false,
         }
     }
 
@@ -234,13 +245,18 @@ mod tests {
             (4, &[1, 2, 4], &[2, 4], &[1], false),
         ] {
             let one = candidate(said);
-            let found = one.suits_another_owner(&host(asks), &set(fit), &set(idle), owner);
+            let found = one.suits_another(&host(asks), &set(fit), &set(idle), |_| false, owner);
             assert_eq!(found, expected, "{asks} {fit:?} {idle:?} {said:?}");
         }
         // Where nobody has said whose the machines are, all are one owner's.
         let nobody = |_: &HostId| "";
         let one = candidate(&[1]);
-        assert!(!one.suits_another_owner(&host(2), &set(&[2, 3]), &set(&[2, 3]), nobody));
+        let both = set(&[2, 3]);
+        assert!(!one.suits_another(&host(2), &both, &both, |_| false, nobody));
+        // The publisher's base counts for more than another owner: host 3 has another one.
+        let differs = |id: &HostId| id.0[0] == 3;
+        assert!(one.suits_another(&host(3), &both, &both, differs, owner));
+        assert!(!one.suits_another(&host(2), &both, &both, differs, owner));
         // It does not build again what it has built, but on a farm of one.
         assert!(!one.suits(&host(1), &set(&[1, 2])) && one.suits(&host(1), &set(&[1])));
         assert!(!candidate(&[1, 1]).suits(&host(1), &set(&[1])));

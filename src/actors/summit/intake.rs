@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ractor::ActorProcessingErr;
 
 use super::mirror::Mirror;
-use super::state::{Done, State};
+use super::state::{Done, State, number};
 use super::watcher::{Heard, Settings, Watcher};
 use super::{Msg, reader};
 use crate::fault::{Fault, Result};
@@ -150,7 +150,11 @@ impl State {
             changed,
             opens,
         };
-        self.record_one(Who::Farm, event).await?.ok();
+        // In one commit with it: nothing else would find them again.
+        let mut events = self.mended_by_manifests(&name, before.as_deref());
+        number(&mut events, self.farm.last_job);
+        events.insert(0, (Who::Farm, event));
+        self.record(events).await?;
         crate::actors::kill_point("summit:tip-recorded");
         self.replan = true;
         self.faults.remove(&format!("project {name}"));

@@ -1,5 +1,6 @@
 //! Finding what a person means: a job by number or recipe, a recipe by name, with the nearest known name when there is none.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::state::State;
@@ -14,6 +15,8 @@ pub struct Located {
     pub job: Arc<Job>,
     /// All its attempts, the first one first.
     pub attempts: Vec<Arc<Attempt>>,
+    /// Bytes of the whole logs of those whose builders said so, by try.
+    pub log_bytes: BTreeMap<u32, u64>,
 }
 
 /// A fault for a name that nothing has.
@@ -69,8 +72,16 @@ impl State {
     /// The same with its attempts.
     pub fn locate(&self, text: &str) -> Result<Located> {
         let job = self.locate_job(text)?;
-        let attempts = self.farm.attempts_of(job.id).cloned().collect();
-        Ok(Located { job, attempts })
+        let attempts: Vec<Arc<Attempt>> = self.farm.attempts_of(job.id).cloned().collect();
+        let log_bytes = attempts.iter().filter_map(|attempt| {
+            let measures = self.farm.measures.get(&attempt.id)?;
+            Some((attempt.id.try_no, measures.usage.log_bytes?))
+        });
+        Ok(Located {
+            log_bytes: log_bytes.collect(),
+            job,
+            attempts,
+        })
     }
 
     /// The recipe of this name, or `PROJECT/NAME`.

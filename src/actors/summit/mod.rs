@@ -6,9 +6,11 @@
 
 pub mod answer;
 pub mod attempts;
+mod bases;
 pub mod builders;
 mod catalog_blob;
 pub mod cone;
+mod ended;
 mod entries;
 pub mod estimates;
 pub mod fetch;

@@ -9,12 +9,13 @@ pub(super) use super::published::Publication;
 use super::state::{Done, State};
 use crate::actors::avalanche::builder::Turns;
 use crate::fault::{Fault, Kind, Result};
-use crate::id::{AttemptId, HostId, Stamp};
+use crate::id::{AttemptId, Digest, HostId, Stamp};
 use crate::model::proof::{
     Comparison, Conviction, Finding, Judgement, conviction_hold, job_of_comparison,
 };
 use crate::model::{
-    Artefact, AttemptState, Blame, BuildOrder, Event, Executor, Outcome, PeerTrust, Role, Say, Who,
+    Artefact, AttemptState, Blame, BuildOrder, Event, Executor, Outcome, PeerTrust, Role, Say,
+    StoodOn, Who,
 };
 
 /// Comparisons under way or failed that are remembered.
@@ -72,6 +73,10 @@ pub(super) struct Running {
     not_before_ms: u64,
     changed_ms: u64,
     pub(super) phase: Option<String>,
+    /// Which base of its builder's own it was built on, as the builder says with its end.
+    base: Option<Digest>,
+    /// What vessel found before that was heard.
+    found: Option<(Finding, Vec<Artefact>)>,
 }
 
 impl Running {
@@ -173,6 +178,8 @@ impl State {
             not_before_ms: 0,
             changed_ms: now.mono_ms,
             phase: None,
+            base: None,
+            found: None,
         };
         self.proofs.running.insert(id, running);
         Ok(id)
@@ -234,7 +241,7 @@ impl State {
         if let Some(order) = &mut running.order {
             order.attempt = running.attempt;
         }
-        running.phase = None;
+        (running.phase, running.base, running.found) = (None, None, None);
         running.not_before_ms = now_ms + AGAIN_MS;
         running.stand(Standing::Waiting(why.to_string()));
         if let Some(builder) = builder {
@@ -345,7 +352,9 @@ impl State {
         let owner = self.farm.owner_of(&running.publication.publisher);
         fit.sort_by_key(|id| {
             let same = self.farm.owner_of(id) == owner;
-            (same, self.args.post.trust_of(*id) != PeerTrust::Trusted)
+            let other = self.base_differs(id, &running.publication);
+            let test = self.args.post.trust_of(*id) != PeerTrust::Trusted;
+            (other, same, test)
         });
         if let Some(busy) = fit.first() {
             why = format!("all slots of builder {} are busy", self.host_name(busy));
@@ -482,12 +491,18 @@ impl State {
         match say {
             Say::Progress { stage, .. } => running.phase = Some(stage),
             Say::Refused { why, .. } => self.comparison_again(id, &why.what),
+            Say::StoodOn(stood) => running.base = Some(stood.base),
             Say::Ended { outcome, .. } => {
                 let waits = running.is_in_a_slot();
+                let mut found = None;
                 if waits && matches!(outcome, Outcome::Built { .. }) {
                     running.stand(Standing::Examining);
+                    found = running.found.take();
                 }
                 self.args.post.say(from, Role::Avalanche, heard);
+                if let Some((finding, evidence)) = found {
+                    return self.examined(id, finding, evidence).await;
+                }
                 match outcome {
                     Outcome::Timed { run, usage } if waits => {
                         self.measured(id, *run, usage).await?;
@@ -503,6 +518,12 @@ impl State {
                     }
                     _ => {}
                 }
+            }
+            // Vessel was quicker than the builder's own word, which says what it was built on.
+            Say::Examined {
+                finding, evidence, ..
+            } if from == vessel && running.is_in_a_slot() => {
+                running.found = Some((*finding, evidence));
             }
             Say::Examined {
                 finding, evidence, ..
@@ -524,6 +545,7 @@ impl State {
             return Ok(());
         };
         running.stand(Standing::Done);
+        let base = running.base;
         let publication = running.publication.clone();
         let comparison = Comparison {
             id,
@@ -540,16 +562,23 @@ impl State {
             finding: finding.bounded(),
             evidence,
         };
-        let convicted = self.convicts(&comparison);
+        let convicted = self.convicts(&comparison, base);
         let by = comparison.by.clone();
         let at = crate::actors::now().wall;
         let hold = conviction_hold(&comparison, at);
-        let mut events = vec![(
+        let attempt = comparison.attempt;
+        // What it stood on first: that is what it is judged by.
+        let stood = base.map(|base| StoodOn { attempt, base });
+        let mut events = match stood {
+            Some(stood) => self.stood_events(builder, stood),
+            None => Vec::new(),
+        };
+        events.push((
             by,
             Event::Compared {
                 comparison: Box::new(comparison),
             },
-        )];
+        ));
         events.extend(convicted.map(|host| {
             let conviction = Conviction {
                 builder: host,
@@ -582,14 +611,13 @@ impl State {
     }
 
     /// Who is wrong alone because of this comparison, and was not before.
-    fn convicts(&self, comparison: &Comparison) -> Option<HostId> {
-        let published = comparison.publication;
-        let before = self.farm.judge_publication(published, None);
-        let after = self.farm.judge_publication(published, Some(comparison));
-        let Some(Judgement::WrongAlone(host)) = &after else {
+    fn convicts(&self, comparison: &Comparison, base: Option<Digest>) -> Option<HostId> {
+        let before = self.farm.judge_publication(comparison.publication);
+        let after = self.farm.judge_with(comparison, base);
+        let Judgement::WrongAlone(host) = &after else {
             return None;
         };
-        let is_news = before != after && !self.farm.convictions.contains_key(host);
+        let is_news = before.as_ref() != Some(&after) && !self.farm.convictions.contains_key(host);
         // A recipe that comes out differently by its nature proves nothing.
         let blamed_before = self.farm.judged().into_iter().any(|(all, judgement)| {
             let same = all

@@ -172,6 +172,7 @@ impl State {
             unlisted: 0,
             causes: Vec::new(),
             evidence: Vec::new(),
+            bases: None,
             blame,
             fault,
         }
@@ -179,7 +180,7 @@ impl State {
 
     fn comparison_view(&self, one: &Comparison) -> ComparisonView {
         let finding = &one.finding;
-        let judgement = self.farm.judge_publication(one.publication, None);
+        let judgement = self.farm.judge_publication(one.publication);
         let wrong = match &judgement {
             Some(Judgement::WrongAlone(host)) => Some(self.host_name(host)),
             _ => None,
@@ -227,6 +228,7 @@ impl State {
             unlisted: u64::from(finding.unlisted),
             causes: causes(std::iter::once(one)),
             evidence: evidence.collect(),
+            bases: self.bases_view(one),
             blame: None,
             fault: None,
         }
@@ -242,7 +244,10 @@ impl State {
             match judgement {
                 Judgement::WrongAlone(host) if host == builder => bad.push(first.publication),
                 Judgement::Match | Judgement::WrongAlone(_) => good.push(first.publication),
-                Judgement::SameHost | Judgement::Undecided | Judgement::Varies => {}
+                Judgement::SameHost
+                | Judgement::Undecided
+                | Judgement::Varies
+                | Judgement::BasesDiffer => {}
             }
         }
         let when = |attempt: &AttemptId| Some(self.farm.attempts.get(attempt)?.assigned);
@@ -345,6 +350,7 @@ impl State {
                 owner: Some(self.farm.owner_of(&builder))
                     .filter(|owner| !owner.is_empty())
                     .map(str::to_string),
+                bases: self.own_bases(&builder),
                 unproven: self.unproven(builder),
             },
         })

@@ -127,7 +127,7 @@ impl State {
 
     /// Has something that is kept built again by as many builders as are missing, as far as they are there and free.
     fn seek_matches(&mut self, attempt: &Attempt, channel: &ChannelName, missing: usize) {
-        let judged = self.farm.judge_publication(attempt.id, None);
+        let judged = self.farm.judge_publication(attempt.id);
         let Some(publication) = self.publication_in(attempt, channel) else {
             return;
         };
@@ -139,7 +139,10 @@ impl State {
         let mut free = found.able;
         free.retain(|host| self.free_slots(host) > 0);
         let owner = self.farm.owner_of(&publication.publisher);
-        free.sort_by_key(|host| self.farm.owner_of(host) == owner);
+        free.sort_by_key(|host| {
+            let same = self.farm.owner_of(host) == owner;
+            (self.base_differs(host, &publication), same)
+        });
         for host in free.into_iter().take(more) {
             let begun =
                 self.begin_comparison(publication.clone(), Some(host), Who::Farm, false, None);
@@ -214,7 +217,8 @@ impl State {
             let rest = "what was made first is being fetched".to_string();
             return told(rest, "farm", String::new());
         }
-        if self.farm.judge_publication(attempt.id, None) == Some(Judgement::Varies) {
+        let judged = self.farm.judge_publication(attempt.id);
+        if judged == Some(Judgement::Varies) {
             let rest = "it comes out differently each time".to_string();
             let next = format!(
                 "massif compare list --recipe {} names what differs; {lower}",
@@ -237,6 +241,12 @@ impl State {
         }
         let mut rest = match self.too_few(channel) {
             Some(lacks) => lacks,
+            None if judged == Some(Judgement::BasesDiffer) => {
+                let on = self.host_name(&publication.publisher);
+                format!(
+                    "others came to something else on another base, which proves nothing: it takes a builder with the tools of {on}"
+                )
+            }
             None => "every builder that can build it has said what it comes to".into(),
         };
         for failed in &found.failed {

@@ -396,6 +396,8 @@ impl State {
             | Event::ProofPolicySet { .. }
             | Event::RiseRuleSet { .. }
             | Event::OwnerSet { .. }
+            | Event::BaseNoted { .. }
+            | Event::StoodOn { .. }
             | Event::CacheSet { .. }
             | Event::JobsForgotten { .. }
             | Event::AlarmRaised { .. }

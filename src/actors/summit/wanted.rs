@@ -1,11 +1,11 @@
 //! Which jobs should exist and which should not: recipes as they are now beside the jobs that are there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::state::State;
-use crate::id::JobId;
-use crate::model::{Because, Event, Job, JobState, Reading, Target, Who};
+use crate::id::{CommitId, JobId, ProjectName};
+use crate::model::{Because, Catalog, Event, Executor, Job, JobState, Reading, Target, Who};
 
 impl State {
     /// What makes jobs that should exist and ends those that should not; jobs have no numbers yet.
@@ -104,6 +104,56 @@ impl State {
                 .farm
                 .recipe_holds
                 .contains_key(&(target.project.clone(), target.recipe.clone()))
+    }
+
+    /// New jobs for failed ones of the distribution's own tool whose recipes have another manifest now: the tool may have refused
+    /// what it made because of the old one. Our own executor reads none.
+    pub fn mended_by_manifests(
+        &self,
+        project: &ProjectName,
+        before: Option<&Catalog>,
+    ) -> Vec<(Who, Event)> {
+        let by_tool = |profile| {
+            let profile = self.farm.profiles.get(profile);
+            profile.is_some_and(|profile| profile.executor == Executor::Boulder)
+        };
+        let builds = self.farm.projects.get(project);
+        let (Some(before), Some(now)) = (before, self.catalogs.get(project)) else {
+            return Vec::new();
+        };
+        if !self.farm.profiles.keys().any(by_tool) || builds.is_none_or(|known| !known.builds_all) {
+            return Vec::new();
+        }
+        let known: HashMap<&str, (CommitId, CommitId)> = before
+            .entries
+            .iter()
+            .map(|entry| (entry.dir.as_str(), (entry.tree, entry.text)))
+            .collect();
+        let moved: BTreeSet<_> = now
+            .entries
+            .iter()
+            .filter(|entry| {
+                known
+                    .get(entry.dir.as_str())
+                    .is_some_and(|(tree, text)| *tree != entry.tree && *text == entry.text)
+            })
+            .map(|entry| entry.name().clone())
+            .collect();
+        let failed = self.farm.newest_jobs().filter(|job| {
+            let target = &job.target;
+            let held = (target.project.clone(), target.recipe.clone());
+            job.state == JobState::Failed
+                && target.project == *project
+                && moved.contains(&target.recipe)
+                && by_tool(&target.profile)
+                && !self.farm.recipe_holds.contains_key(&held)
+        });
+        let mut failed: Vec<&Arc<Job>> = failed.collect();
+        failed.sort_by_key(|job| job.id);
+        let events = failed
+            .into_iter()
+            .filter_map(|job| self.planned(&job.target, job.because.clone()));
+        events.map(|event| (Who::Farm, event)).collect()
     }
 
     /// The event that makes a job for a recipe as it is now; its number is settled by `number`.

@@ -1,7 +1,7 @@
 //! Comparisons of what is published with what was built again, and what they say of builders and recipes.
 
 use crate::admin::views;
-use crate::id::{ChannelName, JobId, ProfileName, ProjectName, RecipeName, Stamp};
+use crate::id::{ChannelName, Digest, JobId, ProfileName, ProjectName, RecipeName, Stamp};
 
 use super::{ArtefactView, Blame, FaultView, MadeView};
 
@@ -46,7 +46,8 @@ views! {
         pub level: Option<String>,
         /// A client gets the same either way.
         pub matches: Option<bool>,
-        /// What all comparisons of this publication say together: `match`, `same_host`, `undecided`, `wrong_alone`, `varies`.
+        /// What all comparisons of this publication say together: `match`, `same_host`, `undecided`, `wrong_alone`, `varies`,
+        /// `bases_differ`.
         pub judgement: Option<String>,
         /// The builder that was wrong alone.
         pub wrong: Option<String>,
@@ -64,10 +65,58 @@ views! {
         pub causes: Vec<CauseView>,
         /// Rebuilt files that differ and are kept: `compare show ID --out DIR` copies them.
         pub evidence: Vec<EvidenceView>,
+        /// What both sides stood on, where that was a builder's own; null: on packages alone, or before that was told.
+        pub bases: Option<BasesView>,
         /// Whose failure, when it failed.
         pub blame: Option<Blame>,
         /// Why it failed.
         pub fault: Option<FaultView>,
+    }
+
+    /// What both sides of a comparison stood on.
+    pub struct BasesView {
+        /// The same tools on both sides: only then a difference is anybody's doing.
+        pub same: bool,
+        /// In words.
+        pub text: String,
+        /// The publisher's, a few letters of its hash.
+        pub published: Option<String>,
+        /// That of who built it again.
+        pub rebuilt: Option<String>,
+        /// Tools that are not the same.
+        pub differences: Vec<BaseDifferenceView>,
+    }
+
+    /// A tool that two bases have in different versions.
+    pub struct BaseDifferenceView {
+        /// `system`, or the tool.
+        pub part: String,
+        /// The publisher's version, or some letters of its hash; null: it has none.
+        pub published: Option<String>,
+        /// That of who built it again.
+        pub rebuilt: Option<String>,
+    }
+
+    /// What a base of a builder's own brings to its builds.
+    pub struct BaseView {
+        /// `host`, or the path of a directory.
+        pub base: String,
+        /// Some letters of the hash of all of it: two builders that show the same have the same tools.
+        pub id: String,
+        /// The distribution and its version.
+        pub system: Option<String>,
+        /// Its tools.
+        pub parts: Vec<BasePartView>,
+    }
+
+    /// A tool of a base.
+    pub struct BasePartView {
+        /// Its name.
+        pub name: String,
+        /// As it says itself; null: it was not asked, or did not say.
+        pub version: Option<String>,
+        /// Which build of it: a hash of its build id, or of its bytes.
+        pub sha256: Digest,
     }
 
     /// One thing that is not the same.
@@ -134,6 +183,8 @@ views! {
         pub rises_after: u32,
         /// Whose machine it is, where an operator said so.
         pub owner: Option<String>,
+        /// What the bases of its own bring: who is to agree with it needs the same.
+        pub bases: Vec<BaseView>,
         /// What it published since its last match and what is published still, the newest first.
         pub unproven: Vec<MadeView>,
     }

@@ -179,6 +179,9 @@ fn compared(proof: &BuilderProofView, name: &str, doc: &mut Doc) {
     if let Some(owner) = &proof.owner {
         doc.field("owner", owner);
     }
+    for base in &proof.bases {
+        doc.field("base", show::base(base));
+    }
     if let Some(id) = proof.convicted_by {
         let words = format!("comparison {id} says so: massif compare show {id}");
         doc.field_as("wrong alone", Ink::Bad, words, None);

@@ -116,6 +116,15 @@ fn ink_of(log: &LogSheet, offset: u64, words: &str, filter: &Filter) -> Ink {
     Ink::Plain
 }
 
+/// Where the end of a log is that is not here yet.
+fn missing_words(log: &LogSheet) -> String {
+    match &log.missing {
+        Some((on, Some(bytes))) => format!("its last {} are still on {on}", text::bytes(*bytes)),
+        Some((on, None)) => format!("its end is still on {on}"),
+        None => String::new(),
+    }
+}
+
 /// One line about the log, of which a person has seen everything `seen_to` here.
 fn status(pen: &mut Pen<'_>, app: &App, log: &LogSheet, seen_to: u64) {
     let width = pen.width();
@@ -140,10 +149,11 @@ fn status(pen: &mut Pen<'_>, app: &App, log: &LogSheet, seen_to: u64) {
         format!("  {}", phase.trim_start_matches("==>").trim())
     });
     let state = match (log.over, app.is_away(), log.follow) {
-        (true, ..) => "complete",
-        (false, true, _) => "the host is away",
-        (false, false, true) => "following",
-        (false, false, false) => "G follows",
+        (false, true, _) => "the host is away".into(),
+        _ if log.missing.is_some() => missing_words(log),
+        (true, ..) => "complete".into(),
+        (false, false, true) => "following".into(),
+        (false, false, false) => "G follows".into(),
     };
     let size = text::bytes(log.known_end());
     let percent = match log.known_end() {
