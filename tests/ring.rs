@@ -51,6 +51,8 @@ fn a_commit_becomes_a_package_that_a_client_can_install() {
     repo.commit("Add alpha");
     let farm = Farm::start();
     farm.ok(&["project", "add", "test", &repo.url()]);
+    // What was read is planned when the command returns.
+    assert_eq!(farm.json(&["job", "list"])[0]["recipe"], "alpha");
     let job = farm.published("alpha");
     assert_eq!(
         (&job["release"], &job["build_release"]),

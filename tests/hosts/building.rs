@@ -129,6 +129,7 @@ fn a_builder_for_tests_gets_nothing_to_publish() {
     repo.commit("Add alpha");
     crest.ok(&["project", "add", "test", &repo.url()]);
     crest.until(&["builder", "list"], |all| east_is(all, "test"));
+    crest.until(&["job", "list"], |jobs| jobs[0]["state"] == "ready");
     std::thread::sleep(Duration::from_secs(2));
     let job = crest.json(&["job", "list"])[0].clone();
     assert_eq!(job["state"], "ready", "{job:#}");

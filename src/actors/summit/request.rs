@@ -645,6 +645,14 @@ impl State {
         self.intakes.get(name).copied().unwrap_or(0)
     }
 
+    /// Those whose jobs are planned: after a start and for a new base none is, until the base was looked at.
+    pub fn intakes_planned(&self, name: &ProjectName) -> u64 {
+        match self.bases_pending {
+            0 => self.intakes(name),
+            _ => 0,
+        }
+    }
+
     /// Makes sure that vessel serves the channel of a profile.
     pub fn open_channel(&self, profile: &crate::model::Profile) {
         let (channel, arch) = (profile.channel.clone(), profile.arch);

@@ -287,7 +287,7 @@ impl State {
             commit_at: None,
             recipes: tip.map_or(0, |tip| u64::from(tip.recipes)),
             faulty: tip.map_or(0, |tip| u64::from(tip.faulty)),
-            intakes: self.intakes(name),
+            intakes: self.intakes_planned(name),
             last_poll,
             next_poll_s: last_poll
                 .map(|last| (self.args.poll.as_secs_f64() - now.seconds_since(last)).max(0.0)),

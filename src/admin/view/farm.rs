@@ -87,7 +87,7 @@ views! {
         pub recipes: u64,
         /// Those that cannot be read.
         pub faulty: u64,
-        /// Intakes so far: rises by one with each look at the remote, whatever it brought.
+        /// Intakes so far whose jobs are planned: rises by one with each look at the remote, whatever it brought.
         pub intakes: u64,
         /// The last look at the remote.
         pub last_poll: Option<Stamp>,
