@@ -17,6 +17,8 @@ use crate::cli::show;
 
 /// Smaller terminals get a message.
 pub const LEAST: (u16, u16) = (60, 15);
+/// Columns from which on the help has two halves: each has room for its longest line.
+const HELP_HALVES: u16 = 164;
 /// Endings of a command that are shown behind it.
 const ENDINGS_MAX: usize = 6;
 
@@ -502,29 +504,48 @@ pub fn help_lines(app: &App) -> usize {
     help_page(app).len()
 }
 
+/// Lines of it that the screen has room for.
+pub fn help_page_lines(app: &App) -> usize {
+    let body = body(app.size);
+    usize::from(body.height) * usize::from(help_halves(body.width))
+}
+
+/// A wide screen shows it in two halves.
+fn help_halves(width: u16) -> u16 {
+    if width >= HELP_HALVES { 2 } else { 1 }
+}
+
 fn help(pen: &mut Pen<'_>, app: &App, from: usize) {
-    let width = pen.width();
+    let (width, height) = (pen.width(), pen.height());
     let lines = help_page(app);
-    let height = usize::from(pen.height());
-    for (y, line) in (0..pen.height()).zip(lines.iter().skip(from)) {
-        match line {
-            HelpLine::Title(title) => pen.heading(y, title, ""),
-            HelpLine::Key(binding) => {
-                pen.text(2, y, 12, binding.label, Ink::Key);
-                pen.text(15, y, width.saturating_sub(15), binding.help, Ink::Plain);
-            }
-            HelpLine::Form(form) => {
-                pen.text(2, y, 12, form.label, Ink::Key);
-                pen.text(15, y, width.saturating_sub(15), form.help, Ink::Plain);
-            }
-            HelpLine::Words(words) => {
-                pen.text(2, y, width.saturating_sub(2), words, Ink::Plain);
-            }
+    let halves = help_halves(width);
+    let own = width / halves;
+    let mut rest = lines.iter().skip(from);
+    for half in 0..halves {
+        let mut part = pen.part(half * own, 0, own.saturating_sub(halves - 1), height);
+        for (y, line) in (0..height).zip(rest.by_ref()) {
+            help_line(&mut part, y, line);
         }
     }
-    let below = lines.len().saturating_sub(from + height);
+    let below = rest.count();
     if below > 0 {
-        let y = pen.height().saturating_sub(1);
+        let y = height.saturating_sub(1);
         pen.right(0, y, width, &format!(" {below} more "), Ink::Bar);
+    }
+}
+
+fn help_line(pen: &mut Pen<'_>, y: u16, line: &HelpLine) {
+    let width = pen.width();
+    let mut pair = |label: &str, help: &str| {
+        pen.text(2, y, 12, label, Ink::Key);
+        pen.text(15, y, width.saturating_sub(15), help, Ink::Plain);
+    };
+    match line {
+        HelpLine::Title(title) => pen.heading(y, title, ""),
+        HelpLine::Key(binding) => pair(binding.label, binding.help),
+        HelpLine::Form(form) => pair(form.label, form.help),
+        HelpLine::Words(words) => {
+            pen.text(2, y, width.saturating_sub(2), words, Ink::Plain);
+        }
     }
 }

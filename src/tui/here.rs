@@ -287,92 +287,112 @@ impl App {
 
     /// What has JSON here.
     pub fn raw_here(&self) -> Option<Raw<'_>> {
+        match &self.sheet().page {
+            Page::Raw(..) | Page::History | Page::Printed(_) => None,
+            Page::Graph(_) | Page::Job(_) | Page::Why(_) | Page::Recipe(_) => {
+                self.raw_answer().or_else(|| self.raw_job())
+            }
+            Page::Peers | Page::Peer(_) => self.raw_peer(),
+            Page::Farm => self.raw_of_farm(),
+            Page::Builders | Page::Builder(_) => {
+                let builder = self.shown().builder(&self.builder_here()?)?;
+                Some(Raw::Builder(builder))
+            }
+            Page::Repository | Page::Channel(_) if self.job_here().is_some() => self.raw_job(),
+            Page::Recipes
+            | Page::Repository
+            | Page::Channel(_)
+            | Page::Packages(_)
+            | Page::Events => self.raw_row(),
+            Page::Version(version, _) => Some(Raw::Other(
+                format!("version {}", version.id),
+                version.as_ref(),
+            )),
+            Page::Event(event) => Some(Raw::Other(format!("event {}", event.seq), event.as_ref())),
+            Page::Queue | Page::Log(..) => self.raw_job(),
+        }
+    }
+
+    fn raw_job(&self) -> Option<Raw<'_>> {
+        self.shown().job(self.job_here()?).map(|job| Raw::Job(job))
+    }
+
+    fn raw_peer(&self) -> Option<Raw<'_>> {
+        match (self.peer_here(), self.ticket_here()) {
+            (Some(peer), _) => Some(Raw::Other(peer.name.to_string(), peer.as_ref())),
+            (None, Some(ticket)) => Some(Raw::Other(
+                format!("invitation {}", ticket.id),
+                ticket.as_ref(),
+            )),
+            (None, None) => None,
+        }
+    }
+
+    /// On the first page: a job, the alarms, or all of it where nobody stands on a row.
+    fn raw_of_farm(&self) -> Option<Raw<'_>> {
         let sheet = self.sheet();
-        let other = |value: &'static str| value.to_owned();
-        match (&sheet.page, &sheet.content) {
-            (Page::Raw(..) | Page::History | Page::Printed(_), _) => None,
-            (Page::Peers | Page::Peer(_), _) => match (self.peer_here(), self.ticket_here()) {
-                (Some(peer), _) => Some(Raw::Other(peer.name.to_string(), peer.as_ref())),
-                (None, Some(ticket)) => Some(Raw::Other(
-                    format!("invitation {}", ticket.id),
-                    ticket.as_ref(),
-                )),
-                (None, None) => None,
-            },
-            (
-                Page::Graph(_),
-                Some(Reply::Cone {
-                    cone: Some(cone), ..
-                }),
-            ) => Some(Raw::Other(sheet.page.name(), cone.as_ref())),
-            (Page::Job(_), Some(Reply::Job(page))) => {
-                Some(Raw::Other(sheet.page.name(), page.as_ref()))
+        let status = self.shown().status.as_ref();
+        match sheet.lines.get(sheet.spot.at) {
+            None | Some(Line::Heading(_)) => {
+                Some(Raw::Other("status".to_owned(), status?.as_ref()))
             }
-            (Page::Why(_), Some(Reply::Why(why))) => {
-                Some(Raw::Other(sheet.page.name(), why.as_ref()))
+            Some(Line::Row(key)) if *key >= views::farm::ALARM => {
+                Some(Raw::Other("alarms".to_owned(), &status?.alarms))
             }
-            (
-                Page::Recipe(_),
-                Some(Reply::Recipe {
-                    recipe,
-                    detail,
-                    changes,
-                    proof,
-                }),
-            ) => Some(Raw::Recipe(Box::new(WholeRecipe {
+            Some(Line::Row(_)) => self.raw_job(),
+        }
+    }
+
+    /// What the host answered for the page that is seen.
+    fn raw_answer(&self) -> Option<Raw<'_>> {
+        let sheet = self.sheet();
+        match &sheet.content {
+            Some(Reply::Cone {
+                cone: Some(cone), ..
+            }) => Some(Raw::Other(sheet.page.name(), cone.as_ref())),
+            Some(Reply::Job(page)) => Some(Raw::Other(sheet.page.name(), page.as_ref())),
+            Some(Reply::Why(why)) => Some(Raw::Other(sheet.page.name(), why.as_ref())),
+            Some(Reply::Recipe {
+                recipe,
+                detail,
+                changes,
+                proof,
+            }) => Some(Raw::Recipe(Box::new(WholeRecipe {
                 recipe,
                 detail: detail.as_deref(),
                 changes,
                 proof: proof.as_deref(),
             }))),
-            (Page::Builders | Page::Builder(_), _) => {
-                let builder = self.shown().builder(&self.builder_here()?)?;
-                Some(Raw::Builder(builder))
-            }
+            _ => None,
+        }
+    }
+
+    /// The row that a person stands on.
+    fn raw_row(&self) -> Option<Raw<'_>> {
+        let sheet = self.sheet();
+        let key = self.row()?;
+        match (&sheet.page, &sheet.content) {
             (Page::Recipes, _) => {
-                let recipe = views::recipes::of(sheet, self.row()?)?;
+                let recipe = views::recipes::of(sheet, key)?;
                 Some(Raw::Other(recipe.name.to_string(), recipe))
             }
-            (Page::Repository | Page::Channel(_), _) if self.job_here().is_some() => {
-                self.shown().job(self.job_here()?).map(|job| Raw::Job(job))
-            }
             (Page::Repository, Some(Reply::Channels(channels))) => {
-                let channel = channels.get(usize::try_from(self.row()?).ok()?)?;
+                let channel = channels.get(usize::try_from(key).ok()?)?;
                 Some(Raw::Other(channel.name.to_string(), channel))
             }
             (Page::Channel(_), _) => {
-                let version = views::repository::version(sheet, self.row()?)?;
+                let version = views::repository::version(sheet, key)?;
                 Some(Raw::Other(format!("version {}", version.id), version))
             }
-            (Page::Version(version, _), _) => Some(Raw::Other(
-                format!("version {}", version.id),
-                version.as_ref(),
-            )),
             (Page::Packages(_), _) => {
-                let package = views::repository::package(sheet, self.row()?)?;
+                let package = views::repository::package(sheet, key)?;
                 Some(Raw::Other(package.name.to_string(), package))
             }
-            (Page::Event(event), _) => {
-                Some(Raw::Other(format!("event {}", event.seq), event.as_ref()))
-            }
             (Page::Events, _) => {
-                let event = views::events::of(self, Seq(self.row()?))?;
+                let event = views::events::of(self, Seq(key))?;
                 Some(Raw::Other(format!("event {}", event.seq), event))
             }
-            (Page::Farm, _)
-                if matches!(
-                    sheet.lines.get(sheet.spot.at),
-                    None | Some(Line::Heading(_))
-                ) =>
-            {
-                let status = self.shown().status.as_ref()?;
-                Some(Raw::Other(other("status"), status.as_ref()))
-            }
-            (Page::Farm, _) if self.row()? >= views::farm::ALARM => {
-                let status = self.shown().status.as_ref()?;
-                Some(Raw::Other(other("alarms"), &status.alarms))
-            }
-            _ => self.shown().job(self.job_here()?).map(|job| Raw::Job(job)),
+            _ => None,
         }
     }
 }

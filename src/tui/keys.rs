@@ -295,9 +295,7 @@ pub const BINDINGS: &[Binding] = &[
     binding!(&[Key::Char('B')], "B", Deed::Build, Act, "Build", "build a recipe, again when it is published", |app| app
         .is_offered(Deed::Build)),
     // Looking closer.
-    binding!(&[Key::Enter], "Enter", Deed::Enter, Look, "fold", "unfold what this job needs or is needed by, or fold it", |app| {
-        matches!(app.sheet().page, Page::Graph(_)) && has_job(app)
-    }),
+    binding!(&[Key::Enter], "Enter", Deed::Enter, Look, "fold", "unfold what this job needs or is needed by, or fold it", super::views::graph::folds),
     binding!(&[Key::Enter, Key::Char('y')], "Enter y", Deed::Copy, Look, "copy", "copy this command, to the terminal's clipboard", |app| app
         .copy_here()
         .is_some()),

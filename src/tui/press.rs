@@ -92,10 +92,9 @@ impl App {
     }
 
     fn help_key(&mut self, key: Key) {
-        let lines = draw::help_lines(self);
-        let last = lines.saturating_sub(usize::from(draw::body(self.size).height));
+        let page = draw::help_page_lines(self);
+        let last = draw::help_lines(self).saturating_sub(page);
         let at = self.help.unwrap_or(0);
-        let page = usize::from(draw::body(self.size).height);
         self.help = match key {
             Key::Up | Key::Char('k') => Some(at.saturating_sub(1)),
             Key::Down | Key::Char('j') => Some((at + 1).min(last)),
@@ -308,7 +307,7 @@ impl App {
     }
 
     fn look(&mut self, deed: Deed) {
-        if deed == Deed::Enter && matches!(self.sheet().page, Page::Graph(_)) {
+        if deed == Deed::Enter && views::graph::folds(self) {
             views::graph::toggle(self);
             return;
         }

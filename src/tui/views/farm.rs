@@ -150,32 +150,7 @@ const STATES: &[(JobState, &str)] = &[
 fn head(pen: &mut Pen<'_>, app: &App) {
     let width = pen.width();
     let data = app.shown();
-    let mut x = 0;
-    for (state, short) in STATES {
-        let count = data.count(*state);
-        let quiet = matches!(state, JobState::Cancelled | JobState::Superseded);
-        if quiet && (count == 0 || width < 100) {
-            continue;
-        }
-        let (sign, ink) = app.theme.state(*state);
-        let ink = if count == 0 { Ink::Faint } else { ink };
-        // What was not heard yet is unknown, and not none.
-        let number = match data.status {
-            Some(_) => count.to_string(),
-            None => "?".to_owned(),
-        };
-        let word = match width < 100 {
-            true => format!(" {short}  "),
-            false => format!(" {}   ", state.as_str()),
-        };
-        let spans = [
-            (ink, sign),
-            (Ink::Plain, " "),
-            (if count == 0 { Ink::Faint } else { Ink::Strong }, &number),
-            (Ink::Faint, &word),
-        ];
-        x += pen.spans(x, 0, width.saturating_sub(x), &spans);
-    }
+    counts(pen, app);
     let last_hour = data
         .status
         .as_ref()
@@ -220,6 +195,38 @@ fn head(pen: &mut Pen<'_>, app: &App) {
     longest_way(pen, app);
     if width < TWO_HALVES {
         builders_line(&mut pen.part(0, 2, width, 1), app);
+    }
+}
+
+/// How many jobs are in which state, in the first line.
+fn counts(pen: &mut Pen<'_>, app: &App) {
+    let width = pen.width();
+    let data = app.shown();
+    let mut x = 0;
+    for (state, short) in STATES {
+        let count = data.count(*state);
+        let quiet = matches!(state, JobState::Cancelled | JobState::Superseded);
+        if quiet && (count == 0 || width < 100) {
+            continue;
+        }
+        let (sign, ink) = app.theme.state(*state);
+        let ink = if count == 0 { Ink::Faint } else { ink };
+        // What was not heard yet is unknown, and not none.
+        let number = match data.status {
+            Some(_) => count.to_string(),
+            None => "?".to_owned(),
+        };
+        let word = match width < 100 {
+            true => format!(" {short}  "),
+            false => format!(" {}   ", state.as_str()),
+        };
+        let spans = [
+            (ink, sign),
+            (Ink::Plain, " "),
+            (if count == 0 { Ink::Faint } else { Ink::Strong }, &number),
+            (Ink::Faint, &word),
+        ];
+        x += pen.spans(x, 0, width.saturating_sub(x), &spans);
     }
 }
 

@@ -139,6 +139,13 @@ pub fn fold_unanswered(branches: &mut [Branch]) {
     }
 }
 
+/// Whether a person stands on something that folds; the root does not.
+pub fn folds(app: &App) -> bool {
+    let key = app.sheet().key().and_then(|key| usize::try_from(key).ok());
+    let branch = key.and_then(|key| app.sheet().branches.get(key));
+    branch.is_some_and(|branch| (1..DEPTH_MAX).contains(&branch.depth))
+}
+
 /// Folds or unfolds the branch that a person stands on.
 pub fn toggle(app: &mut App) {
     let Some(key) = app.sheet().key().and_then(|key| usize::try_from(key).ok()) else {
