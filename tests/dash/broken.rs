@@ -124,8 +124,11 @@ fn lists_stay_while_the_farm_is_away_nothing_is_sent_and_all_is_read_again() {
     let dir = farm.dir().to_str().unwrap().to_owned();
     let mut screen = Screen::open(120, 40, &["dash", "--dir", &dir]);
     screen.until("a job", |text| {
-        text.contains("live") && text.contains("waiting")
+        text.contains("live") && text.contains("1 waiting")
     });
+    // The jobs come after their number.
+    screen.press("2");
+    screen.until("the queue", |text| text.contains("needy"));
     screen.press("4");
     screen.until("the recipes", |text| text.contains("Needs what nobody has"));
     screen.press("5");
