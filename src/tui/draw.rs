@@ -13,6 +13,7 @@ use super::page::{Page, Shape, TABS};
 use super::pen::{Pen, columns};
 use super::theme::{Ink, Sign};
 use super::{doc, views};
+use crate::admin::Right;
 use crate::cli::show;
 
 /// Smaller terminals get a message.
@@ -367,6 +368,8 @@ fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
         Shape::Log => (Part::Log, Part::Look),
         _ => (Part::Look, Part::Log),
     };
+    // Nobody is invited to what would not be done.
+    let acts = !app.is_away() && app.data.right() != Right::View.as_str();
     for part in [
         first,
         second,
@@ -375,6 +378,9 @@ fn hints(app: &App) -> Vec<(&'static str, &'static str)> {
         Part::Move,
         Part::Program,
     ] {
+        if part == Part::Act && !acts {
+            continue;
+        }
         let own = hinted.clone().filter(|binding| binding.part == part);
         hints.extend(own.map(|binding| (binding.label, binding.hint)));
     }

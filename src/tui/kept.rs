@@ -40,6 +40,16 @@ fn lives_from_answer(page: &Page) -> bool {
     page.question().is_some() && !matches!(page, Page::Printed(_))
 }
 
+/// What is said of a page that stays what it was when it was opened, before how long ago that is.
+fn stays_as(page: &Page) -> Option<&'static str> {
+    match page {
+        Page::Printed(_) => Some("this was printed"),
+        Page::Raw(name, _) if name.starts_with("massif ") => Some("this was printed"),
+        Page::Raw(..) => Some("this is how it was"),
+        _ => None,
+    }
+}
+
 /// Whether a page shows something of the snapshot too.
 fn has_snapshot(page: &Page) -> bool {
     matches!(page, Page::Job(_) | Page::Builder(_))
@@ -77,6 +87,9 @@ impl App {
     /// A page that is opened, with what it had when it was open last.
     pub(super) fn make_sheet(&mut self, page: Page) -> Sheet {
         let mut sheet = Sheet::new(self.next_number(), page);
+        if matches!(sheet.page, Page::Raw(..)) {
+            sheet.read_ms = Some(self.now.mono_ms);
+        }
         if self.past.is_some() && sheet.page.tells_past() {
             return sheet;
         }
@@ -186,7 +199,7 @@ impl App {
         let sheet = self.sheet();
         let heard = self.data.heard_ms;
         let from_answer = lives_from_answer(&sheet.page);
-        let known = if sheet.log.is_some() {
+        let known = if sheet.log.is_some() || stays_as(&sheet.page).is_some() {
             sheet.read_ms
         } else if !from_answer || sheet.content.is_none() && has_snapshot(&sheet.page) {
             heard
@@ -203,6 +216,10 @@ impl App {
     pub fn page_words(&self) -> Option<(Ink, String)> {
         let sheet = self.sheet();
         let still = self.is_away() || self.frozen.is_some();
+        if let Some(words) = stays_as(&sheet.page).filter(|_| !still) {
+            let age = self.age_s().filter(|age| *age >= OLD_S)?;
+            return Some((Ink::Faint, format!("{words} {} ago", whole_span(age))));
+        }
         if still || sheet.content.is_none() || !lives_from_answer(&sheet.page) {
             return None;
         }

@@ -381,3 +381,36 @@ fn what_was_read_long_ago_is_not_passed_off_as_of_now() {
         "{screen}"
     );
 }
+
+#[test]
+fn a_page_that_stays_what_it_was_says_of_when_it_is() {
+    let situation = Situation::Normal;
+    let printed = Page::Printed(vec!["profile".into(), "list".into()]);
+    for (page, typed, said) in [
+        (Page::Queue, "y", "this is how it was 1m00s ago"),
+        (printed, "", "this was printed 1m00s ago"),
+    ] {
+        let mut app = app((80, 24));
+        open(&mut app, page, situation);
+        keys(&mut app, typed, situation);
+        assert!(!shown(&app).contains(" ago"), "{}", shown(&app));
+        app.tick(later(60_000));
+        app.hear(News::Link(Link::Live));
+        assert!(shown(&app).contains(said), "{}", shown(&app));
+    }
+}
+
+#[test]
+fn keys_that_change_something_are_not_offered_where_nothing_can_be_changed() {
+    let mut app = app((120, 40));
+    open(&mut app, Page::Queue, Situation::Normal);
+    let last = |app: &App| shown(app).lines().last().unwrap_or("").to_owned();
+    assert!(last(&app).contains("C Cancel"), "{}", last(&app));
+    lose(&mut app);
+    assert!(!last(&app).contains("Cancel"), "{}", last(&app));
+    app.hear(News::Link(Link::Live));
+    let mut status = sample::status(Situation::Normal);
+    status.right = "view".into();
+    app.hear(News::Status(Box::new(status)));
+    assert!(!last(&app).contains("Cancel"), "{}", last(&app));
+}
