@@ -445,7 +445,7 @@ fn a_rebuild_that_fails_proves_nothing_and_one_that_is_killed_is_begun_anew() {
 }
 
 /// Gives the builds of a builder another `make`, in the layer that it keeps above this machine's `/usr`.
-fn other_make(node: &Node, version: &str) {
+pub fn other_make(node: &Node, version: &str) {
     use std::os::unix::fs::PermissionsExt;
     let bin = node.mask().join("bin");
     std::fs::create_dir_all(&bin).unwrap();
@@ -459,7 +459,7 @@ fn other_make(node: &Node, version: &str) {
 }
 
 /// A recipe whose package has the version of the `make` that built it.
-fn made_by_make(name: &str) -> String {
+pub fn made_by_make(name: &str) -> String {
     honest(name, "").replace(
         "echo honest release",
         &format!("make --version > %(installroot)%(datadir)/{name}/by ; echo honest release"),

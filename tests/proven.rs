@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::repo::Repo;
 use crate::hosts::rig::{Node, PATIENCE, Place};
-use crate::proof::{add, here, honest, lies, packed};
+use crate::proof::{add, here, honest, lies, made_by_make, other_make, packed};
 
 /// Waits until a job of a recipe is built and waits for a match with these words; the job.
 fn until_kept(crest: &Node, recipe: &str, words: &str) -> Value {
@@ -159,5 +159,40 @@ fn what_comes_out_differently_waits_and_is_published_when_nothing_is_asked_any_m
         assert!(Instant::now() < deadline, "{job:#}");
         std::thread::sleep(Duration::from_millis(50));
     }
+    crest.ok(&["store", "check"]);
+}
+
+#[test]
+fn what_differs_on_another_base_is_no_match_and_waits_for_a_builder_with_the_same() {
+    let mut repo = Repo::new();
+    add(&mut repo, "alpha", made_by_make("alpha"));
+    let place = Place::new();
+    let crest = place.summit("30s");
+    let _east = place.builder(&crest, "east", &[]);
+    // It may not publish, so that the other one builds it first.
+    let west = place.builder(&crest, "west", &["--trust", "test"]);
+    other_make(&west, "99.1");
+    crest.until(&["builder", "list"], |all| here(all, &["east", "west"]));
+    crest.ok(&["channel", "policy", "main", "--require-match", "1"]);
+    crest.ok(&["project", "add", "test", &repo.url()]);
+    until_kept(&crest, "alpha", "on another base");
+    let why = crest.ok(&["why", "alpha"]);
+    assert!(why.contains("a builder with the tools of east"), "{why}");
+    assert_eq!(packages(&crest), 0);
+    // That proves nothing, and so it does not count for or against who differs.
+    let shown = crest.json(&["builder", "show", "west"]);
+    assert_eq!(shown["verdict"], "fit", "{shown:#}");
+    assert_eq!(shown["proof"]["score"]["matches"], 0, "{shown:#}");
+    assert_eq!(shown["proof"]["score"]["undecided"], 0, "{shown:#}");
+    let _north = place.builder(&crest, "north", &["--trust", "test"]);
+    crest.published("alpha");
+    let score = |name: &str| {
+        let shown = crest.json(&["builder", "show", name]);
+        shown["proof"]["score"]["matches"].clone()
+    };
+    assert_eq!(
+        [score("east"), score("north"), score("west")],
+        [1, 1, 0].map(Value::from)
+    );
     crest.ok(&["store", "check"]);
 }

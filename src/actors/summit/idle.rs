@@ -26,9 +26,10 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Whether an idle builder should build this again; `fit` can build it now.
-    fn suits(&self, host: &HostId, fit: &BTreeSet<HostId>) -> bool {
-        if !fit.contains(host) {
+    /// Whether an idle builder should build this again; `fit` can build it now. `differs`: it has another base than the
+    /// publisher's, and where others had one too, one more says nothing.
+    fn suits(&self, host: &HostId, fit: &BTreeSet<HostId>, differs: bool) -> bool {
+        if !fit.contains(host) || self.alike && differs {
             return false;
         }
         // On one host it is compared on that host, once.
@@ -93,8 +94,7 @@ impl State {
                 let profile = &one.publication.target.profile;
                 let fit = fit_for.get(profile).unwrap_or(&nobody);
                 let differs = |host: &HostId| self.base_differs(host, &one.publication);
-                one.suits(&host, fit)
-                    && !(one.alike && differs(&host))
+                one.suits(&host, fit, differs(&host))
                     && !one.suits_another(&host, fit, &idle, differs, owner)
             });
             if let Some(at) = found {
@@ -258,7 +258,17 @@ mod tests {
         assert!(one.suits_another(&host(3), &both, &both, differs, owner));
         assert!(!one.suits_another(&host(2), &both, &both, differs, owner));
         // It does not build again what it has built, but on a farm of one.
-        assert!(!one.suits(&host(1), &set(&[1, 2])) && one.suits(&host(1), &set(&[1])));
-        assert!(!candidate(&[1, 1]).suits(&host(1), &set(&[1])));
+        assert!(
+            !one.suits(&host(1), &set(&[1, 2]), false) && one.suits(&host(1), &set(&[1]), false)
+        );
+        assert!(!candidate(&[1, 1]).suits(&host(1), &set(&[1]), false));
+        // Once builders on another base came to something else, only one on the publisher's can tell more.
+        let alike = Candidate {
+            alike: true,
+            ..candidate(&[1, 3])
+        };
+        let fit = set(&[1, 2, 3, 4]);
+        assert!(alike.suits(&host(2), &fit, false) && !alike.suits(&host(4), &fit, true));
+        assert!(candidate(&[1]).suits(&host(4), &fit, true));
     }
 }
