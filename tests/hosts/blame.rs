@@ -12,7 +12,7 @@ const SMALL: &str = "[builder]\nslot_memory_mib = 96\n";
 
 /// A recipe whose processes take some 200 MiB together, each of them little.
 fn add_hungry(repo: &mut Repo, name: &str) {
-    let build = "build       : |\n    for i in $(seq 12); do\n        (x=$(head -c 16M /dev/zero | tr '\\0' x); sleep 6; : $x) &\n        sleep 0.2\n    done\n    wait\n";
+    let build = "build       : |\n    for i in $(seq 12); do\n        (x=$(head -c 16M /dev/zero | tr '\\0' x); while sleep 1; do : $x; done) &\n    done\n    wait\n";
     let path = format!("{}/{name}/stone.yaml", &name[..1]);
     repo.write(&path, script_recipe(name, 1, build));
 }
