@@ -118,7 +118,9 @@ fn a_repository_behind_ssh_is_built_and_a_key_that_it_does_not_know_is_said() {
     stranger.run(&["project", "add", "test", &url]);
     // On a busy machine the first look may be given up before that is said.
     stranger.until(&["project", "list"], |projects| {
-        projects[0]["fault"].to_string().contains("Permission denied")
+        projects[0]["fault"]
+            .to_string()
+            .contains("Permission denied")
     });
 
     let farm = Farm::with(Setup {
